@@ -1,0 +1,48 @@
+import { bundleFiles, type Inventory } from './inventory.ts';
+
+/**
+ * VERIFY.md: how to check and unpack this very bundle with what every host has. Each block is one that can be pasted
+ * into a shell in the bundle's directory; PUBLIC_KEY names the key file that came on another way.
+ */
+export function verifyGuide(inventory: Inventory, keyFingerprint: string | undefined): string {
+  const split = inventory.blobs.find(({ parts }) => parts.length > 1);
+  const sections = [
+    `# How to verify and use the bundle \`${inventory.name}\``,
+    `Made by ${inventory.tool}. ${inventory.volumes.length} volume(s), ${inventory.items.length} item(s). Nothing here needs the internet.`,
+    ...(keyFingerprint === undefined ? ['This bundle is not signed.'] : signature(keyFingerprint)),
+    '## 2. Every byte',
+    block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
+    `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its two signatures'}.`,
+    '## 3. With the tool in this bundle (Node.js >= 20 and nothing else)',
+    block('tool', `node ${bundleFiles.tool} verify .${keyFingerprint === undefined ? '' : ' --key "$PUBLIC_KEY"'}`),
+    '## 4. Unpack by hand',
+    `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
+    block('unpack', `for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR"; done`),
+    ...(split ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)] : []),
+    `Point HF_HUB_CACHE at \`hub/\` and set HF_HUB_OFFLINE=1; copy images with \`skopeo copy oci:oci:NAME docker://...\` or \`crane push\`.`,
+  ];
+  return `${sections.join('\n\n')}\n`;
+}
+
+function signature(keyFingerprint: string): string[] {
+  return [
+    '## 1. The signature, before anything else',
+    `The public key must reach you on another way than this medium. Its fingerprint: \`${keyFingerprint}\``,
+    block('fingerprint', `openssl pkey -pubin -in "$PUBLIC_KEY" -outform DER | openssl dgst -sha256 -r`),
+    block('openssl', `base64 -d ${bundleFiles.signature} > "\${TMPDIR:-/tmp}/sums.der"\nopenssl dgst -sha256 -verify "$PUBLIC_KEY" -signature "\${TMPDIR:-/tmp}/sums.der" ${bundleFiles.sums}`),
+    'Or with cosign, either form:',
+    block(
+      'cosign',
+      `cosign verify-blob --key "$PUBLIC_KEY" --signature ${bundleFiles.signature} --insecure-ignore-tlog ${bundleFiles.sums}\ncosign verify-blob --key "$PUBLIC_KEY" --bundle ${bundleFiles.sigstore} --insecure-ignore-tlog ${bundleFiles.sums}`,
+    ),
+  ];
+}
+
+const joinScript = `find "$UNPACK_DIR" -name '*.part-0001-of-*' | while read -r first; do
+  whole="\${first%.part-0001-of-*}"
+  cat "$whole".part-*-of-* > "$whole" && rm "$whole".part-*-of-*
+done`;
+
+function block(name: string, script: string): string {
+  return `\`\`\`sh\n# ${name}\n${script}\n\`\`\``;
+}

@@ -1,0 +1,197 @@
+import { type Digest, isDigest } from '../core/digest.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import { MirrorError } from '../core/errors.ts';
+import { checkRelativePath, linkTarget } from '../core/path.ts';
+import { printable } from '../core/text.ts';
+import { validate, parseJson, z } from '../core/validate.ts';
+
+export const inventorySchemaId = 'sie-mirror/inventory/v1';
+
+export const bundleFiles = {
+  inventory: 'inventory.json',
+  sums: 'SHA256SUMS',
+  signature: 'SHA256SUMS.sig',
+  sigstore: 'SHA256SUMS.sigstore.json',
+  guide: 'VERIFY.md',
+  tool: 'sie-mirror.mjs',
+} as const;
+
+/** A piece of a file in one volume. */
+export interface Part {
+  /** Counts from 1. */
+  volume: number;
+  /** Where the bytes begin in the volume. */
+  offset: number;
+  size: number;
+  /** Only of files that are split; an unsplit file has its own digest. */
+  digest?: Digest | undefined;
+}
+
+/** A regular file of the bundle. */
+export interface BundleBlob {
+  path: string;
+  digest: Digest;
+  size: number;
+  parts: Part[];
+}
+
+/** A symbolic link of the bundle; `offset` is where its header begins. */
+export interface BundleLink {
+  path: string;
+  target: string;
+  volume: number;
+  offset: number;
+}
+
+export interface BundleVolume {
+  name: string;
+  size: number;
+  digest: Digest;
+}
+
+/** A file of a model, as loaders know it. */
+export interface ModelFile {
+  path: string;
+  digest: Digest;
+  size: number;
+}
+
+export interface ModelItem {
+  kind: 'model';
+  repo: string;
+  commit: string;
+  /** Names that lead to the commit, `main` among them. */
+  refs: string[];
+  files: ModelFile[];
+  /** The exact list of files that huggingface_hub wants beside a pinned snapshot. */
+  tree: { digest: Digest; size: number };
+}
+
+export interface ImageItem {
+  kind: 'image';
+  /** Source reference, the name in the layout. */
+  reference: string;
+  root: Descriptor;
+  /** Everything that the image consists of, its signatures and other referrers included. */
+  digests: Digest[];
+  /** Path below the registry that it is to be imported to, when the mirror manifest says so. */
+  to?: string | undefined;
+}
+
+export type BundleItem = ModelItem | ImageItem;
+
+/** Everything that is in a bundle and where: `inventory.json`. */
+export interface Inventory {
+  schema: typeof inventorySchemaId;
+  name: string;
+  tool: string;
+  items: BundleItem[];
+  blobs: BundleBlob[];
+  links: BundleLink[];
+  volumes: BundleVolume[];
+}
+
+const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
+const sha256Digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value) && value.startsWith('sha256:'), 'is not a sha256 digest');
+const count = z.number().int().nonnegative();
+const volume = z.number().int().positive();
+
+const part = z.object({ volume, offset: count, size: count, digest: sha256Digest.optional() });
+const modelItem = z.object({
+  kind: z.literal('model'),
+  repo: z.string(),
+  commit: z.string().regex(/^[0-9a-f]{40}$/),
+  refs: z.array(z.string()),
+  files: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count })),
+  tree: z.object({ digest: sha256Digest, size: count }),
+});
+const imageItem = z.object({
+  kind: z.literal('image'),
+  reference: z.string(),
+  root: z.object({ mediaType: z.string(), digest, size: count, artifactType: z.string().optional() }),
+  digests: z.array(digest),
+  to: z.string().optional(),
+});
+
+const inventorySchema: z.ZodType<Inventory> = z.object({
+  schema: z.literal(inventorySchemaId),
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
+  tool: z.string(),
+  items: z.array(z.discriminatedUnion('kind', [modelItem, imageItem])),
+  blobs: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) })),
+  links: z.array(z.object({ path: z.string(), target: z.string(), volume, offset: count })),
+  volumes: z.array(z.object({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$/), size: count, digest: sha256Digest })),
+});
+
+export function formatInventory(inventory: Inventory): string {
+  return `${JSON.stringify(inventory, undefined, 1)}\n`;
+}
+
+/**
+ * Reads an inventory and checks everything that an importer will rely on, before any path or offset of it is used.
+ * @throws E_CORRUPT
+ */
+export function parseInventory(bytes: Uint8Array): Inventory {
+  const inventory = validate(inventorySchema, parseJson(bytes, bundleFiles.inventory), bundleFiles.inventory);
+  checkPaths(inventory);
+  checkParts(inventory);
+  checkItems(inventory);
+  return inventory;
+}
+
+function corrupt(text: string): MirrorError {
+  return new MirrorError('E_CORRUPT', `\`${bundleFiles.inventory}\`: ${text}`);
+}
+
+/** No path leaves the tree, meets another one on a file system without case, or passes through a link. */
+function checkPaths({ blobs, links }: Inventory): void {
+  const where = `\`${bundleFiles.inventory}\``;
+  const seen = new Map<string, string>();
+  const linkPaths = new Set(links.map(({ path }) => fold(path)));
+  for (const { path } of [...blobs, ...links]) {
+    checkRelativePath(path, where);
+    const other = seen.get(fold(path));
+    if (other !== undefined) throw corrupt(`the paths \`${printable(other)}\` and \`${printable(path)}\` are one on some file systems`);
+    seen.set(fold(path), path);
+  }
+  for (const { path } of [...blobs, ...links]) {
+    for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
+      const parent = fold(path.slice(0, slash));
+      if (linkPaths.has(parent) || seen.has(parent)) throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
+    }
+  }
+  for (const { path, target } of links) {
+    const end = linkTarget(path, target);
+    if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`)) throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
+  }
+}
+
+function fold(path: string): string {
+  return path.normalize('NFC').toLowerCase();
+}
+
+function checkParts({ blobs, links, volumes }: Inventory): void {
+  for (const { path, size, parts } of blobs) {
+    if (parts.reduce((sum, each) => sum + each.size, 0) !== size) throw corrupt(`the parts of \`${printable(path)}\` do not add up to its size`);
+    if (parts.length > 1 && parts.some((each) => each.digest === undefined)) throw corrupt(`a part of \`${printable(path)}\` has no digest`);
+    for (const each of parts) {
+      const inside = volumes[each.volume - 1];
+      if (!inside || each.offset + each.size > inside.size) throw corrupt(`a part of \`${printable(path)}\` lies outside its volume`);
+    }
+  }
+  for (const link of links) if (!volumes[link.volume - 1]) throw corrupt(`the link \`${printable(link.path)}\` lies in no volume`);
+}
+
+const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
+
+function checkItems({ items, blobs }: Inventory): void {
+  const held = new Map(blobs.map((blob) => [blob.digest, blob.size]));
+  for (const item of items) {
+    if (item.kind !== 'model') continue;
+    if (!repoPattern.test(item.repo)) throw corrupt(`\`${printable(item.repo)}\` is not a repo`);
+    for (const ref of item.refs) checkRelativePath(ref, `the model \`${item.repo}\``);
+    for (const file of item.files) checkRelativePath(file.path, `the model \`${item.repo}\``);
+    for (const file of [...item.files, item.tree])
+      if (held.get(file.digest) !== file.size) throw corrupt(`the model \`${item.repo}\` needs \`${file.digest}\`, which is not in the bundle`);
+  }
+}

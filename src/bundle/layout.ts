@@ -1,0 +1,110 @@
+import { MirrorError } from '../core/errors.ts';
+import { formatBytes } from '../core/text.ts';
+import { endBytes, paddingOf, tarHeader } from './tar-header.ts';
+
+/** What is to be put into a bundle: a regular file, or a symbolic link. */
+export type LayoutEntry = { path: string; size: number } | { path: string; link: string };
+
+/** A member of a volume in its place. */
+export type Member =
+  | { kind: 'file'; path: string; name: string; header: Buffer; /** Of the header. */ offset: number; size: number; /** In the file. */ start: number; split: boolean }
+  | { kind: 'link'; path: string; target: string; header: Buffer; offset: number };
+
+export interface VolumePlan {
+  name: string;
+  members: Member[];
+  size: number;
+}
+
+/** The default: the largest file of FAT32. */
+export const defaultVolumeSize = 4 * 1024 ** 3 - 1;
+const smallestVolume = 64 * 1024;
+
+/** Where a member's bytes begin. */
+export function dataOffset(member: Member): number {
+  return member.offset + member.header.length;
+}
+
+/**
+ * Computes every volume from names and sizes alone, before a byte is read: entries in the given order, a new volume
+ * where the next one does not fit, and only what is larger than a volume in parts.
+ * @throws E_USAGE when the volume size is too small to hold anything
+ */
+export function planVolumes(name: string, entries: readonly LayoutEntry[], volumeSize: number): VolumePlan[] {
+  if (!(volumeSize >= smallestVolume)) throw new MirrorError('E_USAGE', `a volume size of ${formatBytes(volumeSize)} is too small`, { hint: `give at least ${formatBytes(smallestVolume)}` });
+  const planner = new Planner(name, volumeSize);
+  for (const entry of entries) {
+    if ('link' in entry) planner.link(entry.path, entry.link);
+    else planner.file(entry.path, entry.size);
+  }
+  return planner.finish();
+}
+
+class Planner {
+  readonly #name: string;
+  readonly #limit: number;
+  readonly #volumes: VolumePlan[] = [];
+  #members: Member[] = [];
+  #offset = 0;
+
+  constructor(name: string, volumeSize: number) {
+    this.#name = name;
+    // Whole blocks only, and room for the end.
+    this.#limit = Math.floor(volumeSize / 512) * 512 - endBytes;
+  }
+
+  link(path: string, target: string): void {
+    const header = tarHeader({ path, link: target });
+    this.#makeRoom(header.length);
+    this.#members.push({ kind: 'link', path, target, header, offset: this.#offset });
+    this.#offset += header.length;
+  }
+
+  file(path: string, size: number): void {
+    const header = tarHeader({ path, size });
+    if (header.length + size + paddingOf(size) > this.#limit) this.#split(path, size);
+    else this.#file(path, path, header, size, 0, false);
+  }
+
+  #split(path: string, size: number): void {
+    this.#close();
+    // All names of the parts have one length, so the header of any of them tells how much data fits.
+    const most = this.#limit - tarHeader({ path: partName(path, 1, 1), size: this.#limit }).length;
+    const count = Math.ceil(size / most);
+    for (let index = 0; index < count; index += 1) {
+      const start = index * most;
+      const length = Math.min(most, size - start);
+      const name = partName(path, index + 1, count);
+      this.#file(path, name, tarHeader({ path: name, size: length }), length, start, true);
+    }
+  }
+
+  #file(path: string, name: string, header: Buffer, size: number, start: number, split: boolean): void {
+    const length = header.length + size + paddingOf(size);
+    this.#makeRoom(length);
+    this.#members.push({ kind: 'file', path, name, header, offset: this.#offset, size, start, split });
+    this.#offset += length;
+  }
+
+  #makeRoom(length: number): void {
+    if (this.#offset + length > this.#limit) this.#close();
+  }
+
+  #close(): void {
+    if (this.#members.length === 0) return;
+    const name = `${this.#name}.${String(this.#volumes.length + 1).padStart(4, '0')}.tar`;
+    this.#volumes.push({ name, members: this.#members, size: this.#offset + endBytes });
+    this.#members = [];
+    this.#offset = 0;
+  }
+
+  finish(): VolumePlan[] {
+    this.#close();
+    return this.#volumes;
+  }
+}
+
+/** `weights.part-0001-of-0003`: in this order `cat` joins them. */
+export function partName(path: string, number: number, count: number): string {
+  return `${path}.part-${String(number).padStart(4, '0')}-of-${String(count).padStart(4, '0')}`;
+}

@@ -1,0 +1,134 @@
+import type { KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Content, FileTree } from '../core/ports.ts';
+import { printable } from '../core/text.ts';
+import { fileContent } from '../fs/read.ts';
+import { type BundleBlob, bundleFiles, type Inventory, parseInventory } from './inventory.ts';
+import { parseSums, verifySums } from './seal.ts';
+
+/** What is wrong with one file of a bundle. */
+export interface Finding {
+  file: string;
+  problem: 'missing' | 'extra' | 'size' | 'corrupt' | 'unreadable';
+  message: string;
+}
+
+/** A bundle whose SHA256SUMS has been read, and whose signature has been checked when there was a key. */
+export interface SealedBundle {
+  directory: string;
+  sums: ReadonlyMap<string, string>;
+  signed: boolean;
+}
+
+const smallFileLimit = 1024 * 1024 * 1024;
+
+/**
+ * The first two steps, in the order that matters: the signature over SHA256SUMS, then SHA256SUMS itself.
+ * @throws E_MISSING, E_SIGNATURE, E_CORRUPT, E_NOT_FOUND
+ */
+export async function openSealed(directory: string, key: KeyObject | undefined): Promise<SealedBundle> {
+  const names = await namesIn(directory);
+  if (!names.includes(bundleFiles.sums))
+    throw new MirrorError('E_MISSING', `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`, {
+      hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
+      at: { item: bundleFiles.sums },
+    });
+  const sums = await readSmall(directory, bundleFiles.sums);
+  const plain = names.includes(bundleFiles.signature) ? await readSmall(directory, bundleFiles.signature) : undefined;
+  const sigstore = names.includes(bundleFiles.sigstore) ? await readSmall(directory, bundleFiles.sigstore) : undefined;
+  if (key) verifySums(sums, { plain, sigstore }, key);
+  return { directory, sums: parseSums(sums.toString('utf8')), signed: plain !== undefined };
+}
+
+/** The file set against SHA256SUMS: missing, extra, and what is no plain file. */
+export async function checkFileSet({ directory, sums }: SealedBundle): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const names = await namesIn(directory);
+  const own: string[] = [bundleFiles.sums, bundleFiles.signature, bundleFiles.sigstore];
+  for (const name of sums.keys()) if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
+  for (const name of names) {
+    if (!sums.has(name) && !own.includes(name)) findings.push({ file: printable(name), problem: 'extra', message: `\`${printable(name)}\` does not belong to the bundle` });
+    else if (!(await lstat(join(directory, name))).isFile()) findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
+  }
+  return findings;
+}
+
+/** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
+export async function readInventory({ directory, sums }: SealedBundle): Promise<Inventory> {
+  const wanted = sums.get(bundleFiles.inventory);
+  if (wanted === undefined) throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, { at: { item: bundleFiles.inventory } });
+  const bytes = await readSmall(directory, bundleFiles.inventory);
+  const found = createHash('sha256').update(bytes).digest('hex');
+  if (found !== wanted)
+    throw new MirrorError('E_DIGEST_MISMATCH', `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``, {
+      hint: 'copy this file from the maker again',
+      at: { item: bundleFiles.inventory },
+    });
+  const inventory = parseInventory(bytes);
+  for (const { name, digest } of inventory.volumes)
+    if (`sha256:${sums.get(name)}` !== digest) throw new MirrorError('E_CORRUPT', `\`${bundleFiles.inventory}\` and \`${bundleFiles.sums}\` disagree about \`${name}\``, { at: { item: name } });
+  return inventory;
+}
+
+/** Reads the inside of a bundle straight from its volumes. */
+export class BundleReader {
+  readonly directory: string;
+  readonly inventory: Inventory;
+  readonly #byPath: ReadonlyMap<string, BundleBlob>;
+  readonly #byDigest: ReadonlyMap<Digest, BundleBlob>;
+
+  constructor(directory: string, inventory: Inventory) {
+    this.directory = directory;
+    this.inventory = inventory;
+    this.#byPath = new Map(inventory.blobs.map((blob) => [blob.path, blob]));
+    this.#byDigest = new Map(inventory.blobs.map((blob) => [blob.digest, blob]));
+  }
+
+  /** @throws E_NOT_FOUND */
+  blob(digest: Digest): Content {
+    const blob = this.#byDigest.get(digest);
+    if (!blob) throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in the bundle \`${this.inventory.name}\``, { at: { side: 'source', item: digest } });
+    return this.content(blob);
+  }
+
+  content(blob: BundleBlob): Content {
+    return fileContent(blob.parts.map((part) => ({ path: this.volumePath(part.volume), offset: part.offset, size: part.size })));
+  }
+
+  /** The files below a folder of the bundle. */
+  tree(folder: string): FileTree {
+    return {
+      file: async (path) => {
+        const blob = this.#byPath.get(`${folder}/${path}`);
+        return blob && this.content(blob);
+      },
+    };
+  }
+
+  volumePath(number: number): string {
+    const volume = this.inventory.volumes[number - 1];
+    if (!volume) throw new MirrorError('E_CORRUPT', `there is no volume ${number}`);
+    return join(this.directory, volume.name);
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\``, { hint: 'name the directory that holds `SHA256SUMS`', cause: error });
+  }
+}
+
+async function readSmall(directory: string, name: string): Promise<Buffer> {
+  const path = join(directory, name);
+  const found = await lstat(path).catch(() => undefined);
+  if (!found) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
+  if (!found.isFile() || found.size > smallFileLimit) throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
+  return readFile(path);
+}

@@ -1,0 +1,112 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import type { Report } from '../core/report.ts';
+import type { Outside } from '../commands/context.ts';
+import { type Invocation, parseCommandLine } from './program.ts';
+import { renderError, renderErrorJson, renderFailures, renderJson, renderReport } from './render.ts';
+import type { ProgressKind } from './progress.ts';
+
+/** Runs the command line of this process, and ends it with the documented exit code. */
+export async function main(): Promise<never> {
+  // The AWS SDK would print a warning about Node 20 into a user's terminal.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+  // A reader that has seen enough (`| head`) is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stderr.on('error', () => {});
+  const code = await runCommandLine(process.argv.slice(2));
+  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))));
+  return process.exit(code);
+}
+
+async function runCommandLine(argv: readonly string[]): Promise<number> {
+  let invocation: Invocation | undefined;
+  try {
+    invocation = parseCommandLine(
+      argv,
+      (text) => process.stdout.write(text),
+      (text) => process.stderr.write(text),
+    );
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (known.message !== '') process.stderr.write(renderError(known, false));
+    // What commander found is prose on stderr; a program that asked for JSON gets its document all the same.
+    if (argv.includes('--json')) process.stdout.write(renderErrorJson(argv.find((word) => !word.startsWith('-')) ?? '', known.message === '' ? withMessageOf(known) : known));
+    return known.exit;
+  }
+  return invocation ? run(invocation) : 0;
+}
+
+function withMessageOf(error: MirrorError): MirrorError {
+  const said = error.cause instanceof Error ? error.cause.message.replace(/^error: /, '') : 'the command line is wrong';
+  return new MirrorError('E_USAGE', said.split('\n')[0] ?? said);
+}
+
+async function run({ command, flags, run: work }: Invocation): Promise<number> {
+  const { makeProgress } = await import('./progress.ts');
+  const { createContext } = await import('../commands/context.ts');
+  const progress = makeProgress(progressKind(flags.quiet ? 'none' : flags.progress), process.stderr);
+  const stop = catchSignals(() => progress.stop());
+  const outside: Outside = {
+    env: process.env,
+    cwd: process.cwd(),
+    home: homedir(),
+    toolFile: toolFile(),
+    report: progress.report,
+    signal: stop.signal,
+  };
+  try {
+    const context = await createContext(outside, { concurrency: flags.concurrency, ca: flags.ca, insecureHosts: flags.insecureHost });
+    try {
+      const report = await work(context);
+      progress.stop();
+      return show(report, flags.json === true);
+    } finally {
+      await context.close();
+    }
+  } catch (error) {
+    progress.stop();
+    const known = stop.caught === undefined ? toMirrorError(error) : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
+    process.stderr.write(renderError(known, flags.verbose === true));
+    if (flags.json) process.stdout.write(renderErrorJson(command, known));
+    return stop.caught ?? known.exit;
+  }
+}
+
+function show(report: Report, json: boolean): number {
+  process.stderr.write(renderFailures(report.items));
+  process.stdout.write(json ? renderJson(report) : renderReport(report));
+  return report.ok ? 0 : (report.exit ?? 3);
+}
+
+function progressKind(asked: ProgressKind | 'auto'): ProgressKind {
+  if (asked !== 'auto') return asked;
+  const { CI, TERM } = process.env;
+  return process.stderr.isTTY && !CI && TERM !== 'dumb' ? 'tty' : 'plain';
+}
+
+/** The first signal stops cleanly, the second at once. */
+function catchSignals(clear: () => void): { signal: AbortSignal; readonly caught: number | undefined } {
+  const controller = new AbortController();
+  const state: { signal: AbortSignal; caught: number | undefined } = { signal: controller.signal, caught: undefined };
+  const on = (name: NodeJS.Signals, code: number): void => {
+    process.on(name, () => {
+      if (state.caught !== undefined) process.exit(code);
+      state.caught = code;
+      clear();
+      process.stderr.write('stopping; again to stop at once\n');
+      controller.abort();
+    });
+  };
+  on('SIGINT', 130);
+  on('SIGTERM', 143);
+  return state;
+}
+
+/** The one-file form of this very program: itself, or beside the compiled sources. */
+function toolFile(): string | undefined {
+  const here = fileURLToPath(import.meta.url);
+  if (here.endsWith('.mjs')) return here;
+  return ['../sie-mirror.mjs', '../../dist/sie-mirror.mjs'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find((path) => existsSync(path));
+}

@@ -1,0 +1,210 @@
+import { Command, CommanderError, Option } from 'commander';
+import type { Context } from '../commands/context.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Report } from '../core/report.ts';
+import { version } from '../core/version.ts';
+import { parseCount, parseSize } from './size.ts';
+
+/** Flags that every command takes, as parsed. */
+export interface CommonFlags {
+  json?: boolean;
+  progress: 'auto' | 'tty' | 'plain' | 'json' | 'none';
+  quiet?: boolean;
+  verbose?: boolean;
+  concurrency?: number;
+  ca?: string;
+  insecureHost?: string[];
+}
+
+/** What was asked for: a command, ready to run in a context. */
+export interface Invocation {
+  command: string;
+  flags: CommonFlags;
+  run: (context: Context) => Promise<Report>;
+}
+
+interface Flag {
+  flags: string;
+  text: string;
+  parse?: (value: string) => unknown;
+  fallback?: unknown;
+  required?: boolean;
+}
+
+/** One row of the table of commands. Commands are loaded when they run: `--help` must not wait for them. */
+interface Row {
+  usage: string;
+  text: string;
+  flags: Flag[];
+  examples: string[];
+  run: (args: string[], flags: Record<string, unknown>, context: Context) => Promise<Report>;
+}
+
+const storeFlag: Flag = { flags: '--store <dir>', text: 'the working directory on the online side', fallback: './sie-mirror-store' };
+const keyFlag: Flag = { flags: '--key <pub.pem>', text: 'public key of the maker; without it the signature is not checked' };
+
+const rows: Row[] = [
+  {
+    usage: 'plan <manifest>',
+    text: 'pin everything that a mirror manifest names; fetches no content',
+    flags: [{ flags: '--out <file>', text: 'where the lock goes', fallback: 'mirror.lock.json' }],
+    examples: ['sie-mirror plan mirror.yaml', 'sie-mirror plan mirror.yaml --out site-a.lock.json --json'],
+    run: async ([manifest = ''], flags, context) => (await import('../commands/plan.ts')).plan({ manifest, out: String(flags['out']) }, context),
+  },
+  {
+    usage: 'pull <manifest>',
+    text: 'fetch everything that a mirror manifest or a lock names into the store',
+    flags: [storeFlag],
+    examples: ['sie-mirror pull mirror.yaml', 'sie-mirror pull mirror.lock.json --store /data/store'],
+    run: async ([manifest = ''], flags, context) => (await import('../commands/pull.ts')).pull({ manifest, store: String(flags['store']) }, context),
+  },
+  {
+    usage: 'snapshot <repo...>',
+    text: 'fetch Hugging Face repos (ORG/NAME or ORG/NAME@REVISION) into the store',
+    flags: [storeFlag],
+    examples: ['sie-mirror snapshot BAAI/bge-m3', 'HF_TOKEN=hf_... sie-mirror snapshot intfloat/e5-base-v2@v1.0 google/embeddinggemma-300m --store /data/store'],
+    run: async (repos, flags, context) => (await import('../commands/snapshot.ts')).snapshot({ repos, store: String(flags['store']) }, context),
+  },
+  {
+    usage: 'copy <source> <target>',
+    text: 'copy an image with all its platforms, signatures and referrers between registries and OCI layouts',
+    flags: [{ flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' }],
+    examples: ['sie-mirror copy nats:2.12.6-alpine oci:./sie-mirror-store/oci', 'sie-mirror copy oci:./layout:docker.io/library/nats:2.12.6-alpine registry.zone:5000/sie/nats --insecure-host registry.zone:5000'],
+    run: async ([source = '', target = ''], flags, context) => (await import('../commands/copy.ts')).copy({ source, target, referrers: flags['referrers'] !== false }, context),
+  },
+  {
+    usage: 'bundle',
+    text: 'seal the store as a bundle that can be carried: volumes, checksums, signature, this tool',
+    flags: [
+      storeFlag,
+      { flags: '--out <dir>', text: 'the bundle becomes a directory below this one', required: true },
+      { flags: '--name <name>', text: 'name of the bundle (default: that of the lock, or sie-mirror-bundle)' },
+      { flags: '--volume-size <size>', text: 'largest size of a volume (default: 4GiB-1, the limit of FAT32)', parse: parseSize },
+      { flags: '--sign <key.pem>', text: 'private key to sign with, from `sie-mirror keygen`' },
+    ],
+    examples: ['sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem', 'sie-mirror bundle --store /data/store --out /media/usb --name site-a --volume-size 700MiB'],
+    run: async (_, flags, context) => {
+      const { bundle } = await import('../commands/bundle.ts');
+      return bundle({ store: String(flags['store']), out: String(flags['out']), name: text(flags['name']), volumeSize: flags['volumeSize'] as number | undefined, sign: text(flags['sign']) }, context);
+    },
+  },
+  {
+    usage: 'verify <bundle>',
+    text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
+    flags: [keyFlag],
+    examples: ['sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem', 'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json'],
+    run: async ([bundle = ''], flags, context) => (await import('../commands/verify.ts')).verify({ bundle, key: text(flags['key']) }, context),
+  },
+  {
+    usage: 'inspect <bundle>',
+    text: 'show what is in a bundle, by its inventory',
+    flags: [keyFlag],
+    examples: ['sie-mirror inspect /media/usb/site-a', 'sie-mirror inspect /media/usb/site-a --json'],
+    run: async ([bundle = ''], flags, context) => (await import('../commands/inspect.ts')).inspect({ bundle, key: text(flags['key']) }, context),
+  },
+  {
+    usage: 'import <bundle>',
+    text: 'bring a bundle into the zone: models to S3 or a directory, images to a registry; writes a receipt',
+    flags: [
+      { flags: '--models <url>', text: 's3://BUCKET/PREFIX or file:///DIR' },
+      { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
+      keyFlag,
+      { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
+    ],
+    examples: [
+      'sie-mirror import /media/usb/site-a --models s3://models/2026-11/models --images registry.zone:5000/sie --key sie-mirror.pub.pem',
+      'AWS_ENDPOINT_URL_S3=https://minio.zone sie-mirror import /media/usb/site-a --models s3://models/sie/models --ca zone-ca.pem',
+    ],
+    run: async ([bundle = ''], flags, context) => {
+      const { importBundle } = await import('../commands/import.ts');
+      return importBundle({ bundle, models: text(flags['models']), images: text(flags['images']), key: text(flags['key']), receipt: text(flags['receipt']) }, context);
+    },
+  },
+  {
+    usage: 'smoke <url>',
+    text: 'encode a text on the deployed SIE cluster and check that a GPU answered with a real vector',
+    flags: [
+      { flags: '--model <id>', text: 'exact id of the model', required: true },
+      { flags: '--gpu <profile>', text: 'machine profile that has to answer, e.g. l4' },
+      { flags: '--dim <n>', text: 'dimensions that the vector must have', parse: parseCount('--dim', 1) },
+      { flags: '--timeout <seconds>', text: 'how long to wait for capacity and loading', parse: parseCount('--timeout', 1), fallback: 600 },
+    ],
+    examples: ['sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024', 'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --model BAAI/bge-m3 --timeout 120 --json'],
+    run: async ([url = ''], flags, context) => {
+      const { smoke } = await import('../commands/smoke.ts');
+      return smoke({ url, model: String(flags['model']), gpu: text(flags['gpu']), dim: flags['dim'] as number | undefined, timeout: Number(flags['timeout']) }, context);
+    },
+  },
+  {
+    usage: 'keygen',
+    text: 'make an ECDSA P-256 key pair that openssl and cosign read',
+    flags: [{ flags: '--out <dir>', text: 'where the two files go', fallback: '.' }],
+    examples: ['sie-mirror keygen', 'sie-mirror keygen --out ~/keys'],
+    run: async (_, flags, context) => (await import('../commands/keygen.ts')).keygen({ out: String(flags['out']) }, context),
+  },
+];
+
+const commonFlags: Flag[] = [
+  { flags: '--json', text: 'print the result as one JSON document' },
+  { flags: '-q, --quiet', text: 'say nothing but results, warnings and errors' },
+  { flags: '-v, --verbose', text: 'show the causes behind an error' },
+  { flags: '--concurrency <n>', text: 'transfers at once (default: 6)', parse: parseCount('--concurrency', 1) },
+  { flags: '--ca <file>', text: 'PEM file of certificate authorities to trust beside the public ones' },
+  { flags: '--insecure-host <host...>', text: 'registry hosts (HOST or HOST:PORT) to be spoken to by plain HTTP' },
+];
+
+const exitCodes = `
+Exit codes: 0 done, 2 usage, 3 incomplete (run again), 4 integrity, 5 unreachable, 6 not authorised, 7 not found,
+8 refused by the target, 9 smoke test failed, 130/143 interrupted, 1 a bug. See docs/exit-codes.md.`;
+
+/**
+ * Reads the command line. Help and version are printed by commander, and come back as undefined.
+ * @throws E_USAGE
+ */
+export function parseCommandLine(argv: readonly string[], out: (text: string) => void, err: (text: string) => void): Invocation | undefined {
+  let found: Invocation | undefined;
+  const program = new Command('sie-mirror')
+    .description('Carries everything an inference cluster needs across an air gap, and proves that it arrived.')
+    .version(version)
+    .showHelpAfterError('(see --help)')
+    .addHelpText('after', `\nThe journey: pull -> bundle == USB ==> verify -> import -> smoke\n${exitCodes}`);
+  for (const row of rows) {
+    addRow(program, row, (invocation) => {
+      found = invocation;
+    });
+  }
+  for (const command of [program, ...program.commands]) command.exitOverride().configureOutput({ writeOut: out, writeErr: err });
+  try {
+    program.parse([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return undefined;
+    // Commander has printed what is wrong already.
+    throw new MirrorError('E_USAGE', '', { cause: error });
+  }
+  return found;
+}
+
+function addRow(program: Command, row: Row, choose: (invocation: Invocation) => void): void {
+  const command = program.command(row.usage).description(row.text);
+  for (const flag of [...row.flags, ...commonFlags]) command.addOption(toOption(flag));
+  command.addOption(new Option('--progress <kind>', 'how progress is shown, on standard error').choices(['auto', 'tty', 'plain', 'json', 'none']).default('auto'));
+  command.addHelpText('after', `\nExamples:\n${row.examples.map((example) => `  $ ${example}`).join('\n')}\n${exitCodes}`);
+  command.action((...given: unknown[]) => {
+    const flags = command.opts<Record<string, unknown>>();
+    const args = given.slice(0, -2).flat().map(String);
+    choose({ command: command.name(), flags: flags as unknown as CommonFlags, run: (context) => row.run(args, flags, context) });
+  });
+}
+
+function toOption(flag: Flag): Option {
+  const option = new Option(flag.flags, flag.text);
+  if (flag.parse) option.argParser(flag.parse);
+  if (flag.fallback !== undefined) option.default(flag.fallback);
+  if (flag.required) option.makeOptionMandatory();
+  return option;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}

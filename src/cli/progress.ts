@@ -1,0 +1,115 @@
+import ora, { type Ora } from 'ora';
+import type { Event, Reporter } from '../core/events.ts';
+import { formatBytes, printable } from '../core/text.ts';
+
+export type ProgressKind = 'tty' | 'plain' | 'json' | 'none';
+
+/** Shows events on a stream; `stop` leaves it clean for what is printed next. */
+export interface Progress {
+  report: Reporter;
+  stop(): void;
+}
+
+const plainEveryMs = 10_000;
+const ttyEveryMs = 100;
+
+/** @param stream standard error: standard output is for results */
+export function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream): Progress {
+  if (kind === 'json') return { report: (event) => void stream.write(`${JSON.stringify(event)}\n`), stop: () => {} };
+  if (kind === 'none') return { report: (event) => event.type === 'warning' && void stream.write(`warning: ${printable(event.text)}\n`), stop: () => {} };
+  return kind === 'tty' ? new TtyProgress(stream) : new PlainProgress(stream);
+}
+
+/** What has moved of what is to move, since the last stage began. */
+class Meter {
+  #stage = '';
+  #total = 0;
+  #done = 0;
+  #start = Date.now();
+
+  take(event: Event): void {
+    if (event.type === 'stage') this.#stage = event.text;
+    if (event.type === 'total') {
+      this.#total = event.bytes;
+      this.#done = 0;
+      this.#start = Date.now();
+    }
+    if (event.type === 'bytes') this.#done += event.bytes;
+  }
+
+  get moving(): boolean {
+    return this.#total > 0 && this.#done > 0;
+  }
+
+  get line(): string {
+    if (!this.moving) return printable(this.#stage);
+    const seconds = Math.max((Date.now() - this.#start) / 1000, 0.001);
+    const rate = this.#done / seconds;
+    const left = this.#total > this.#done ? `, ${formatSeconds((this.#total - this.#done) / rate)} left` : '';
+    const percent = Math.min(100, Math.floor((this.#done / this.#total) * 100));
+    return `${printable(this.#stage)}  ${formatBytes(this.#done)} of ${formatBytes(this.#total)} (${percent}%), ${formatBytes(rate)}/s${left}`;
+  }
+}
+
+function formatSeconds(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+class PlainProgress implements Progress {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #meter = new Meter();
+  #last = Date.now();
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+  }
+
+  readonly report: Reporter = (event) => {
+    this.#meter.take(event);
+    if (event.type === 'stage' || event.type === 'note') this.#write(printable(event.text));
+    if (event.type === 'warning') this.#write(`warning: ${printable(event.text)}`);
+    if (event.type === 'bytes' && Date.now() - this.#last >= plainEveryMs) this.#write(this.#meter.line);
+  };
+
+  stop(): void {}
+
+  #write(text: string): void {
+    this.#last = Date.now();
+    this.#stream.write(`${text}\n`);
+  }
+}
+
+class TtyProgress implements Progress {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #meter = new Meter();
+  readonly #spinner: Ora;
+  #last = 0;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#spinner = ora({ stream, discardStdin: false });
+  }
+
+  readonly report: Reporter = (event) => {
+    this.#meter.take(event);
+    if (event.type === 'note' || event.type === 'warning') this.#above(event);
+    if (event.type === 'stage' || (event.type === 'bytes' && Date.now() - this.#last >= ttyEveryMs)) this.#show();
+  };
+
+  stop(): void {
+    this.#spinner.stop();
+  }
+
+  #show(): void {
+    this.#last = Date.now();
+    this.#spinner.start(this.#meter.line);
+  }
+
+  #above(event: { type: 'note' | 'warning'; text: string }): void {
+    this.#spinner.stop();
+    this.#stream.write(`${event.type === 'warning' ? 'warning: ' : ''}${printable(event.text)}\n`);
+    this.#show();
+  }
+}

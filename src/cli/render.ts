@@ -1,0 +1,43 @@
+import type { MirrorError } from '../core/errors.ts';
+import type { Report, ReportItem } from '../core/report.ts';
+import { printable } from '../core/text.ts';
+
+/** The result for a person. */
+export function renderReport(report: Report): string {
+  return report.summary.map((line) => `${printable(line)}\n`).join('');
+}
+
+/** The result for a program; `summary` is prose and stays out. */
+export function renderJson(report: Report): string {
+  const { summary: _, exit: __, ...document } = report;
+  return `${JSON.stringify(document)}\n`;
+}
+
+/** The failed items, for standard error. */
+export function renderFailures(items: readonly ReportItem[]): string {
+  return items.flatMap(({ error }) => (error ? [errorLines(error.message, error.hint, error.at)] : [])).join('');
+}
+
+/** @param verbose with the causes behind it */
+export function renderError(error: MirrorError, verbose: boolean): string {
+  const text = errorLines(error.message, error.hint, error.at);
+  const report = error.code === 'E_INTERNAL' ? '  this is a bug in sie-mirror: please report it with the output of the same command and `-v`\n' : '';
+  return `${text}${report}${verbose ? causes(error) : ''}`;
+}
+
+export function renderErrorJson(command: string, error: MirrorError): string {
+  const { code, message, hint, exit, at } = error;
+  return `${JSON.stringify({ schema: `sie-mirror/report/${command}/v1`, command, ok: false, error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at } })}\n`;
+}
+
+function errorLines(message: string, hint: string | undefined, at: { side?: string; item?: string; url?: string }): string {
+  const side = at.side === undefined ? '' : `${at.side}: `;
+  const item = at.item !== undefined && at.item !== '' && !message.includes(at.item) ? `${at.item}: ` : '';
+  return `error: ${side}${printable(item)}${printable(message)}\n${hint === undefined ? '' : `  hint: ${printable(hint)}\n`}`;
+}
+
+function causes(error: Error): string {
+  const lines: string[] = [];
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) lines.push(`  ${printable(cause.stack ?? cause.message).replaceAll('\\u000a', '\n  ')}`);
+  return `${lines.join('\n  caused by\n')}\n`;
+}

@@ -1,0 +1,137 @@
+import { readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createHash, type KeyObject } from 'node:crypto';
+import { verifyGuide } from '../bundle/guide.ts';
+import { bundleFiles, formatInventory, type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/inventory.ts';
+import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
+import { fingerprint, formatSums, readPrivateKey, signSums } from '../bundle/seal.ts';
+import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
+import { MirrorError } from '../core/errors.ts';
+import { makeReport, type Report } from '../core/report.ts';
+import { formatBytes, plural } from '../core/text.ts';
+import { toolName } from '../core/version.ts';
+import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
+import { descriptorsOf } from '../oci/copy-graph.ts';
+import type { Context } from './context.ts';
+import { entriesOf, readStore, type StoreContents } from './store.ts';
+
+export interface BundleOptions {
+  store: string;
+  out: string;
+  /** In bytes. */
+  volumeSize?: number | undefined;
+  /** Path of a private key. */
+  sign?: string | undefined;
+  name?: string | undefined;
+}
+
+/** The store as a sealed bundle in `OUT/NAME`. SHA256SUMS comes last: without it a directory is no bundle. */
+export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
+  const key = options.sign === undefined ? undefined : readPrivateKey(await readFile(context.path(options.sign), 'utf8'), options.sign);
+  const tool = await readTool(context);
+  const contents = await readStore(context.path(options.store));
+  const name = checkName(options.name ?? contents.lock?.name ?? 'sie-mirror-bundle');
+  const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
+  const directory = join(context.path(options.out), name);
+  await clearDirectory(directory, name);
+  const bytes = plans.reduce((sum, { size }) => sum + size, 0);
+  await checkSpace(directory, bytes + tool.length);
+  context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directory}` });
+  context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
+  const written = await writeVolumes(directory, plans, contents.files, context);
+  const inventory = makeInventory(name, contents, written);
+  await seal(directory, inventory, tool, key);
+  return summarise(directory, inventory, plans, key);
+}
+
+async function readTool(context: Context): Promise<Buffer> {
+  if (context.toolFile === undefined) throw new MirrorError('E_NOT_FOUND', `the tool's own file \`${bundleFiles.tool}\` is not there, and a bundle carries it`, { hint: 'run `npm run build` first' });
+  return readFile(context.toolFile);
+}
+
+function checkName(name: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of a bundle`, { hint: 'use letters, digits, `.`, `_` and `-`, at most 63' });
+  return name;
+}
+
+/** Takes away what a broken run left; anything else that stands there is somebody's. */
+async function clearDirectory(directory: string, name: string): Promise<void> {
+  await ensureWritable(directory);
+  const found = await readdir(directory);
+  if (found.includes(bundleFiles.sums)) throw new MirrorError('E_REFUSED', `\`${directory}\` holds a finished bundle already`, { hint: 'choose another `--out` or `--name`, or delete it first' });
+  const ours = (file: string): boolean => {
+    const plain = file.replace(/(?:\.[0-9a-f]{8})?\.partial$/, '');
+    return Object.values<string>(bundleFiles).includes(plain) || (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain)) || file.endsWith(partialSuffix);
+  };
+  const foreign = found.find((file) => !ours(file));
+  if (foreign !== undefined) throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, { hint: 'choose another `--out` or `--name`, or move it away' });
+  for (const file of found) await rm(join(directory, file));
+}
+
+async function checkSpace(directory: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const free = bavail * bsize;
+  if (free < bytes) throw new MirrorError('E_NO_SPACE', `\`${directory}\` has ${formatBytes(free)} free, the bundle needs ${formatBytes(bytes)}`, { hint: 'free some space, or choose a larger medium with `--out`' });
+}
+
+function makeInventory(name: string, contents: StoreContents, written: WrittenVolumes): Inventory {
+  const byPath = new Map(written.blobs.map((blob) => [blob.path, blob]));
+  const linked = new Map(contents.links.map(({ path, link }) => [path, link]));
+  const find = (path: string): BundleBlob => {
+    const link = linked.get(path);
+    const blob = byPath.get(link === undefined ? path : join(path, '..', link));
+    if (!blob) throw new MirrorError('E_INTERNAL', `\`${path}\` is in no volume`);
+    return blob;
+  };
+  const place = (path: string): Pick<BundleBlob, 'digest' | 'size'> => {
+    const { digest, size } = find(path);
+    return { digest, size };
+  };
+  const models: BundleItem[] = contents.models.map(({ repo, commit, refs, files, tree }) => ({
+    kind: 'model',
+    repo,
+    commit,
+    refs,
+    files: files.map(({ path, stored }) => ({ path, ...place(stored) })),
+    tree: place(tree),
+  }));
+  const images: BundleItem[] = contents.images.map(({ reference, graph }) => {
+    const { mediaType, digest, size, artifactType } = graph.root.descriptor;
+    const root = { mediaType, digest, size, ...(artifactType === undefined ? {} : { artifactType }) };
+    const to = contents.lock?.images.find((image) => image.reference === reference)?.to;
+    return { kind: 'image', reference, root, digests: descriptorsOf(graph).map((each) => each.digest).sort(), ...(to === undefined ? {} : { to }) };
+  });
+  return { schema: inventorySchemaId, name, tool: toolName, items: [...models, ...images], ...written };
+}
+
+async function seal(directory: string, inventory: Inventory, tool: Buffer, key: KeyObject | undefined): Promise<void> {
+  const sums = new Map(inventory.volumes.map((volume) => [volume.name, volume.digest.slice('sha256:'.length)]));
+  const add = async (name: string, data: string | Buffer): Promise<void> => {
+    await writeFileAtomic(join(directory, name), data);
+    sums.set(name, createHash('sha256').update(data).digest('hex'));
+  };
+  await add(bundleFiles.tool, tool);
+  await add(bundleFiles.guide, verifyGuide(inventory, key && fingerprint(key)));
+  await add(bundleFiles.inventory, formatInventory(inventory));
+  const text = formatSums(sums);
+  if (key) {
+    const { plain, sigstore } = signSums(Buffer.from(text), key);
+    await writeFileAtomic(join(directory, bundleFiles.signature), plain);
+    await writeFileAtomic(join(directory, bundleFiles.sigstore), sigstore);
+  }
+  await writeFileAtomic(join(directory, bundleFiles.sums), text);
+}
+
+function summarise(directory: string, inventory: Inventory, plans: readonly VolumePlan[], key: KeyObject | undefined): Report {
+  const bytes = plans.reduce((sum, { size }) => sum + size, 0);
+  const items = inventory.volumes.map(({ name, size, digest }) => ({ kind: 'volume', name, state: 'done' as const, bytes: size, digest }));
+  const models = inventory.items.filter(({ kind }) => kind === 'model').length;
+  const print = key && fingerprint(key);
+  const summary = [
+    ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),
+    print === undefined ? 'not signed; `--sign KEY` would prove who made it' : `signed with the key ${print}`,
+    `${directory}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directory}\``,
+  ];
+  return makeReport('bundle', items, { volumes: plans.length, bytes, items: inventory.items.length }, [...summary]);
+}
+

@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Reporter } from '../core/events.ts';
+import { toolName } from '../core/version.ts';
+import { HttpClient } from '../http/client.ts';
+import { defaultRetry, type RetryOptions } from '../http/retry.ts';
+import { defaultEndpoint, HubClient } from '../hub/client.ts';
+import { type CredentialFinder, dockerCredentials } from '../oci/credentials.ts';
+import { Registry } from '../oci/registry.ts';
+import { MirrorError } from '../core/errors.ts';
+
+/** What every command is told of the world outside. */
+export interface Outside {
+  env: Record<string, string | undefined>;
+  cwd: string;
+  home: string;
+  /** Our own one-file form, to be put into bundles; undefined when it has not been built. */
+  toolFile: string | undefined;
+  report: Reporter;
+  signal: AbortSignal;
+}
+
+/** Flags that every command takes. */
+export interface CommonOptions {
+  concurrency?: number | undefined;
+  /** Path of a PEM file. */
+  ca?: string | undefined;
+  insecureHosts?: readonly string[] | undefined;
+}
+
+/** The composition root: makes the clients that a command needs, each once and with the same settings. */
+export interface Context {
+  readonly env: Outside['env'];
+  readonly report: Reporter;
+  readonly signal: AbortSignal;
+  readonly http: HttpClient;
+  readonly retry: RetryOptions;
+  /** Transfers at once. */
+  readonly slots: number;
+  readonly threads: number;
+  readonly ca: string | undefined;
+  readonly toolFile: string | undefined;
+  path(path: string): string;
+  hub(): HubClient;
+  registry(host: string, side: 'source' | 'target'): Registry;
+  close(): Promise<void>;
+}
+
+/** @throws E_USAGE, E_NOT_FOUND for a `--ca` that cannot be read */
+export async function createContext(outside: Outside, options: CommonOptions): Promise<Context> {
+  const { env, report, signal } = outside;
+  const path = (given: string): string => resolve(outside.cwd, given);
+  const ca = options.ca === undefined ? undefined : await readFile(path(options.ca), 'utf8');
+  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) throw new MirrorError('E_USAGE', `\`${options.ca}\` holds no certificate in PEM form`);
+  const extra = env['NODE_EXTRA_CA_CERTS'];
+  // Naming authorities of our own switches off Node's reading of this variable.
+  const trusted = ca !== undefined && extra ? `${ca}\n${await readFile(extra, 'utf8')}` : ca;
+  const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [] });
+  const retry: RetryOptions = {
+    ...defaultRetry,
+    onRetry: (error, pauseMs) => report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
+  };
+  const credentials: CredentialFinder = dockerCredentials(env['DOCKER_CONFIG'] ?? join(outside.home, '.docker'));
+  const registries = new Map<string, Registry>();
+  return {
+    env,
+    report,
+    signal,
+    http,
+    retry,
+    slots: options.concurrency ?? 6,
+    threads: availableParallelism(),
+    ca: trusted,
+    toolFile: outside.toolFile,
+    path,
+    hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
+    registry: (host, side) => {
+      const key = `${side} ${host}`;
+      const registry = registries.get(key) ?? new Registry(host, side, http, credentials);
+      registries.set(key, registry);
+      return registry;
+    },
+    close: () => http.close(),
+  };
+}
+
+function hubEndpoint(env: Outside['env']): string {
+  const endpoint = env['HF_ENDPOINT']?.replace(/\/+$/, '') || defaultEndpoint;
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) throw new MirrorError('E_USAGE', `HF_ENDPOINT is \`${endpoint}\`, an address with https:// was wanted`);
+  return endpoint;
+}

@@ -1,0 +1,54 @@
+import { type Report, makeReport } from '../core/report.ts';
+import { formatBytes } from '../core/text.ts';
+import { type CopyTally, copyImage, descriptorsOf, type ImageGraph, readImage } from '../oci/copy-graph.ts';
+import type { ContentSource, ContentTarget } from '../core/ports.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Context } from './context.ts';
+import { openSource, openTarget } from './endpoint.ts';
+
+export interface CopyCommandOptions {
+  source: string;
+  target: string;
+  referrers: boolean;
+}
+
+/** One image with everything that belongs to it, from a registry or layout to another. */
+export async function copy(options: CopyCommandOptions, context: Context): Promise<Report> {
+  const from = await openSource(context, options.source);
+  const to = await openTarget(context, options.target, from);
+  context.report({ type: 'stage', text: `copying ${from.name} to ${to.name}` });
+  const root = await from.source.resolve(from.wanted);
+  const { tally } = await moveImage(from.source, to.target, root, to.reference, options.referrers, context);
+  const state = tally.copied === 0 ? 'present' : 'done';
+  const detail = { source: from.name, target: to.name, mediaType: root.mediaType, ...tally };
+  const done = state === 'present' ? 'was there already, nothing moved' : `${formatBytes(tally.copiedBytes)} moved, ${formatBytes(tally.presentBytes)} were there`;
+  return makeReport('copy', [{ kind: 'image', name: to.name, state, digest: root.digest, bytes: tally.copiedBytes, detail }], { copied: tally.copied, bytes: tally.copiedBytes }, [
+    `${to.name}  ${root.digest}`,
+    done,
+  ]);
+}
+
+/** The image's graph and what moving it did; when nothing about it can have changed, nothing of it is read. */
+export async function moveImage(
+  source: ContentSource,
+  target: ContentTarget,
+  root: Descriptor,
+  reference: string,
+  referrers: boolean,
+  context: Context,
+): Promise<{ tally: CopyTally; image: ImageGraph | undefined }> {
+  if (!referrers && (await digestAt(target, reference)) === root.digest) return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, image: undefined };
+  const image = await readImage(source, root, { slots: context.slots, referrers, signal: context.signal });
+  context.report({ type: 'total', bytes: descriptorsOf(image).reduce((sum, { size }) => sum + size, 0) });
+  return { tally: await copyImage(source, target, image, reference, context), image };
+}
+
+async function digestAt(target: ContentTarget, reference: string): Promise<string | undefined> {
+  try {
+    return (await target.resolve(reference)).digest;
+  } catch (error) {
+    if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,151 @@
+import { join } from 'node:path';
+import { bundleFiles, type ImageItem, type Inventory, type ModelItem } from '../bundle/inventory.ts';
+import { BundleReader, checkFileSet, readInventory } from '../bundle/reader.ts';
+import { refuseFindings } from '../bundle/verify.ts';
+import { type Digest, isDigest, sha256 } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import { forEachLimited } from '../core/limit.ts';
+import type { Content, ObjectStore } from '../core/ports.ts';
+import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { contentOf, counted } from '../core/stream.ts';
+import { formatBytes, plural } from '../core/text.ts';
+import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
+import { repoFolder } from '../hub/cache.ts';
+import { defaultPlacement } from '../manifest/placement.ts';
+import { OciLayout } from '../oci/layout.ts';
+import { parseReference } from '../oci/reference.ts';
+import { attempt } from './attempt.ts';
+import type { Context } from './context.ts';
+import { moveImage } from './copy.ts';
+import { openTarget, type SourceEndpoint, splitName } from './endpoint.ts';
+import { openObjects } from './objects.ts';
+import { formatReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
+import { openBundle } from './sealed.ts';
+import { nameOf } from './verify.ts';
+
+export interface ImportOptions {
+  bundle: string;
+  /** `s3://BUCKET/PREFIX` or `file://DIR`. */
+  models?: string | undefined;
+  /** `HOST[/PREFIX]` */
+  images?: string | undefined;
+  key?: string | undefined;
+  /** Path of the receipt; beside the working directory when not given. */
+  receipt?: string | undefined;
+}
+
+/** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
+export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
+  const store = options.models === undefined ? undefined : await openObjects(context, options.models);
+  if (options.images !== undefined) parseReference(`${options.images}/x`);
+  const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
+  refuseFindings(await checkFileSet(bundle));
+  const inventory = await readInventory(bundle);
+  checkTargets(inventory, options);
+  const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
+  await ensureWritable(join(receiptPath, '..'));
+  const origin = { name: inventory.name, inventory: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest, signedBy: keyFingerprint };
+  const receipt = startReceipt(origin, { ...(store ? { models: store.name } : {}), ...(options.images === undefined ? {} : { images: options.images }) });
+  const items: ReportItem[] = [];
+  const reader = new BundleReader(bundle.directory, inventory);
+  if (store) await importModels(reader, store, items, receipt, context);
+  if (options.images !== undefined) await importImages(reader, options.images, items, receipt, context);
+  receipt.complete = items.every(({ state }) => state !== 'failed');
+  const text = formatReceipt(receipt);
+  if (store) await putReceipt(store, inventory.name, text, context.signal);
+  await writeFileAtomic(receiptPath, text);
+  return summarise(items, receipt, receiptPath);
+}
+
+function checkTargets({ items }: Inventory, options: ImportOptions): void {
+  const lacks = (kind: string, flag: string): MirrorError => new MirrorError('E_USAGE', `the bundle holds ${kind} and no target for them was given`, { hint: `add ${flag}` });
+  if (options.models === undefined && options.images === undefined) throw new MirrorError('E_USAGE', 'no target was given', { hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both' });
+  if (options.models !== undefined && options.images === undefined && items.every(({ kind }) => kind === 'image')) throw lacks('images', '`--images REGISTRY/PREFIX`');
+  if (options.images !== undefined && options.models === undefined && items.every(({ kind }) => kind === 'model')) throw lacks('models', '`--models s3://BUCKET/PREFIX`');
+}
+
+/** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
+interface ModelObject {
+  key: string;
+  digest: Digest;
+  size: number;
+  content: Content;
+}
+
+function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
+  const folder = repoFolder(item.repo);
+  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => ({ key: `${folder}/${key}`, digest, size, content: reader.blob(digest) });
+  const commit = Buffer.from(item.commit);
+  const ref = (name: string): ModelObject => ({ key: `${folder}/refs/${name}`, digest: sha256(commit), size: commit.length, content: contentOf(commit) });
+  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file)).sort((a, b) => b.size - a.size);
+  return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+}
+
+async function importModels(reader: BundleReader, store: ObjectStore, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+  const models = reader.inventory.items.filter((item) => item.kind === 'model');
+  context.report({ type: 'total', bytes: models.flatMap((item) => objectsOf(item, reader).flat()).reduce((sum, { size }) => sum + size, 0) });
+  for (const item of models) {
+    const name = nameOf(item);
+    context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
+    await attempt(items, 'model', name, async () => {
+      const stages = objectsOf(item, reader);
+      let moved = 0;
+      for (const stage of stages) moved += await putObjects(stage, store, context);
+      receipt.models.push({ repo: item.repo, commit: item.commit, objects: stages.flat().map(({ key, digest, size }) => ({ key, digest, size })) });
+      const state = moved === 0 ? 'present' : 'done';
+      context.report({ type: 'item', item: name, state, bytes: moved });
+      items.push({ kind: 'model', name, state, bytes: moved, detail: { target: `${store.name}/${repoFolder(item.repo)}` } });
+    });
+  }
+}
+
+/** Puts what is not there yet. @returns the bytes that moved */
+async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<number> {
+  let moved = 0;
+  const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
+  await forEachLimited(objects, context.slots, async ({ key, digest, size, content }) => {
+    context.signal.throwIfAborted();
+    const there = await store.head(key);
+    if (there?.size === size && there.digest === digest) {
+      count(size);
+      return;
+    }
+    await store.put(key, counted(content, count), { digest, size }, context.signal);
+    moved += size;
+  });
+  return moved;
+}
+
+async function importImages(reader: BundleReader, place: string, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+  const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
+  for (const item of reader.inventory.items) {
+    if (item.kind !== 'image') continue;
+    context.report({ type: 'stage', text: `importing ${item.reference} to ${place}` });
+    await attempt(items, 'image', item.reference, () => importImage(item, layout, place, items, receipt, context));
+  }
+}
+
+async function importImage(item: ImageItem, layout: OciLayout, place: string, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+  const { repository, reference } = splitName(item.reference);
+  const source: SourceEndpoint = { name: item.reference, source: layout.view(repository), wanted: reference, tag: isDigest(reference) ? undefined : reference };
+  const target = await openTarget(context, `${place}/${item.to ?? defaultPlacement(repository === '' ? 'images' : repository)}`, source);
+  const { tally } = await moveImage(source.source, target.target, item.root, target.reference, true, context);
+  receipt.images.push({ reference: item.reference, target: target.name, digest: item.root.digest, digests: item.digests });
+  const state = tally.copied === 0 ? 'present' : 'done';
+  context.report({ type: 'item', item: item.reference, state, bytes: tally.copiedBytes });
+  items.push({ kind: 'image', name: item.reference, state, digest: item.root.digest, bytes: tally.copiedBytes, detail: { target: target.name, ...tally } });
+}
+
+async function putReceipt(store: ObjectStore, name: string, text: string, signal: AbortSignal): Promise<void> {
+  const bytes = Buffer.from(text);
+  await store.put(`${receiptPrefix}/${name}.receipt.json`, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
+}
+
+function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string): Report {
+  const good = items.filter(({ state }) => state !== 'failed');
+  const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const summary = good.map(({ name, state, bytes: moved = 0, detail }) => `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`);
+  const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
+  summary.push(receipt.complete ? `imported: ${counts}; receipt: ${receiptPath}` : `INCOMPLETE: ${counts}; run the same command again; receipt: ${receiptPath}`);
+  return makeReport('import', items, { models: receipt.models.length, images: receipt.images.length, bytes }, summary);
+}

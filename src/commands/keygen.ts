@@ -1,0 +1,32 @@
+import { lstat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fingerprint, makeKeyPair, readPublicKey } from '../bundle/seal.ts';
+import { MirrorError } from '../core/errors.ts';
+import { makeReport, type Report } from '../core/report.ts';
+import { ensureWritable } from '../fs/atomic.ts';
+import type { Context } from './context.ts';
+
+export interface KeygenOptions {
+  out: string;
+}
+
+export const keyFiles = { private: 'sie-mirror.key.pem', public: 'sie-mirror.pub.pem' } as const;
+
+/** An ECDSA P-256 pair; the private file is readable by its owner only, and nothing is ever overwritten. */
+export async function keygen(options: KeygenOptions, context: Context): Promise<Report> {
+  const directory = context.path(options.out);
+  await ensureWritable(directory);
+  const privatePath = join(directory, keyFiles.private);
+  const publicPath = join(directory, keyFiles.public);
+  for (const path of [privatePath, publicPath])
+    if (await lstat(path).catch(() => undefined)) throw new MirrorError('E_REFUSED', `\`${path}\` exists, and a key is never overwritten`, { hint: 'choose another directory with `--out`' });
+  const { privatePem, publicPem } = makeKeyPair();
+  await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
+  await writeFile(publicPath, publicPem, { mode: 0o644, flag: 'wx' });
+  const print = fingerprint(readPublicKey(publicPem, keyFiles.public));
+  return makeReport('keygen', [{ kind: 'key', name: publicPath, state: 'done', digest: print, detail: { privateKey: privatePath } }], {}, [
+    `private key  ${privatePath}  (keep it to yourself)`,
+    `public key   ${publicPath}  (carry it to the zone on another way than the bundle)`,
+    `fingerprint  ${print}`,
+  ]);
+}

@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises';
+import { MirrorError } from '../core/errors.ts';
+import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { formatBytes, plural } from '../core/text.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
+import { parseRepo } from '../hub/client.ts';
+import { planSnapshot } from '../hub/snapshot.ts';
+import { loadManifest } from '../manifest/load.ts';
+import { placementOf, refuseCollisions } from '../manifest/placement.ts';
+import { type Lock, type LockedImage, type LockedModel, lockSchemaId, type MirrorManifest } from '../manifest/schema.ts';
+import { descriptorsOf, readImage } from '../oci/copy-graph.ts';
+import { parseReference } from '../oci/reference.ts';
+import { attempt } from './attempt.ts';
+import type { Context } from './context.ts';
+import { openSource } from './endpoint.ts';
+
+export interface PlanOptions {
+  manifest: string;
+  /** Where the lock goes. */
+  out: string;
+}
+
+/** Everything that a mirror manifest names, pinned; fetches no content. */
+export async function plan(options: PlanOptions, context: Context): Promise<Report> {
+  const loaded = await loadFile(options.manifest, context);
+  if (loaded.kind === 'lock') throw new MirrorError('E_USAGE', `\`${options.manifest}\` is a lock already`, { hint: `fetch it with \`sie-mirror pull ${options.manifest}\`` });
+  const items: ReportItem[] = [];
+  const lock = await resolveManifest(loaded.manifest, items, context);
+  const bytes = lockBytes(lock);
+  const complete = items.every(({ state }) => state !== 'failed');
+  if (complete) await writeFileAtomic(context.path(options.out), formatLock(lock));
+  const summary = items.filter(({ state }) => state !== 'failed').map(({ name, bytes: size = 0, detail }) => `${name}  ${formatBytes(size)}${detail?.['license'] === undefined ? '' : `  licence ${String(detail['license'])}`}`);
+  summary.push(
+    complete
+      ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}: ${formatBytes(bytes)} to fetch, as much again on the medium; lock: ${options.out}`
+      : 'no lock was written, because not everything could be resolved',
+  );
+  return makeReport('plan', items, { models: lock.models.length, images: lock.images.length, bytes }, summary);
+}
+
+/** @throws E_NOT_FOUND, E_MANIFEST */
+export async function loadFile(path: string, context: Context): Promise<ReturnType<typeof loadManifest>> {
+  return loadManifest(await readFile(context.path(path), 'utf8'), path);
+}
+
+export function formatLock(lock: Lock): string {
+  return `${JSON.stringify(lock, undefined, 1)}\n`;
+}
+
+export function lockBytes(lock: Lock): number {
+  const models = lock.models.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0);
+  return lock.images.reduce((sum, { bytes }) => sum + bytes, models);
+}
+
+/** Manifest to lock; what cannot be resolved becomes a failed item. @throws E_MANIFEST for collisions */
+export async function resolveManifest(manifest: MirrorManifest, items: ReportItem[], context: Context): Promise<Lock> {
+  // What is misspelt is said before anything is asked of a server.
+  const repos = manifest.models.map(({ repo, revision }) => parseRepo(revision === undefined ? repo : `${repo}@${revision}`));
+  for (const { ref } of manifest.images) parseReference(ref);
+  const lock: Lock = { schema: lockSchemaId, name: manifest.metadata.name, models: [], images: [] };
+  const hub = context.hub();
+  for (const request of repos) {
+    const name = `${request.repo}@${request.revision}`;
+    context.report({ type: 'stage', text: `resolving ${name}` });
+    await attempt(items, 'model', name, async () => {
+      const found: LockedModel = await planSnapshot(hub, request);
+      lock.models.push(found);
+      const bytes = found.files.reduce((sum, { size }) => sum + size, 0);
+      const license = found.license === undefined ? {} : { license: found.license };
+      items.push({ kind: 'model', name: `${found.repo}@${found.commit}`, state: 'done', bytes, detail: { files: found.files.length, gated: found.gated, ...license } });
+    });
+  }
+  for (const image of manifest.images) {
+    context.report({ type: 'stage', text: `resolving ${image.ref}` });
+    await attempt(items, 'image', image.ref, async () => {
+      const found = await lockImage(image, manifest, context);
+      lock.images.push(found);
+      items.push({ kind: 'image', name: found.reference, state: 'done', digest: found.root.digest, bytes: found.bytes, detail: { to: found.to } });
+    });
+  }
+  refuseCollisions(lock.images.map(({ reference, to, root }) => ({ reference, to, tag: parseReference(reference).tag ?? root.digest, digest: root.digest })));
+  return lock;
+}
+
+async function lockImage(image: { ref: string; to?: string | undefined }, manifest: MirrorManifest, context: Context): Promise<LockedImage> {
+  const from = await openSource(context, image.ref);
+  const { registry, repository } = parseReference(image.ref);
+  const root = await from.source.resolve(from.wanted);
+  const graph = await readImage(from.source, root, { slots: context.slots, referrers: true, signal: context.signal });
+  const bytes = descriptorsOf(graph).reduce((sum, { size }) => sum + size, 0);
+  return { reference: from.name, root, bytes, to: placementOf(`${registry}/${repository}`, image.to, manifest.rewrite) };
+}

@@ -1,0 +1,151 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import type { LayoutEntry } from '../bundle/layout.ts';
+import type { SourceFile } from '../bundle/writer.ts';
+import { type Checksum, checksumOf, type Digest } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import { linkTarget } from '../core/path.ts';
+import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
+import { loadManifest } from '../manifest/load.ts';
+import type { Lock } from '../manifest/schema.ts';
+import { descriptorsOf, type ImageGraph, readImage } from '../oci/copy-graph.ts';
+import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
+import { digestTag } from '../oci/reference.ts';
+import { splitName } from './endpoint.ts';
+
+export const lockFile = 'mirror.lock.json';
+
+/** A model of the store; paths are those of the files in the store. */
+export interface StoredModel {
+  repo: string;
+  commit: string;
+  refs: string[];
+  files: { path: string; stored: string }[];
+  tree: string;
+}
+
+export interface StoredImage {
+  reference: string;
+  graph: ImageGraph;
+}
+
+/** What of a store belongs into a bundle: all that a ref or a name leads to, and nothing that an interrupted run left. */
+export interface StoreContents {
+  lock: Lock | undefined;
+  models: StoredModel[];
+  images: StoredImage[];
+  files: SourceFile[];
+  links: { path: string; link: string }[];
+}
+
+/** @throws E_NOT_FOUND, E_CORRUPT, E_MISSING */
+export async function readStore(store: string): Promise<StoreContents> {
+  if (!(await isDirectory(store))) throw new MirrorError('E_NOT_FOUND', `there is no store \`${store}\``, { hint: 'name it with `--store`, or fill one with `sie-mirror pull`' });
+  const contents: StoreContents = { lock: await readLock(store), models: [], images: [], files: [], links: [] };
+  if (contents.lock) await addFile(contents, store, lockFile);
+  if (await isDirectory(join(store, 'hub'))) await readHub(store, contents);
+  if (await isDirectory(join(store, 'oci'))) await readImages(store, contents);
+  if (contents.models.length + contents.images.length === 0) throw new MirrorError('E_NOT_FOUND', `the store \`${store}\` holds no model and no image`, { hint: 'fill it with `sie-mirror pull`, `snapshot` or `copy`' });
+  return contents;
+}
+
+/** Entries of the bundle, in the order in which they go into the volumes. */
+export function entriesOf({ files, links }: StoreContents): LayoutEntry[] {
+  return [...files.map(({ path, size }) => ({ path, size })), ...links].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+export async function readLock(store: string): Promise<Lock | undefined> {
+  const text = await readFile(join(store, lockFile), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  const loaded = loadManifest(text, lockFile);
+  return loaded.kind === 'lock' ? loaded.lock : undefined;
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() ?? false;
+}
+
+async function addFile(contents: StoreContents, store: string, path: string, checksum?: Checksum): Promise<void> {
+  const found = await stat(join(store, path)).catch(() => undefined);
+  if (!found?.isFile()) throw new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, { hint: 'run the `pull`, `snapshot` or `copy` again that brought it', at: { side: 'source', item: path } });
+  contents.files.push({ path, from: join(store, path), size: found.size, checksum });
+}
+
+async function readHub(store: string, contents: StoreContents): Promise<void> {
+  const entries = await listTree(join(store, 'hub'));
+  const repos = new Map<string, TreeEntry[]>();
+  for (const entry of entries) {
+    const folder = entry.path.split('/')[0] ?? '';
+    if (!folder.startsWith('models--')) continue;
+    const list = repos.get(folder);
+    if (list) list.push(entry);
+    else repos.set(folder, [entry]);
+  }
+  const placed = new Map<string, string>();
+  for (const [folder, inside] of repos) await readRepo(store, folder, inside, contents, placed);
+}
+
+/** @param placed where each blob that names itself by its sha256 already stands */
+async function readRepo(store: string, folder: string, entries: readonly TreeEntry[], contents: StoreContents, placed: Map<string, string>): Promise<void> {
+  const commits = new Map<string, string[]>();
+  for (const { path } of entries) {
+    if (!path.startsWith(`${folder}/refs/`)) continue;
+    const commit = await readFile(join(store, 'hub', path), 'utf8');
+    commits.set(commit, [...(commits.get(commit) ?? []), path.slice(`${folder}/refs/`.length)]);
+    await addFile(contents, store, `hub/${path}`);
+  }
+  const blobs = new Set<string>();
+  for (const [commit, refs] of commits) {
+    const base = `${folder}/snapshots/${commit}/`;
+    const tree = `hub/${folder}/trees/${commit}.json`;
+    const model: StoredModel = { repo: folder.slice('models--'.length).replace('--', '/'), commit, refs: refs.sort(), files: [], tree };
+    for (const entry of entries.filter(({ path }) => path.startsWith(base))) {
+      const stored = 'link' in entry ? linkTarget(`hub/${entry.path}`, entry.link) : `hub/${entry.path}`;
+      if (stored === undefined || !stored.startsWith(`hub/${folder}/`)) throw new MirrorError('E_CORRUPT', `\`hub/${entry.path}\` leads out of its repo`, { at: { side: 'source', item: entry.path } });
+      if ('link' in entry) contents.links.push({ path: `hub/${entry.path}`, link: entry.link });
+      model.files.push({ path: entry.path.slice(base.length), stored });
+      blobs.add(stored);
+    }
+    await addFile(contents, store, tree);
+    contents.models.push(model);
+  }
+  for (const path of blobs) {
+    const name = posix.basename(path);
+    const first = placed.get(name);
+    if (first === undefined) await addFile(contents, store, path, checksumOfName(name));
+    else contents.links.push({ path, link: posix.relative(posix.dirname(path), first) });
+    if (name.length === 64) placed.set(name, first ?? path);
+  }
+}
+
+/** Blobs of the cache are named by what the hub declares of them. */
+function checksumOfName(name: string): Checksum | undefined {
+  if (/^[0-9a-f]{64}$/.test(name)) return { algorithm: 'sha256', hex: name };
+  return /^[0-9a-f]{40}$/.test(name) ? { algorithm: 'git-sha1', hex: name } : undefined;
+}
+
+async function readImages(store: string, contents: StoreContents): Promise<void> {
+  const layout = new OciLayout(directoryTree(join(store, 'oci')), join(store, 'oci'));
+  const names = (await layout.named()).map(({ name }) => name).sort();
+  const covered = new Set<Digest>();
+  const plain = names.filter((name) => digestTag(splitName(name).reference) === undefined);
+  // What cosign names after a digest comes with the image of that digest; alone it is an image of its own.
+  for (const name of [...plain, ...names.filter((other) => !plain.includes(other))]) {
+    const { repository, reference } = splitName(name);
+    const view = layout.view(repository);
+    const root = await view.resolve(reference);
+    if (covered.has(root.digest) && !plain.includes(name)) continue;
+    const graph = await readImage(view, root, { slots: 8, referrers: true });
+    contents.images.push({ reference: name, graph });
+    for (const { digest } of descriptorsOf(graph)) {
+      if (!covered.has(digest)) await addFile(contents, store, `oci/blobs/${digest.replace(':', '/')}`, checksumOf(digest));
+      covered.add(digest);
+    }
+  }
+  await addFile(contents, store, `oci/${layoutFile}`);
+  await addFile(contents, store, `oci/${layoutIndexFile}`);
+}

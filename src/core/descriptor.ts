@@ -1,0 +1,25 @@
+import type { Digest } from './digest.ts';
+
+/** https://github.com/opencontainers/image-spec/blob/main/image-index.md#image-index-property-descriptions */
+export interface Platform {
+  os: string;
+  architecture: string;
+  variant?: string | undefined;
+}
+
+/** Names some bytes: https://github.com/opencontainers/image-spec/blob/main/descriptor.md */
+export interface Descriptor {
+  mediaType: string;
+  digest: Digest;
+  /** In bytes. */
+  size: number;
+  artifactType?: string | undefined;
+  platform?: Platform | undefined;
+  annotations?: Record<string, string> | undefined;
+  urls?: string[] | undefined;
+}
+
+/** `linux/arm64/v8` */
+export function formatPlatform(platform: Platform): string {
+  return [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/');
+}

@@ -1,0 +1,54 @@
+import type { Descriptor } from './descriptor.ts';
+import type { Digest } from './digest.ts';
+
+/** Bytes of a known size that can be opened again at any offset: retry and resume need it. */
+export interface Content {
+  readonly size: number;
+  open(offset: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** A place that images are read from: registry, layout, bundle. */
+export interface ContentSource {
+  /** The root that a tag or digest names. Throws E_NOT_FOUND. */
+  resolve(reference: string): Promise<Descriptor>;
+  /** The bytes of a descriptor, unverified: whoever receives them checks. Throws E_NOT_FOUND. */
+  fetch(descriptor: Descriptor): Promise<Content>;
+  exists(descriptor: Descriptor): Promise<boolean>;
+  /** What says of itself that it refers to `subject`: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
+  referrers(subject: Descriptor): Promise<Descriptor[]>;
+  tags(): Promise<string[]>;
+}
+
+/** A place that images are written to. */
+export interface ContentTarget extends ContentSource {
+  /** Takes the bytes and verifies them against `expected`: nothing else may become visible. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
+  push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void>;
+  tag(descriptor: Descriptor, reference: string): Promise<void>;
+  /** Makes `referrers`, which must have been pushed, findable from their subject. */
+  attach(subject: Descriptor, referrers: readonly Descriptor[]): Promise<void>;
+}
+
+/** Files below a root, by their path with `/`: a directory, or the inside of a bundle. */
+export interface FileTree {
+  /** Undefined when there is no such file. */
+  file(path: string): Promise<Content | undefined>;
+}
+
+/** What an object store says of one object. */
+export interface ObjectState {
+  key: string;
+  size: number;
+  /** Of the stored bytes; absent when the store does not know it. */
+  digest?: Digest | undefined;
+}
+
+/** A flat namespace of whole objects: S3, GCS, a directory. Keys are relative to the store's prefix. */
+export interface ObjectStore {
+  /** For people: `s3://bucket/prefix`. */
+  readonly name: string;
+  head(key: string): Promise<ObjectState | undefined>;
+  /** All or nothing: an object becomes visible only when its bytes had the expected digest. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
+  put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void>;
+  get(key: string): Promise<Content | undefined>;
+  list(prefix: string): AsyncIterable<ObjectState>;
+}

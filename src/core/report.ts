@@ -1,0 +1,38 @@
+import { type ErrorCode, type ErrorPlace, exitOfMany, type MirrorError } from './errors.ts';
+
+/** One thing that a command handled. */
+export interface ReportItem {
+  kind: string;
+  name: string;
+  state: 'done' | 'present' | 'failed';
+  bytes?: number;
+  digest?: string;
+  /** Anything more that is worth keeping, by the command's own page. */
+  detail?: Record<string, unknown>;
+  error?: { code: ErrorCode; message: string; hint?: string; at: ErrorPlace };
+}
+
+/** The result of a command: what `--json` prints. `schema` is `sie-mirror/report/COMMAND/v1`. */
+export interface Report {
+  schema: string;
+  command: string;
+  ok: boolean;
+  items: ReportItem[];
+  totals: Record<string, number>;
+  /** Lines for people, the last one being where the eye goes. */
+  summary: string[];
+  /** The exit code when `ok` is false. */
+  exit?: number;
+}
+
+export function failedItem(kind: string, name: string, error: MirrorError): ReportItem {
+  const detail = { code: error.code, message: error.message, at: error.at };
+  return { kind, name, state: 'failed', error: error.hint === undefined ? detail : { ...detail, hint: error.hint } };
+}
+
+/** Assembles a report; it is ok when no item failed. */
+export function makeReport(command: string, items: ReportItem[], totals: Record<string, number>, summary: string[]): Report {
+  const errors = items.flatMap((item) => (item.error ? [item.error] : []));
+  const report: Report = { schema: `sie-mirror/report/${command}/v1`, command, ok: errors.length === 0, items, totals, summary };
+  return report.ok ? report : { ...report, exit: exitOfMany(errors, items.length > errors.length) };
+}

@@ -1,0 +1,106 @@
+import type { Hash } from 'node:crypto';
+import { type Checksum, formatChecksum, openHash } from './digest.ts';
+import { MirrorError } from './errors.ts';
+import type { Content } from './ports.ts';
+
+/** Manifests and other metadata are hostile input: more than this is refused. */
+export const metadataLimit = 4 * 1024 * 1024;
+
+/** What bytes must turn out to be. */
+export interface Expectation {
+  size: number;
+  checksum: Checksum;
+  /** For messages. */
+  item: string;
+}
+
+/**
+ * Passes bytes on and checks size and checksum. The last chunk is held back until the check has passed, so a receiver
+ * that counts bytes can never finish with wrong ones.
+ * @throws E_SIZE_MISMATCH, E_DIGEST_MISMATCH
+ */
+export async function* verified(bytes: AsyncIterable<Uint8Array>, expected: Expectation): AsyncGenerator<Uint8Array> {
+  const check = new Check(expected);
+  let held: Uint8Array | undefined;
+  for await (const chunk of bytes) {
+    check.update(chunk);
+    if (held) yield held;
+    held = chunk;
+  }
+  check.finish();
+  if (held) yield held;
+}
+
+/** Size and checksum of bytes that pass by; may start in the middle when the first part was hashed before. */
+export class Check {
+  readonly #expected: Expectation;
+  readonly #hash: Hash;
+  #seen = 0;
+
+  constructor(expected: Expectation) {
+    this.#expected = expected;
+    this.#hash = openHash(expected.checksum.algorithm, expected.size);
+  }
+
+  get seen(): number {
+    return this.#seen;
+  }
+
+  /** @throws E_SIZE_MISMATCH as soon as there is one byte too many */
+  update(chunk: Uint8Array): void {
+    this.#seen += chunk.length;
+    const { size, item } = this.#expected;
+    if (this.#seen > size) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` is longer than the ${size} bytes that were announced`);
+    this.#hash.update(chunk);
+  }
+
+  /** @throws E_SIZE_MISMATCH, E_DIGEST_MISMATCH */
+  finish(): void {
+    const { size, item, checksum } = this.#expected;
+    if (this.#seen !== size) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` has ${this.#seen} bytes, ${size} were announced`);
+    const found = { algorithm: checksum.algorithm, hex: this.#hash.digest('hex') };
+    if (found.hex !== checksum.hex)
+      throw new MirrorError('E_DIGEST_MISMATCH', `\`${item}\` has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``);
+  }
+}
+
+/** @throws E_SIZE_MISMATCH when there are more than `limit` bytes */
+export async function readAll(bytes: AsyncIterable<Uint8Array>, limit = metadataLimit, item = 'document'): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bytes) {
+    size += chunk.length;
+    if (size > limit) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` is larger than ${limit} bytes, the most that is read of a document`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The whole of a small content, verified. */
+export async function readVerified(content: Content, expected: Expectation, signal?: AbortSignal): Promise<Buffer> {
+  return readAll(verified(content.open(0, signal), expected), Math.max(expected.size, 1), expected.item);
+}
+
+/** Bytes in memory as Content. */
+export function contentOf(bytes: Uint8Array): Content {
+  return {
+    size: bytes.length,
+    async *open(offset) {
+      await Promise.resolve();
+      if (offset < bytes.length) yield bytes.subarray(offset);
+    },
+  };
+}
+
+/** The same content; every byte that passes is told to `count`. */
+export function counted(content: Content, count: (bytes: number) => void): Content {
+  return {
+    size: content.size,
+    async *open(offset, signal) {
+      for await (const chunk of content.open(offset, signal)) {
+        count(chunk.length);
+        yield chunk;
+      }
+    },
+  };
+}

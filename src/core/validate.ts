@@ -1,0 +1,26 @@
+import { z } from 'zod';
+import { type ErrorCode, MirrorError } from './errors.ts';
+import { printable } from './text.ts';
+
+export { z };
+
+/**
+ * Checks parsed data against a schema.
+ * @throws `code`, naming the first place that is wrong
+ */
+export function validate<T>(schema: z.ZodType<T>, value: unknown, item: string, code: ErrorCode = 'E_CORRUPT'): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const place = issue && issue.path.length > 0 ? ` at \`${printable(issue.path.map(String).join('.'))}\`` : '';
+  throw new MirrorError(code, `\`${printable(item)}\`${place}: ${printable(issue?.message ?? 'is not valid')}`, { cause: result.error });
+}
+
+/** @throws `code` when the text is not JSON */
+export function parseJson(text: string | Uint8Array, item: string, code: ErrorCode = 'E_CORRUPT'): unknown {
+  try {
+    return JSON.parse(typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8')) as unknown;
+  } catch (error) {
+    throw new MirrorError(code, `\`${printable(item)}\` is not valid JSON`, { cause: error });
+  }
+}

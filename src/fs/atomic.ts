@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/** Suffix of everything that is not yet whole. */
+export const partialSuffix = '.partial';
+
+/** Writes a whole small file: other readers see the old one or the new one. */
+export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${randomBytes(4).toString('hex')}${partialSuffix}`;
+  try {
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Makes `path` a directory that can be written to, or throws the system's error. */
+export async function ensureWritable(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  const probe = join(path, `.${randomBytes(4).toString('hex')}${partialSuffix}`);
+  await writeFile(probe, '', { flag: 'wx' });
+  await rm(probe);
+}
+
+/** Chunks from the network are small; one write call a megabyte is what disks like. */
+const batchBytes = 1024 * 1024;
+
+/** Appends chunks to an open file in few large writes. */
+export class BatchWriter {
+  readonly #file: FileHandle;
+  #position: number;
+  #chunks: Uint8Array[] = [];
+  #pending = 0;
+
+  constructor(file: FileHandle, position: number) {
+    this.#file = file;
+    this.#position = position;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#chunks.push(chunk);
+    this.#pending += chunk.length;
+    if (this.#pending >= batchBytes) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    const chunks = this.#chunks;
+    const bytes = this.#pending;
+    if (bytes === 0) return;
+    this.#chunks = [];
+    this.#pending = 0;
+    let { bytesWritten } = await this.#file.writev(chunks, this.#position);
+    // A disk that fills up writes a part and only then refuses: the next call brings the error.
+    while (bytesWritten < bytes) {
+      const rest = Buffer.concat(chunks).subarray(bytesWritten);
+      bytesWritten += (await this.#file.write(rest, 0, rest.length, this.#position + bytesWritten)).bytesWritten;
+    }
+    this.#position += bytes;
+  }
+}

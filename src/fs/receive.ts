@@ -1,0 +1,82 @@
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import type { Content } from '../core/ports.ts';
+import { Check, type Expectation } from '../core/stream.ts';
+import { BatchWriter, partialSuffix } from './atomic.ts';
+import { fileContent } from './read.ts';
+
+/** Takes note of the bytes of a file as they become known; `resumed` ones were already on disk. */
+export interface ReceiveOptions {
+  signal?: AbortSignal | undefined;
+  /** Sees each byte of the file once, in order, those of an earlier run included. */
+  onBytes?: (chunk: Uint8Array) => void;
+}
+
+/**
+ * Receives a file: bytes go to `PATH.partial` and are checked while they arrive; only a whole and right file gets its
+ * final name. What an earlier run left in the partial file is checked again and kept.
+ * @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what `content` throws
+ */
+export async function receiveFile(path: string, content: Content, expected: Expectation, options: ReceiveOptions = {}): Promise<void> {
+  const partial = `${path}${partialSuffix}`;
+  await mkdir(dirname(path), { recursive: true });
+  const resumed = await sizeOf(partial);
+  try {
+    await receive(partial, content, expected, resumed, options);
+  } catch (error) {
+    const known = toMirrorError(error);
+    const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
+    if (wrongBytes) await rm(partial, { force: true });
+    // The wrong bytes may be those of the earlier run; a fresh start tells.
+    if (!wrongBytes || resumed === 0) throw known;
+    await receive(partial, content, expected, 0, options);
+  }
+  await rename(partial, path);
+}
+
+async function receive(partial: string, content: Content, expected: Expectation, resumed: number, options: ReceiveOptions): Promise<void> {
+  const check = new Check(expected);
+  const see = (chunk: Uint8Array): void => {
+    check.update(chunk);
+    options.onBytes?.(chunk);
+  };
+  if (resumed > 0) for await (const chunk of fileContent([{ path: partial, offset: 0, size: resumed }]).open(0, options.signal)) see(chunk);
+  const file = await open(partial, resumed > 0 ? 'r+' : 'w', 0o644);
+  try {
+    const writer = new BatchWriter(file, resumed);
+    try {
+      for await (const chunk of content.open(resumed, options.signal)) {
+        see(chunk);
+        await writer.write(chunk);
+      }
+    } finally {
+      await writer.flush();
+    }
+    check.finish();
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
+  }
+}
+
+/** Whether `path` is a regular file of this size. @throws E_PATH when something else stands there */
+export async function hasFile(path: string, size: number): Promise<boolean> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw new MirrorError('E_PATH', `\`${path}\` is not a file`, { hint: 'move it away and run the same command again' });
+    return found.size === size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,46 @@
+import { opendir, readlink, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MirrorError } from '../core/errors.ts';
+import type { FileTree } from '../core/ports.ts';
+import { partialSuffix } from './atomic.ts';
+import { fileContent } from './read.ts';
+
+/** A directory as a FileTree. */
+export function directoryTree(root: string): FileTree {
+  return {
+    async file(path) {
+      const full = join(root, path);
+      try {
+        const found = await stat(full);
+        return found.isFile() ? fileContent([{ path: full, offset: 0, size: found.size }]) : undefined;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+/** What stands in a directory tree: regular files with their size, symbolic links with their target. Paths use `/`. */
+export type TreeEntry = { path: string; size: number } | { path: string; link: string };
+
+/**
+ * Walks a tree, sorted by path, without following links and without what is only partial.
+ * @throws E_PATH for sockets, devices and the like
+ */
+export async function listTree(root: string): Promise<TreeEntry[]> {
+  const entries: TreeEntry[] = [];
+  await walk(root, '', entries);
+  return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function walk(root: string, below: string, entries: TreeEntry[]): Promise<void> {
+  for await (const entry of await opendir(join(root, below))) {
+    const path = below === '' ? entry.name : `${below}/${entry.name}`;
+    if (entry.name.endsWith(partialSuffix)) continue;
+    if (entry.isDirectory()) await walk(root, path, entries);
+    else if (entry.isSymbolicLink()) entries.push({ path, link: await readlink(join(root, path)) });
+    else if (entry.isFile()) entries.push({ path, size: (await stat(join(root, path))).size });
+    else throw new MirrorError('E_PATH', `\`${path}\` is neither a file nor a directory nor a symbolic link`, { at: { item: path } });
+  }
+}

@@ -1,0 +1,53 @@
+import { MirrorError } from '../core/errors.ts';
+import type { HttpRequest, HttpResponse } from './client.ts';
+import { failure } from './failure.ts';
+
+/**
+ * The bytes of a resource of known size from `offset` on. Ranges are closed and asked for without looking at
+ * Accept-Ranges, which most registries do not send though they support ranges. A server that ignores the range answers
+ * with everything: what is already there is skipped.
+ * https://www.rfc-editor.org/rfc/rfc9110#section-14
+ * @param send sends the request with the headers given
+ * @throws E_SIZE_MISMATCH, E_PROTOCOL, and what `failure` makes of a status
+ */
+export async function* openRange(
+  send: (headers: Record<string, string>) => Promise<HttpResponse>,
+  offset: number,
+  size: number,
+  at: HttpRequest['at'],
+): AsyncGenerator<Uint8Array> {
+  if (offset >= size && offset > 0) return;
+  const response = await send(offset > 0 ? { range: `bytes=${offset}-${size - 1}` } : {});
+  if (response.status !== 200 && response.status !== 206) throw await failure(response, at);
+  let skip = 0;
+  try {
+    skip = checkStart(response, offset, size, at);
+  } catch (error) {
+    await response.discard();
+    throw error;
+  }
+  for await (const chunk of response.body) {
+    if (skip >= chunk.length) {
+      skip -= chunk.length;
+    } else {
+      yield skip > 0 ? chunk.subarray(skip) : chunk;
+      skip = 0;
+    }
+  }
+}
+
+/** How many bytes of the answer to skip so that it begins at `offset`. */
+function checkStart(response: HttpResponse, offset: number, size: number, at: HttpRequest['at']): number {
+  const place = { ...at, status: response.status };
+  if (response.status === 206) {
+    const start = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '')?.[1];
+    if (Number(start) !== offset)
+      throw new MirrorError('E_PROTOCOL', `asked for bytes from ${offset}, the answer begins at ${start ?? 'an unknown place'}`, { at: place });
+    return 0;
+  }
+  const length = response.headers['content-length'];
+  if (length !== undefined && response.headers['content-encoding'] === undefined && Number(length) !== size)
+    throw new MirrorError('E_SIZE_MISMATCH', `\`${at.item ?? 'answer'}\` has ${length} bytes there, ${size} were announced`, { at: place });
+  return offset;
+}
+

@@ -1,0 +1,67 @@
+import { parseDocument } from 'yaml';
+import { MirrorError } from '../core/errors.ts';
+import { checkRelativePath } from '../core/path.ts';
+import { printable } from '../core/text.ts';
+import { validate } from '../core/validate.ts';
+import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifestSchema } from './schema.ts';
+
+/**
+ * Reads what the user wrote: a mirror manifest in YAML, or a lock in JSON (which is YAML too).
+ * @param name of the file, for messages
+ * @throws E_MANIFEST, naming line, place and the nearest known key
+ */
+export function loadManifest(text: string, name: string): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
+  const document = parseDocument(text, { uniqueKeys: true });
+  const [error] = document.errors;
+  if (error) throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(error.message.split('\n')[0] ?? '')}`, { cause: error });
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  if ((value as { schema?: unknown } | null)?.schema === lockSchemaId) return { kind: 'lock', lock: loadLock(value, name) };
+  checkKeys(value, name);
+  return { kind: 'manifest', manifest: validate(mirrorManifestSchema, value, name, 'E_MANIFEST') };
+}
+
+function loadLock(value: unknown, name: string): Lock {
+  const lock = validate(lockSchema, value, name, 'E_MANIFEST');
+  for (const model of lock.models) for (const file of model.files) checkRelativePath(file.path, `\`${name}\``);
+  return lock;
+}
+
+/** Zod would name the unknown key; the one that was meant helps more. */
+function checkKeys(value: unknown, name: string): void {
+  const found = mirrorManifestSchema.safeParse(value);
+  const issue = found.error?.issues.find(({ code }) => code === 'unrecognized_keys');
+  if (issue?.code !== 'unrecognized_keys') return;
+  const [key = ''] = issue.keys;
+  const known = knownKeys(issue.path);
+  const nearest = [...known].sort((a, b) => distance(key, a) - distance(key, b))[0] ?? '';
+  const place = issue.path.length > 0 ? ` at \`${issue.path.map(String).join('.')}\`` : '';
+  const hint = distance(key, nearest) <= 3 ? `did you mean \`${nearest}\`?` : `known keys there: ${known.map((each) => `\`${each}\``).join(', ')}`;
+  throw new MirrorError('E_MANIFEST', `\`${name}\` has the unknown key \`${printable(key)}\`${place}`, { hint });
+}
+
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  const { shape } = mirrorManifestSchema;
+  switch (path[0]) {
+    case 'metadata':
+      return Object.keys(shape.metadata.shape);
+    case 'models':
+      return Object.keys(shape.models.unwrap().element.shape);
+    case 'images':
+      return Object.keys(shape.images.unwrap().element.shape);
+    case 'rewrite':
+      return Object.keys(shape.rewrite.unwrap().element.shape);
+    default:
+      return Object.keys(shape);
+  }
+}
+
+/** How many single letters to change (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checksumOf, type Digest } from '../core/digest.ts';
+import { checkRelativePath } from '../core/path.ts';
+import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
+import { ensureWritable } from '../fs/atomic.ts';
+import { fileContent } from '../fs/read.ts';
+import { receiveFile } from '../fs/receive.ts';
+import { listTree } from '../fs/tree.ts';
+
+/** A directory (or a mounted volume) as an object store: a key is a path, an object a regular file. */
+export class DirectoryStore implements ObjectStore {
+  readonly name: string;
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+    this.name = `file://${root}`;
+  }
+
+  /** @throws E_PATH, E_REFUSED when nothing can be written there */
+  async prepare(): Promise<void> {
+    await ensureWritable(this.#root);
+  }
+
+  async head(key: string): Promise<ObjectState | undefined> {
+    const size = await this.#size(key);
+    return size === undefined ? undefined : { key, size, digest: await this.#digest(key, size) };
+  }
+
+  async put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void> {
+    await receiveFile(this.#path(key), content, { size: expected.size, checksum: checksumOf(expected.digest), item: key }, { signal });
+  }
+
+  async get(key: string): Promise<Content | undefined> {
+    const size = await this.#size(key);
+    return size === undefined ? undefined : fileContent([{ path: this.#path(key), offset: 0, size }]);
+  }
+
+  async *list(prefix: string): AsyncGenerator<ObjectState> {
+    for (const entry of await listTree(this.#root)) if ('size' in entry && entry.path.startsWith(prefix)) yield { key: entry.path, size: entry.size };
+  }
+
+  /** A directory remembers no digest, so the bytes are read: that is the only proof there is. */
+  async #digest(key: string, size: number): Promise<Digest> {
+    const hash = createHash('sha256');
+    for await (const chunk of fileContent([{ path: this.#path(key), offset: 0, size }]).open(0)) hash.update(chunk);
+    return `sha256:${hash.digest('hex')}`;
+  }
+
+  async #size(key: string): Promise<number | undefined> {
+    try {
+      const found = await stat(this.#path(key));
+      return found.isFile() ? found.size : undefined;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  #path(key: string): string {
+    return join(this.#root, checkRelativePath(key, 'an object'));
+  }
+}

@@ -1,0 +1,285 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import { checksumOf, type Digest } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Reporter } from '../core/events.ts';
+import { type Limit, limitTo } from '../core/limit.ts';
+import type { ContentSource, ContentTarget } from '../core/ports.ts';
+import { contentOf, counted, metadataLimit, readVerified } from '../core/stream.ts';
+import { digestTag } from './reference.ts';
+import { isForeign, isManifest, type ManifestDocument, parseManifest } from './types.ts';
+
+/** A manifest with everything that is reached from it; indexes may nest. */
+export interface GraphNode {
+  descriptor: Descriptor;
+  bytes: Buffer;
+  document: ManifestDocument;
+  children: GraphNode[];
+}
+
+/** All that one image is: its graph, what refers to any part of it, and the tags that cosign names after a digest. */
+export interface ImageGraph {
+  root: GraphNode;
+  attached: { subject: Descriptor; referrer: GraphNode }[];
+  tagged: { tag: string; node: GraphNode }[];
+}
+
+export interface GraphOptions {
+  /** Bodies of manifests and blobs that move at once. */
+  slots: number;
+  referrers: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+const maxDepth = 16;
+const maxManifests = 20_000;
+
+/**
+ * Reads every manifest of an image from its source, children and referrers included, and verifies each.
+ * @throws E_NOT_FOUND, E_DIGEST_MISMATCH, E_CORRUPT
+ */
+export async function readImage(source: ContentSource, root: Descriptor, options: GraphOptions): Promise<ImageGraph> {
+  const reader = new GraphReader(source, options);
+  const image: ImageGraph = { root: await reader.read(root, 0), attached: [], tagged: [] };
+  if (options.referrers) await reader.readReferrers(image);
+  return image;
+}
+
+class GraphReader {
+  readonly #source: ContentSource;
+  readonly #limit: Limit;
+  readonly #signal: AbortSignal | undefined;
+  readonly #nodes = new Map<Digest, Promise<GraphNode>>();
+
+  constructor(source: ContentSource, options: GraphOptions) {
+    this.#source = source;
+    this.#limit = limitTo(Math.max(options.slots, 8));
+    this.#signal = options.signal;
+  }
+
+  async read(descriptor: Descriptor, depth: number): Promise<GraphNode> {
+    if (depth > maxDepth) throw new MirrorError('E_CORRUPT', `\`${descriptor.digest}\` nests indexes more than ${maxDepth} deep`, { at: { side: 'source', item: descriptor.digest } });
+    if (this.#nodes.size > maxManifests) throw new MirrorError('E_CORRUPT', `the image has more than ${maxManifests} manifests`, { at: { side: 'source' } });
+    let node = this.#nodes.get(descriptor.digest);
+    if (!node) {
+      node = this.#fetch(descriptor, depth);
+      this.#nodes.set(descriptor.digest, node);
+    }
+    return node;
+  }
+
+  async #fetch(descriptor: Descriptor, depth: number): Promise<GraphNode> {
+    const { digest, size } = descriptor;
+    if (size > metadataLimit) throw new MirrorError('E_SIZE_MISMATCH', `the manifest \`${digest}\` has ${size} bytes, registries take at most ${metadataLimit}`, { at: { side: 'source', item: digest } });
+    const bytes = await this.#limit(async () => {
+      const content = await this.#source.fetch(descriptor);
+      return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#signal);
+    });
+    const document = parseManifest(bytes, descriptor.mediaType, digest);
+    const children = await Promise.all(document.manifests.filter(isManifest).map((child) => this.read(child, depth + 1)));
+    return { descriptor: { ...descriptor, mediaType: document.mediaType }, bytes, document, children };
+  }
+
+  /** Looks from every manifest that has been found, so that signatures of SBOMs and the like come too. */
+  async readReferrers(image: ImageGraph): Promise<void> {
+    const tags = await this.#digestTags();
+    const asked = new Set<Digest>();
+    let fresh = manifestsOf(image.root);
+    while (fresh.length > 0) {
+      const found = await Promise.all(fresh.map((node) => this.#around(node.descriptor, tags.get(node.descriptor.digest) ?? [], image)));
+      for (const { descriptor } of fresh) asked.add(descriptor.digest);
+      const next = new Map(found.flat().flatMap(manifestsOf).map((node) => [node.descriptor.digest, node]));
+      fresh = [...next.values()].filter(({ descriptor }) => !asked.has(descriptor.digest));
+    }
+  }
+
+  async #around(subject: Descriptor, tags: readonly string[], image: ImageGraph): Promise<GraphNode[]> {
+    const referrers = (await this.#limit(() => this.#source.referrers(subject))).filter(isManifest);
+    const attached = await Promise.all(referrers.map(async (descriptor) => ({ subject, referrer: describe(await this.read(descriptor, 0), descriptor) })));
+    const tagged = await Promise.all(tags.map(async (tag) => ({ tag, node: await this.read(await this.#limit(() => this.#source.resolve(tag)), 0) })));
+    image.attached.push(...attached);
+    image.tagged.push(...tagged);
+    return [...attached.map(({ referrer }) => referrer), ...tagged.map(({ node }) => node)];
+  }
+
+  async #digestTags(): Promise<Map<Digest, string[]>> {
+    const found = new Map<Digest, string[]>();
+    for (const tag of await this.#source.tags()) {
+      const named = digestTag(tag);
+      // The bare form is the stand-in for the referrers API: `attach` makes it anew at the target.
+      if (named && named.kind !== 'index') found.set(named.subject, [...(found.get(named.subject) ?? []), tag]);
+    }
+    return found;
+  }
+}
+
+/** The list of referrers carries artifactType and annotations that the manifest's own descriptor may lack. */
+function describe(node: GraphNode, listed: Descriptor): GraphNode {
+  return { ...node, descriptor: { ...listed, ...node.descriptor } };
+}
+
+function manifestsOf(node: GraphNode): GraphNode[] {
+  return [node, ...node.children.flatMap(manifestsOf)];
+}
+
+/** Every descriptor of an image, each once. */
+export function descriptorsOf(image: ImageGraph): Descriptor[] {
+  const roots = [image.root, ...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
+  const all = new Map<Digest, Descriptor>();
+  for (const node of roots.flatMap(manifestsOf)) {
+    all.set(node.descriptor.digest, node.descriptor);
+    for (const blob of blobsOf(node)) all.set(blob.digest, blob);
+  }
+  return [...all.values()];
+}
+
+function blobsOf(node: GraphNode): Descriptor[] {
+  return [...node.document.blobs, ...node.document.manifests.filter((child) => !isManifest(child))].filter((blob) => !isForeign(blob));
+}
+
+export interface CopyOptions {
+  slots: number;
+  report: Reporter;
+  signal?: AbortSignal | undefined;
+}
+
+export interface CopyTally {
+  copied: number;
+  copiedBytes: number;
+  present: number;
+  presentBytes: number;
+}
+
+/**
+ * The one copy algorithm. Skips what the target has, pushes children before parents, then referrers, and tags last, so
+ * that whatever can be found at the target is whole. Waiting for children holds no slot.
+ * @param reference tag or digest under which the root is to be found
+ */
+export async function copyImage(source: ContentSource, target: ContentTarget, image: ImageGraph, reference: string, options: CopyOptions): Promise<CopyTally> {
+  const run = new CopyRun(source, target, options);
+  await run.node(image.root);
+  const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
+  await run.all(extras.map((node) => () => run.node(node)));
+  for (const [subject, referrers] of bySubject(image)) await target.attach(subject, referrers);
+  for (const { tag, node } of image.tagged) await run.tag(node.descriptor, tag);
+  await run.tag(image.root.descriptor, reference);
+  return run.tally;
+}
+
+function bySubject(image: ImageGraph): Map<Descriptor, Descriptor[]> {
+  const subjects = new Map<Descriptor, Descriptor[]>();
+  for (const { subject, referrer } of image.attached) subjects.set(subject, [...(subjects.get(subject) ?? []), referrer.descriptor]);
+  return subjects;
+}
+
+class CopyRun {
+  readonly tally: CopyTally = { copied: 0, copiedBytes: 0, present: 0, presentBytes: 0 };
+  readonly #source: ContentSource;
+  readonly #target: ContentTarget;
+  readonly #options: CopyOptions;
+  readonly #limit: Limit;
+  readonly #done = new Map<Digest, Promise<void>>();
+  readonly #stop = new AbortController();
+  #failed: { error: unknown } | undefined;
+  readonly #signal: AbortSignal;
+
+  constructor(source: ContentSource, target: ContentTarget, options: CopyOptions) {
+    this.#source = source;
+    this.#target = target;
+    this.#options = options;
+    this.#limit = limitTo(options.slots);
+    this.#signal = options.signal ? AbortSignal.any([options.signal, this.#stop.signal]) : this.#stop.signal;
+  }
+
+  async node(node: GraphNode): Promise<void> {
+    await this.#once(node.descriptor, async () => {
+      if (await this.#limit(() => this.#target.exists(node.descriptor))) {
+        this.#count(manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]), 'present');
+        return;
+      }
+      await this.#children(node, false);
+      await this.#pushManifest(node);
+    });
+  }
+
+  async tag(descriptor: Descriptor, reference: string): Promise<void> {
+    const now = await this.#target.resolve(reference).catch((error: unknown) => {
+      if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
+      throw error;
+    });
+    if (now?.digest !== descriptor.digest) await this.#target.tag(descriptor, reference);
+  }
+
+  async #children(node: GraphNode, force: boolean): Promise<void> {
+    await this.all([
+      ...node.children.map((child) => () => (force ? this.#forced(child) : this.node(child))),
+      ...blobsOf(node).map((blob) => () => (force ? this.#pushBlob(blob) : this.#blob(blob))),
+    ]);
+  }
+
+  /** The first error stops the run; all that has begun is waited for, so that nothing moves after it was handed up. */
+  async all(work: (() => Promise<void>)[]): Promise<void> {
+    const outcomes = await Promise.allSettled(
+      work.map((start) =>
+        start().catch((error: unknown) => {
+          this.#failed ??= { error };
+          this.#stop.abort();
+          throw error;
+        }),
+      ),
+    );
+    if (this.#failed && outcomes.some(({ status }) => status === 'rejected')) throw this.#failed.error;
+  }
+
+  async #forced(node: GraphNode): Promise<void> {
+    await this.#children(node, true);
+    await this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
+  }
+
+  async #pushManifest(node: GraphNode): Promise<void> {
+    const push = (): Promise<void> => this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
+    try {
+      await push();
+    } catch (error) {
+      if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
+      // The target said that a child is there and now misses parts of it: an earlier copy was interrupted, or its cache lied.
+      await this.#children(node, true);
+      await push();
+    }
+    this.#options.report({ type: 'bytes', bytes: node.descriptor.size });
+    this.#count([node.descriptor], 'copied');
+  }
+
+  async #blob(blob: Descriptor): Promise<void> {
+    await this.#once(blob, async () => {
+      if (await this.#limit(() => this.#target.exists(blob))) this.#count([blob], 'present');
+      else await this.#pushBlob(blob);
+    });
+  }
+
+  async #pushBlob(blob: Descriptor): Promise<void> {
+    await this.#limit(async () => {
+      this.#signal.throwIfAborted();
+      const content = counted(await this.#source.fetch(blob), (bytes) => this.#options.report({ type: 'bytes', bytes }));
+      await this.#target.push(blob, content, this.#signal);
+    });
+    this.#count([blob], 'copied');
+  }
+
+  #once(descriptor: Descriptor, work: () => Promise<void>): Promise<void> {
+    let done = this.#done.get(descriptor.digest);
+    if (!done) {
+      done = work();
+      this.#done.set(descriptor.digest, done);
+    }
+    return done;
+  }
+
+  #count(descriptors: Descriptor[], what: 'copied' | 'present'): void {
+    const unique = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor.size]));
+    this.tally[what] += unique.size;
+    for (const size of unique.values()) {
+      this.tally[`${what}Bytes`] += size;
+      if (what === 'present') this.#options.report({ type: 'bytes', bytes: size });
+    }
+  }
+}

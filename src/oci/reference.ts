@@ -1,0 +1,79 @@
+import { type Digest, isDigest } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import { printable } from '../core/text.ts';
+
+/** `registry/repository:tag@digest`: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
+export interface Reference {
+  /** Host with optional port, as users write it: `docker.io`, not the host that Docker Hub answers on. */
+  registry: string;
+  repository: string;
+  tag?: string;
+  digest?: Digest;
+}
+
+export const dockerHub = 'docker.io';
+
+const component = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+const repositoryPattern = new RegExp(`^${component}(?:/${component})*$`);
+const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+const hostPattern = /^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
+
+/**
+ * Reads a reference as docker does: no registry means Docker Hub, no namespace there means `library`, neither tag nor
+ * digest means `latest`.
+ * @throws E_USAGE, naming the part that is wrong
+ */
+export function parseReference(text: string): Reference {
+  const wrong = (part: string, found: string, wanted: string): MirrorError =>
+    new MirrorError('E_USAGE', `\`${printable(text)}\` is not an image reference: the ${part} \`${printable(found)}\` ${wanted}`, {
+      hint: 'write it as `registry/repository:tag` or `registry/repository@sha256:...`',
+    });
+  const [named = '', digest, ...more] = text.split('@');
+  if (more.length > 0) throw wrong('reference', text, 'has more than one `@`');
+  if (digest !== undefined && !isDigest(digest)) throw wrong('digest', digest, 'is not `sha256:` with 64 lower-case hex digits');
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  const path = colon < 0 ? named : named.slice(0, colon);
+  const tag = colon < 0 ? undefined : named.slice(colon + 1);
+  if (tag !== undefined && !tagPattern.test(tag)) throw wrong('tag', tag, 'may have letters, digits, `.`, `_` and `-`, at most 128');
+  const { registry, repository } = splitPath(path);
+  if (!hostPattern.test(registry)) throw wrong('registry', registry, 'is not a host name with an optional port');
+  if (!repositoryPattern.test(repository)) throw wrong('repository', repository, 'may have lower-case letters and digits, `.`, `_`, `-` between them, and `/`');
+  const reference: Reference = { registry, repository };
+  if (digest !== undefined) reference.digest = digest;
+  if (tag !== undefined) reference.tag = tag;
+  else if (digest === undefined) reference.tag = 'latest';
+  return reference;
+}
+
+function splitPath(path: string): { registry: string; repository: string } {
+  const slash = path.indexOf('/');
+  const first = slash < 0 ? '' : path.slice(0, slash);
+  if (/[.:]/.test(first) || first === 'localhost') {
+    const registry = /^(?:index|registry-1)\.docker\.io$/.test(first) ? dockerHub : first;
+    const repository = path.slice(slash + 1);
+    return { registry, repository: registry === dockerHub && !repository.includes('/') ? `library/${repository}` : repository };
+  }
+  return { registry: dockerHub, repository: slash < 0 ? `library/${path}` : path };
+}
+
+export function formatReference({ registry, repository, tag, digest }: Reference): string {
+  return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+}
+
+/** What to ask a source for: the digest where there is one. */
+export function wantedOf(reference: Reference): string {
+  return reference.digest ?? reference.tag ?? 'latest';
+}
+
+/** The tag scheme by which cosign names what belongs to a digest; undefined for other tags. */
+export function digestTag(tag: string): { subject: Digest; kind: 'index' | 'sig' | 'att' | 'sbom' } | undefined {
+  const match = /^(sha256|sha512)-([0-9a-f]+)(?:\.(sig|att|sbom))?$/.exec(tag);
+  const subject = `${match?.[1]}:${match?.[2]}`;
+  if (!match || !isDigest(subject)) return undefined;
+  return { subject, kind: (match[3] as 'sig' | 'att' | 'sbom' | undefined) ?? 'index' };
+}
+
+/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema */
+export function fallbackTag(subject: Digest): string {
+  return subject.replace(':', '-');
+}

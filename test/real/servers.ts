@@ -1,0 +1,223 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { installedProgram } from './tools.ts';
+
+/** A real server that answers on a loopback port. */
+export interface RealServer {
+  /** `127.0.0.1:PORT`. */
+  host: string;
+  url: string;
+  /** What the server has printed so far. */
+  logs(): string;
+  /** Ends the process and waits for it; may be called again. */
+  stop(): Promise<void>;
+}
+
+/** The only user of a registry; the password must be {@link REGISTRY_PASSWORD}. */
+interface RegistryUser {
+  user: string;
+  password: string;
+}
+
+interface RegistryOptions {
+  /** Lets in this user only. */
+  auth?: RegistryUser;
+}
+
+interface OlaregOptions extends RegistryOptions {
+  /** Asks for tokens from its own token endpoint instead of basic credentials; needs `auth`. */
+  bearer?: boolean;
+}
+
+interface GatewayOptions {
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** Buckets that exist from the start. */
+  buckets: string[];
+}
+
+interface Launch {
+  program: string;
+  args: (port: number) => Promise<string[]> | string[];
+  env?: Record<string, string>;
+  /** A path that answers below 500 once the server is ready. */
+  probe: string;
+  log: string;
+}
+
+const READY_MS = 20_000;
+const GRACE_MS = 3000;
+const ATTEMPTS = 3;
+
+/** The one password whose bcrypt hash is known here. */
+export const REGISTRY_PASSWORD = 'correct-horse-battery';
+
+// perl -e 'print crypt("correct-horse-battery", q($2b$05$sieMirrorTestFixedSal.))', with Debian's libcrypt.
+const PASSWORD_HASH = '$2b$05$sieMirrorTestFixedSal.jYqVGW8acieW9wGw5BY5FBPsyCawCZW';
+
+const children = new Set<ChildProcess>();
+
+// A run that throws or calls process.exit must leave no server behind.
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+/** CNCF distribution on fresh storage below `directory`, deletion allowed; it has no referrers API. */
+export async function startDistribution(directory: string, options: RegistryOptions = {}): Promise<RealServer> {
+  const config = join(directory, 'distribution.json');
+  const users = options.auth && (await writeAuth(directory, 'htpasswd', htpasswd(options.auth)));
+  return launch({
+    program: 'registry',
+    probe: '/v2/',
+    log: join(directory, 'distribution.log'),
+    env: { OTEL_TRACES_EXPORTER: 'none' },
+    args: async (port) => {
+      await mkdir(directory, { recursive: true });
+      // JSON is YAML, so no path needs quoting by hand.
+      await writeFile(config, JSON.stringify(distributionConfig(join(directory, 'distribution'), port, users)));
+      return ['serve', config];
+    },
+  });
+}
+
+/** olareg with its storage below `directory`, deletion allowed; it has the referrers API. */
+export async function startOlareg(directory: string, options: OlaregOptions = {}): Promise<RealServer> {
+  const users = options.auth && (await writeAuth(directory, 'olareg-auth.json', olaregAuth(options.auth)));
+  const flag = options.bearer ? '--auth-token-opaque' : '--auth-basic';
+  const storage = join(directory, 'olareg');
+  const fixed = ['--dir', storage, '--api-delete', '--gc-frequency', '-1s', ...(users ? [flag, users] : [])];
+  await mkdir(storage, { recursive: true });
+  return launch({
+    program: 'olareg',
+    probe: '/v2/',
+    log: join(directory, 'olareg.log'),
+    args: (port) => {
+      // Without it the challenge names its token endpoint by a bare path, which clients refuse.
+      const address = ['--addr', '127.0.0.1', '--port', String(port), '--external-url', `http://127.0.0.1:${port}`];
+      return ['serve', ...address, '-v', 'trace', ...fixed];
+    },
+  });
+}
+
+/** versitygw over `directory`/s3, where each bucket is a directory and each object a file; path-style, region us-east-1. */
+export async function startVersitygw(directory: string, options: GatewayOptions): Promise<RealServer> {
+  const storage = join(directory, 's3');
+  await mkdir(storage, { recursive: true });
+  for (const bucket of options.buckets) await mkdir(join(storage, bucket), { recursive: true });
+  return launch({
+    program: 'versitygw',
+    probe: '/health',
+    log: join(directory, 'versitygw.log'),
+    env: { ROOT_ACCESS_KEY_ID: options.accessKeyId, ROOT_SECRET_ACCESS_KEY: options.secretAccessKey },
+    args: (port) => ['-q', '--health', '/health', '--port', `127.0.0.1:${port}`, 'posix', storage],
+  });
+}
+
+function distributionConfig(storage: string, port: number, users: string | undefined): Record<string, unknown> {
+  return {
+    version: '0.1',
+    storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
+    http: { addr: `127.0.0.1:${port}` },
+    ...(users ? { auth: { htpasswd: { realm: 'test', path: users } } } : {}),
+  };
+}
+
+function htpasswd(auth: RegistryUser): string {
+  return `${auth.user}:${hashOf(auth)}\n`;
+}
+
+function olaregAuth(auth: RegistryUser): string {
+  const access = ['read', 'write', 'delete'];
+  return JSON.stringify({
+    users: { [auth.user]: { cred: hashOf(auth) } },
+    acls: [{ repo: '*', access, members: [auth.user] }],
+  });
+}
+
+function hashOf(auth: RegistryUser): string {
+  if (auth.password === REGISTRY_PASSWORD) return PASSWORD_HASH;
+  throw new Error('only REGISTRY_PASSWORD has a known hash');
+}
+
+async function writeAuth(directory: string, name: string, text: string): Promise<string> {
+  await mkdir(directory, { recursive: true });
+  const path = join(directory, name);
+  await writeFile(path, text);
+  return path;
+}
+
+async function launch(plan: Launch): Promise<RealServer> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const child = start(plan, await plan.args(port));
+    if (await isReady(child, `http://127.0.0.1:${port}${plan.probe}`)) return serverOf(child, port, plan.log);
+    await end(child);
+    const logs = readFileSync(plan.log, 'utf8');
+    // Another process may take the free port before the server does.
+    if (attempt >= ATTEMPTS || !/address already in use/i.test(logs)) {
+      throw new Error(`${plan.program} did not get ready on port ${port}:\n${logs}`);
+    }
+  }
+}
+
+function start(plan: Launch, args: string[]): ChildProcess {
+  const log = openSync(plan.log, 'w');
+  // The servers read settings from their environment: only what is named here may reach them.
+  const env = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...plan.env };
+  const child = spawn(installedProgram(plan.program), args, { env, stdio: ['ignore', log, log] });
+  closeSync(log);
+  // A program that cannot be started has no pid, which isReady sees.
+  child.on('error', () => {});
+  child.unref();
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
+function serverOf(child: ChildProcess, port: number, log: string): RealServer {
+  const host = `127.0.0.1:${port}`;
+  return { host, url: `http://${host}`, logs: () => readFileSync(log, 'utf8'), stop: () => end(child) };
+}
+
+async function isReady(child: ChildProcess, url: string): Promise<boolean> {
+  const deadline = Date.now() + READY_MS;
+  while (isRunning(child) && Date.now() < deadline) {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2000) }).catch(() => undefined);
+    await response?.body?.cancel();
+    if (response && response.status < 500) return isRunning(child);
+    await sleep(50);
+  }
+  return false;
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (!isRunning(child)) return;
+  // An unreferenced child does not keep the process alive while its end is awaited.
+  child.ref();
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}

@@ -1,0 +1,90 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** Codes of the distribution specification, and those that products add. */
+export type RegistryErrorCode =
+  | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
+  | 'BLOB_UPLOAD_UNKNOWN'
+  | 'CONFLICT'
+  | 'DENIED'
+  | 'DIGEST_INVALID'
+  | 'MANIFEST_BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'PAGINATION_NUMBER_INVALID'
+  | 'PRECONDITION'
+  | 'RANGE_INVALID'
+  | 'SIZE_INVALID'
+  | 'TAG_INVALID'
+  | 'UNAUTHORIZED'
+  | 'UNKNOWN'
+  | 'UNSUPPORTED';
+
+export interface RegistryError {
+  code: RegistryErrorCode;
+  message: string;
+  detail?: unknown;
+}
+
+/** One request and its answer, with the ways in which a registry answers. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  readonly method: string;
+
+  constructor(request: IncomingMessage, response: ServerResponse, url: URL) {
+    this.request = request;
+    this.response = response;
+    this.url = url;
+    this.method = request.method ?? 'GET';
+  }
+
+  /** The registry as this client names it: a proxy in between keeps being used. */
+  get base(): string {
+    return `http://${this.request.headers.host ?? this.url.host}`;
+  }
+
+  get reads(): boolean {
+    return this.method === 'GET' || this.method === 'HEAD';
+  }
+
+  /** A parameter as it stands on the wire, not decoded. */
+  rawQuery(name: string): string | undefined {
+    const pairs = this.url.search.slice(1).split('&');
+    return pairs.find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(', ') : value;
+  }
+
+  /** Answers without a body. */
+  empty(status: number, headers: Record<string, string> = {}): true {
+    this.request.resume();
+    const length: Record<string, string> = status === 204 ? {} : { 'content-length': '0' };
+    this.response.writeHead(status, { ...length, ...headers }).end();
+    return true;
+  }
+
+  /** Answers with a body, which HEAD leaves out. */
+  send(status: number, contentType: string, body: Uint8Array | string, headers: Record<string, string> = {}): true {
+    this.request.resume();
+    const length = String(Buffer.byteLength(body));
+    this.response.writeHead(status, { 'content-type': contentType, 'content-length': length, ...headers });
+    this.response.end(this.method === 'HEAD' ? undefined : body);
+    return true;
+  }
+
+  json(status: number, value: unknown, headers: Record<string, string> = {}): true {
+    return this.send(status, 'application/json', JSON.stringify(value), headers);
+  }
+
+  /** Refuses; what remains of the request's body is read and dropped. */
+  refuse(status: number, error: RegistryError | RegistryError[], headers: Record<string, string> = {}): true {
+    return this.json(status, { errors: [error].flat() }, headers);
+  }
+}

@@ -18,7 +18,9 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
     '## 4. Unpack by hand',
     `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
     block('unpack', `for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR"; done`),
-    ...(split ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)] : []),
+    ...(split
+      ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)]
+      : []),
     `Point HF_HUB_CACHE at \`hub/\` and set HF_HUB_OFFLINE=1; copy images with \`skopeo copy oci:oci:NAME docker://...\` or \`crane push\`.`,
   ];
   return `${sections.join('\n\n')}\n`;
@@ -29,7 +31,10 @@ function signature(keyFingerprint: string): string[] {
     '## 1. The signature, before anything else',
     `The public key must reach you on another way than this medium. Its fingerprint: \`${keyFingerprint}\``,
     block('fingerprint', `openssl pkey -pubin -in "$PUBLIC_KEY" -outform DER | openssl dgst -sha256 -r`),
-    block('openssl', `base64 -d ${bundleFiles.signature} > "\${TMPDIR:-/tmp}/sums.der"\nopenssl dgst -sha256 -verify "$PUBLIC_KEY" -signature "\${TMPDIR:-/tmp}/sums.der" ${bundleFiles.sums}`),
+    block(
+      'openssl',
+      `base64 -d ${bundleFiles.signature} > "\${TMPDIR:-/tmp}/sums.der"\nopenssl dgst -sha256 -verify "$PUBLIC_KEY" -signature "\${TMPDIR:-/tmp}/sums.der" ${bundleFiles.sums}`,
+    ),
     'Or with cosign, either form:',
     block(
       'cosign',

@@ -92,7 +92,10 @@ export interface Inventory {
 }
 
 const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
-const sha256Digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value) && value.startsWith('sha256:'), 'is not a sha256 digest');
+const sha256Digest = z.custom<Digest>(
+  (value) => typeof value === 'string' && isDigest(value) && value.startsWith('sha256:'),
+  'is not a sha256 digest',
+);
 const count = z.number().int().nonnegative();
 const volume = z.number().int().positive();
 
@@ -120,7 +123,9 @@ const inventorySchema: z.ZodType<Inventory> = z.object({
   items: z.array(z.discriminatedUnion('kind', [modelItem, imageItem])),
   blobs: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) })),
   links: z.array(z.object({ path: z.string(), target: z.string(), volume, offset: count })),
-  volumes: z.array(z.object({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$/), size: count, digest: sha256Digest })),
+  volumes: z.array(
+    z.object({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$/), size: count, digest: sha256Digest }),
+  ),
 });
 
 export function formatInventory(inventory: Inventory): string {
@@ -151,18 +156,21 @@ function checkPaths({ blobs, links }: Inventory): void {
   for (const { path } of [...blobs, ...links]) {
     checkRelativePath(path, where);
     const other = seen.get(fold(path));
-    if (other !== undefined) throw corrupt(`the paths \`${printable(other)}\` and \`${printable(path)}\` are one on some file systems`);
+    if (other !== undefined)
+      throw corrupt(`the paths \`${printable(other)}\` and \`${printable(path)}\` are one on some file systems`);
     seen.set(fold(path), path);
   }
   for (const { path } of [...blobs, ...links]) {
     for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
       const parent = fold(path.slice(0, slash));
-      if (linkPaths.has(parent) || seen.has(parent)) throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
+      if (linkPaths.has(parent) || seen.has(parent))
+        throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
     }
   }
   for (const { path, target } of links) {
     const end = linkTarget(path, target);
-    if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`)) throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
+    if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`))
+      throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
   }
 }
 
@@ -172,14 +180,18 @@ function fold(path: string): string {
 
 function checkParts({ blobs, links, volumes }: Inventory): void {
   for (const { path, size, parts } of blobs) {
-    if (parts.reduce((sum, each) => sum + each.size, 0) !== size) throw corrupt(`the parts of \`${printable(path)}\` do not add up to its size`);
-    if (parts.length > 1 && parts.some((each) => each.digest === undefined)) throw corrupt(`a part of \`${printable(path)}\` has no digest`);
+    if (parts.reduce((sum, each) => sum + each.size, 0) !== size)
+      throw corrupt(`the parts of \`${printable(path)}\` do not add up to its size`);
+    if (parts.length > 1 && parts.some((each) => each.digest === undefined))
+      throw corrupt(`a part of \`${printable(path)}\` has no digest`);
     for (const each of parts) {
       const inside = volumes[each.volume - 1];
-      if (!inside || each.offset + each.size > inside.size) throw corrupt(`a part of \`${printable(path)}\` lies outside its volume`);
+      if (!inside || each.offset + each.size > inside.size)
+        throw corrupt(`a part of \`${printable(path)}\` lies outside its volume`);
     }
   }
-  for (const link of links) if (!volumes[link.volume - 1]) throw corrupt(`the link \`${printable(link.path)}\` lies in no volume`);
+  for (const link of links)
+    if (!volumes[link.volume - 1]) throw corrupt(`the link \`${printable(link.path)}\` lies in no volume`);
 }
 
 const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
@@ -192,6 +204,7 @@ function checkItems({ items, blobs }: Inventory): void {
     for (const ref of item.refs) checkRelativePath(ref, `the model \`${item.repo}\``);
     for (const file of item.files) checkRelativePath(file.path, `the model \`${item.repo}\``);
     for (const file of [...item.files, item.tree])
-      if (held.get(file.digest) !== file.size) throw corrupt(`the model \`${item.repo}\` needs \`${file.digest}\`, which is not in the bundle`);
+      if (held.get(file.digest) !== file.size)
+        throw corrupt(`the model \`${item.repo}\` needs \`${file.digest}\`, which is not in the bundle`);
   }
 }

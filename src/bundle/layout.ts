@@ -7,7 +7,16 @@ export type LayoutEntry = { path: string; size: number } | { path: string; link:
 
 /** A member of a volume in its place. */
 export type Member =
-  | { kind: 'file'; path: string; name: string; header: Buffer; /** Of the header. */ offset: number; size: number; /** In the file. */ start: number; split: boolean }
+  | {
+      kind: 'file';
+      path: string;
+      name: string;
+      header: Buffer;
+      /** Of the header. */ offset: number;
+      size: number;
+      /** In the file. */ start: number;
+      split: boolean;
+    }
   | { kind: 'link'; path: string; target: string; header: Buffer; offset: number };
 
 export interface VolumePlan {
@@ -31,7 +40,10 @@ export function dataOffset(member: Member): number {
  * @throws E_USAGE when the volume size is too small to hold anything
  */
 export function planVolumes(name: string, entries: readonly LayoutEntry[], volumeSize: number): VolumePlan[] {
-  if (!(volumeSize >= smallestVolume)) throw new MirrorError('E_USAGE', `a volume size of ${formatBytes(volumeSize)} is too small`, { hint: `give at least ${formatBytes(smallestVolume)}` });
+  if (!(volumeSize >= smallestVolume))
+    throw new MirrorError('E_USAGE', `a volume size of ${formatBytes(volumeSize)} is too small`, {
+      hint: `give at least ${formatBytes(smallestVolume)}`,
+    });
   const planner = new Planner(name, volumeSize);
   for (const entry of entries) {
     if ('link' in entry) planner.link(entry.path, entry.link);

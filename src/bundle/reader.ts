@@ -33,10 +33,14 @@ const smallFileLimit = 1024 * 1024 * 1024;
 export async function openSealed(directory: string, key: KeyObject | undefined): Promise<SealedBundle> {
   const names = await namesIn(directory);
   if (!names.includes(bundleFiles.sums))
-    throw new MirrorError('E_MISSING', `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`, {
-      hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
-      at: { item: bundleFiles.sums },
-    });
+    throw new MirrorError(
+      'E_MISSING',
+      `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`,
+      {
+        hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
+        at: { item: bundleFiles.sums },
+      },
+    );
   const sums = await readSmall(directory, bundleFiles.sums);
   const plain = names.includes(bundleFiles.signature) ? await readSmall(directory, bundleFiles.signature) : undefined;
   const sigstore = names.includes(bundleFiles.sigstore) ? await readSmall(directory, bundleFiles.sigstore) : undefined;
@@ -49,10 +53,17 @@ export async function checkFileSet({ directory, sums }: SealedBundle): Promise<F
   const findings: Finding[] = [];
   const names = await namesIn(directory);
   const own: string[] = [bundleFiles.sums, bundleFiles.signature, bundleFiles.sigstore];
-  for (const name of sums.keys()) if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
+  for (const name of sums.keys())
+    if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
   for (const name of names) {
-    if (!sums.has(name) && !own.includes(name)) findings.push({ file: printable(name), problem: 'extra', message: `\`${printable(name)}\` does not belong to the bundle` });
-    else if (!(await lstat(join(directory, name))).isFile()) findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
+    if (!sums.has(name) && !own.includes(name))
+      findings.push({
+        file: printable(name),
+        problem: 'extra',
+        message: `\`${printable(name)}\` does not belong to the bundle`,
+      });
+    else if (!(await lstat(join(directory, name))).isFile())
+      findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
   }
   return findings;
 }
@@ -60,17 +71,29 @@ export async function checkFileSet({ directory, sums }: SealedBundle): Promise<F
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
 export async function readInventory({ directory, sums }: SealedBundle): Promise<Inventory> {
   const wanted = sums.get(bundleFiles.inventory);
-  if (wanted === undefined) throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, { at: { item: bundleFiles.inventory } });
+  if (wanted === undefined)
+    throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, {
+      at: { item: bundleFiles.inventory },
+    });
   const bytes = await readSmall(directory, bundleFiles.inventory);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== wanted)
-    throw new MirrorError('E_DIGEST_MISMATCH', `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``, {
-      hint: 'copy this file from the maker again',
-      at: { item: bundleFiles.inventory },
-    });
+    throw new MirrorError(
+      'E_DIGEST_MISMATCH',
+      `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
+      {
+        hint: 'copy this file from the maker again',
+        at: { item: bundleFiles.inventory },
+      },
+    );
   const inventory = parseInventory(bytes);
   for (const { name, digest } of inventory.volumes)
-    if (`sha256:${sums.get(name)}` !== digest) throw new MirrorError('E_CORRUPT', `\`${bundleFiles.inventory}\` and \`${bundleFiles.sums}\` disagree about \`${name}\``, { at: { item: name } });
+    if (`sha256:${sums.get(name)}` !== digest)
+      throw new MirrorError(
+        'E_CORRUPT',
+        `\`${bundleFiles.inventory}\` and \`${bundleFiles.sums}\` disagree about \`${name}\``,
+        { at: { item: name } },
+      );
   return inventory;
 }
 
@@ -91,12 +114,17 @@ export class BundleReader {
   /** @throws E_NOT_FOUND */
   blob(digest: Digest): Content {
     const blob = this.#byDigest.get(digest);
-    if (!blob) throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in the bundle \`${this.inventory.name}\``, { at: { side: 'source', item: digest } });
+    if (!blob)
+      throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in the bundle \`${this.inventory.name}\``, {
+        at: { side: 'source', item: digest },
+      });
     return this.content(blob);
   }
 
   content(blob: BundleBlob): Content {
-    return fileContent(blob.parts.map((part) => ({ path: this.volumePath(part.volume), offset: part.offset, size: part.size })));
+    return fileContent(
+      blob.parts.map((part) => ({ path: this.volumePath(part.volume), offset: part.offset, size: part.size })),
+    );
   }
 
   /** The files below a folder of the bundle. */
@@ -121,7 +149,10 @@ async function namesIn(directory: string): Promise<string[]> {
     return (await readdir(directory)).sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\``, { hint: 'name the directory that holds `SHA256SUMS`', cause: error });
+    throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\``, {
+      hint: 'name the directory that holds `SHA256SUMS`',
+      cause: error,
+    });
   }
 }
 
@@ -129,6 +160,7 @@ async function readSmall(directory: string, name: string): Promise<Buffer> {
   const path = join(directory, name);
   const found = await lstat(path).catch(() => undefined);
   if (!found) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
-  if (!found.isFile() || found.size > smallFileLimit) throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
+  if (!found.isFile() || found.size > smallFileLimit)
+    throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
   return readFile(path);
 }

@@ -1,4 +1,12 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
 import { MirrorError } from '../core/errors.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import { printable } from '../core/text.ts';
@@ -16,18 +24,26 @@ export function parseSums(text: string): Map<string, string> {
   for (const line of text.split('\n').slice(0, -1)) {
     const match = /^([0-9a-f]{64}) {2}([A-Za-z0-9][A-Za-z0-9._-]*)$/.exec(line);
     const [, hex, name] = match ?? [];
-    if (hex === undefined || name === undefined) throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` has the line \`${printable(line.slice(0, 100))}\`, which is not a sum and a plain file name`);
+    if (hex === undefined || name === undefined)
+      throw new MirrorError(
+        'E_CORRUPT',
+        `\`${bundleFiles.sums}\` has the line \`${printable(line.slice(0, 100))}\`, which is not a sum and a plain file name`,
+      );
     if (sums.has(name)) throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` names \`${name}\` twice`);
     sums.set(name, hex);
   }
-  if (sums.size === 0 || !text.endsWith('\n')) throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` is empty or cut off`);
+  if (sums.size === 0 || !text.endsWith('\n'))
+    throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` is empty or cut off`);
   return sums;
 }
 
 /** An ECDSA P-256 pair as PEM: PKCS#8 and SPKI, what openssl and cosign read. */
 export function makeKeyPair(): { privatePem: string; publicPem: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  return { privatePem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), publicPem: publicKey.export({ type: 'spki', format: 'pem' }).toString() };
+  return {
+    privatePem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    publicPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  };
 }
 
 /** @throws E_USAGE when it is not a private P-256 key */
@@ -37,7 +53,10 @@ export function readPrivateKey(pem: string, name: string): KeyObject {
 
 /** @throws E_USAGE when it is not a public P-256 key */
 export function readPublicKey(pem: string, name: string): KeyObject {
-  if (pem.includes('PRIVATE KEY')) throw new MirrorError('E_USAGE', `\`${name}\` is a private key, the public one was wanted`, { hint: 'give the other file of the pair, and keep this one to yourself' });
+  if (pem.includes('PRIVATE KEY'))
+    throw new MirrorError('E_USAGE', `\`${name}\` is a private key, the public one was wanted`, {
+      hint: 'give the other file of the pair, and keep this one to yourself',
+    });
   return readKey(() => createPublicKey(pem), name, 'public');
 }
 
@@ -46,17 +65,24 @@ function readKey(read: () => KeyObject, name: string, kind: string): KeyObject {
   try {
     key = read();
   } catch (error) {
-    throw new MirrorError('E_USAGE', `\`${name}\` is not a ${kind} key in PEM form`, { hint: 'make a pair with `sie-mirror keygen`', cause: error });
+    throw new MirrorError('E_USAGE', `\`${name}\` is not a ${kind} key in PEM form`, {
+      hint: 'make a pair with `sie-mirror keygen`',
+      cause: error,
+    });
   }
   if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
-    throw new MirrorError('E_USAGE', `\`${name}\` is a key of another kind, an ECDSA P-256 key was wanted`, { hint: 'make a pair with `sie-mirror keygen`' });
+    throw new MirrorError('E_USAGE', `\`${name}\` is a key of another kind, an ECDSA P-256 key was wanted`, {
+      hint: 'make a pair with `sie-mirror keygen`',
+    });
   return key;
 }
 
 /** `sha256:<hex>` over the public key in DER form: what two people compare over the telephone. */
 export function fingerprint(key: KeyObject): string {
   const publicKey = key.type === 'private' ? createPublicKey(key) : key;
-  return `sha256:${createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('hex')}`;
+  return `sha256:${createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex')}`;
 }
 
 export interface Signatures {
@@ -80,27 +106,43 @@ export function signSums(sums: Uint8Array, key: KeyObject): Signatures {
 }
 
 const sigstoreSchema = z.object({
-  messageSignature: z.object({ messageDigest: z.object({ algorithm: z.literal('SHA2_256'), digest: z.string() }), signature: z.string() }),
+  messageSignature: z.object({
+    messageDigest: z.object({ algorithm: z.literal('SHA2_256'), digest: z.string() }),
+    signature: z.string(),
+  }),
 });
 
 /**
  * Both signatures have to be there and right: a verifier with other tools may look at either.
  * @throws E_SIGNATURE
  */
-export function verifySums(sums: Uint8Array, signatures: { plain: Uint8Array | undefined; sigstore: Uint8Array | undefined }, key: KeyObject): void {
+export function verifySums(
+  sums: Uint8Array,
+  signatures: { plain: Uint8Array | undefined; sigstore: Uint8Array | undefined },
+  key: KeyObject,
+): void {
   const wrong = (file: string, text: string): MirrorError =>
-    new MirrorError('E_SIGNATURE', `\`${file}\` ${text}`, { hint: `check that the key is the maker's (fingerprint here: ${fingerprint(key)}); if it is, do not use this bundle`, at: { item: file } });
-  if (!signatures.plain) throw wrong(bundleFiles.signature, 'is missing: the bundle is not signed, and `--key` wants it to be');
+    new MirrorError('E_SIGNATURE', `\`${file}\` ${text}`, {
+      hint: `check that the key is the maker's (fingerprint here: ${fingerprint(key)}); if it is, do not use this bundle`,
+      at: { item: file },
+    });
+  if (!signatures.plain)
+    throw wrong(bundleFiles.signature, 'is missing: the bundle is not signed, and `--key` wants it to be');
   const signature = Buffer.from(Buffer.from(signatures.plain).toString('latin1').trim(), 'base64');
-  if (!verify('sha256', sums, key, signature)) throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` by this key`);
+  if (!verify('sha256', sums, key, signature))
+    throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` by this key`);
   if (!signatures.sigstore) throw wrong(bundleFiles.sigstore, 'is missing');
   let sigstore: z.infer<typeof sigstoreSchema>;
   try {
     sigstore = validate(sigstoreSchema, parseJson(signatures.sigstore, bundleFiles.sigstore), bundleFiles.sigstore);
   } catch (error) {
-    throw new MirrorError('E_SIGNATURE', `\`${bundleFiles.sigstore}\` is not a sigstore bundle`, { cause: error, at: { item: bundleFiles.sigstore } });
+    throw new MirrorError('E_SIGNATURE', `\`${bundleFiles.sigstore}\` is not a sigstore bundle`, {
+      cause: error,
+      at: { item: bundleFiles.sigstore },
+    });
   }
   const { messageDigest, signature: second } = sigstore.messageSignature;
   const digest = createHash('sha256').update(sums).digest('base64');
-  if (messageDigest.digest !== digest || !verify('sha256', sums, key, Buffer.from(second, 'base64'))) throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` by this key`);
+  if (messageDigest.digest !== digest || !verify('sha256', sums, key, Buffer.from(second, 'base64')))
+    throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` by this key`);
 }

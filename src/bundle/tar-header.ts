@@ -21,7 +21,13 @@ export function tarHeader(member: { path: string; size: number } | { path: strin
   if (!header.encode(block, 0)) return block;
   const pax = new Pax({ path: values.path, size: values.size, ...(isLink ? { linkpath: member.link } : {}) }).encode();
   // The name of the PAX member itself is nobody's path; a fixed one keeps it ASCII and short.
-  const start = new Header({ ...fixed, path: 'PaxHeader/next', type: 'ExtendedHeader', mode: 0o644, size: paxSize(pax) });
+  const start = new Header({
+    ...fixed,
+    path: 'PaxHeader/next',
+    type: 'ExtendedHeader',
+    mode: 0o644,
+    size: paxSize(pax),
+  });
   start.encode(pax, 0);
   return Buffer.concat([pax, block]);
 }

@@ -40,7 +40,9 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
     findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
     return { findings: unique(findings), damaged: [] };
   }
-  const plain = [...bundle.sums.keys()].filter((name) => name !== bundleFiles.inventory && !inventory.volumes.some((volume) => volume.name === name));
+  const plain = [...bundle.sums.keys()].filter(
+    (name) => name !== bundleFiles.inventory && !inventory.volumes.some((volume) => volume.name === name),
+  );
   options.onTotal(inventory.volumes.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...(await checkSums(bundle, plain, pool)));
   const volumes = new VolumeCheck(bundle, inventory, pool, findings);
@@ -53,7 +55,12 @@ function unique(findings: Finding[]): Finding[] {
   return [...new Map(findings.map((finding) => [`${finding.file} ${finding.message}`, finding])).values()];
 }
 
-async function checkSums(bundle: SealedBundle, names: string[], pool: HashPool, options?: VerifyOptions): Promise<Finding[]> {
+async function checkSums(
+  bundle: SealedBundle,
+  names: string[],
+  pool: HashPool,
+  options?: VerifyOptions,
+): Promise<Finding[]> {
   const present: { name: string; size: number }[] = [];
   for (const name of names) {
     const found = await lstat(join(bundle.directory, name)).catch(() => undefined);
@@ -65,7 +72,13 @@ async function checkSums(bundle: SealedBundle, names: string[], pool: HashPool, 
       try {
         const found = await pool.sha256([{ path: join(bundle.directory, name), offset: 0, size }]);
         const wanted = bundle.sums.get(name);
-        return found === wanted ? undefined : { file: name, problem: 'corrupt', message: `\`${name}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\`` };
+        return found === wanted
+          ? undefined
+          : {
+              file: name,
+              problem: 'corrupt',
+              message: `\`${name}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
+            };
       } catch (error) {
         return unreadable(name, error);
       }
@@ -98,12 +111,14 @@ class VolumeCheck {
     this.#inventory = inventory;
     this.#reader = new BundleReader(bundle.directory, inventory);
     this.#pool = pool;
-    for (const [index, { name }] of inventory.volumes.entries()) if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
+    for (const [index, { name }] of inventory.volumes.entries())
+      if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
   }
 
   /** The digests of the files that are not whole. */
   damagedBlobs(): ReadonlySet<string> {
-    const isBad = (blob: BundleBlob): boolean => this.#badPaths.has(blob.path) || blob.parts.some((part) => this.#badVolumes.has(part.volume));
+    const isBad = (blob: BundleBlob): boolean =>
+      this.#badPaths.has(blob.path) || blob.parts.some((part) => this.#badVolumes.has(part.volume));
     const good = new Set(this.#inventory.blobs.filter((blob) => !isBad(blob)).map((blob) => blob.digest));
     return new Set(this.#inventory.blobs.map((blob) => blob.digest).filter((digest) => !good.has(digest)));
   }
@@ -118,8 +133,13 @@ class VolumeCheck {
       if (found) findings.push(found);
       if (found?.problem === 'size' || found?.problem === 'unreadable') this.#badVolumes.add(number);
     }
-    const readable = this.#inventory.blobs.filter((blob) => blob.parts.every((part) => !this.#badVolumes.has(part.volume)));
-    const inOrder = [...readable].sort((a, b) => (a.parts[0]?.volume ?? 0) - (b.parts[0]?.volume ?? 0) || (a.parts[0]?.offset ?? 0) - (b.parts[0]?.offset ?? 0));
+    const readable = this.#inventory.blobs.filter((blob) =>
+      blob.parts.every((part) => !this.#badVolumes.has(part.volume)),
+    );
+    const inOrder = [...readable].sort(
+      (a, b) =>
+        (a.parts[0]?.volume ?? 0) - (b.parts[0]?.volume ?? 0) || (a.parts[0]?.offset ?? 0) - (b.parts[0]?.offset ?? 0),
+    );
     const results = await Promise.all(inOrder.map((blob) => this.#checkBlob(blob)));
     return [...findings, ...results.flat()];
   }
@@ -138,7 +158,8 @@ class VolumeCheck {
         const header = tarHeader({ path: name, size: part.size });
         add(part.volume, { start: part.offset - header.length, header, size: part.size });
       }
-    for (const { path, target, volume, offset } of this.#inventory.links) add(volume, { start: offset, header: tarHeader({ path, link: target }), size: 0 });
+    for (const { path, target, volume, offset } of this.#inventory.links)
+      add(volume, { start: offset, header: tarHeader({ path, link: target }), size: 0 });
     for (const list of members.values()) list.sort((a, b) => a.start - b.start);
     return members;
   }
@@ -149,7 +170,12 @@ class VolumeCheck {
       const file = await open(join(this.#bundle.directory, volume.name), 'r');
       try {
         const { size } = await file.stat();
-        if (size !== volume.size) return { file: volume.name, problem: 'size', message: `\`${volume.name}\` has ${size} bytes, the inventory says ${volume.size}: copy it again` };
+        if (size !== volume.size)
+          return {
+            file: volume.name,
+            problem: 'size',
+            message: `\`${volume.name}\` has ${size} bytes, the inventory says ${volume.size}: copy it again`,
+          };
         const wrong = await firstMisplaced(file, members);
         return wrong === undefined ? undefined : misplaced(volume.name, wrong);
       } finally {
@@ -161,13 +187,23 @@ class VolumeCheck {
   }
 
   async #checkBlob(blob: BundleBlob): Promise<Finding[]> {
-    const extents = blob.parts.map((part) => ({ path: this.#reader.volumePath(part.volume), offset: part.offset, size: part.size }));
+    const extents = blob.parts.map((part) => ({
+      path: this.#reader.volumePath(part.volume),
+      offset: part.offset,
+      size: part.size,
+    }));
     try {
       if (`sha256:${await this.#pool.sha256(extents)}` === blob.digest) return [];
     } catch (error) {
       this.#badPaths.add(blob.path);
       const known = toMirrorError(error);
-      return [{ file: this.#volumeNames(blob), problem: 'unreadable', message: `\`${blob.path}\` in \`${this.#volumeNames(blob)}\` cannot be read: ${known.message}` }];
+      return [
+        {
+          file: this.#volumeNames(blob),
+          problem: 'unreadable',
+          message: `\`${blob.path}\` in \`${this.#volumeNames(blob)}\` cannot be read: ${known.message}`,
+        },
+      ];
     }
     this.#badPaths.add(blob.path);
     return this.#blame(blob);
@@ -180,10 +216,21 @@ class VolumeCheck {
       const path = this.#reader.volumePath(part.volume);
       const name = this.#inventory.volumes[part.volume - 1]?.name ?? '';
       const found = `sha256:${await this.#pool.sha256([{ path, offset: part.offset, size: part.size }])}`;
-      if (found !== (part.digest ?? blob.digest)) findings.push({ file: name, problem: 'corrupt', message: `\`${blob.path}\` in \`${name}\` has digest \`${found}\`, the inventory says \`${part.digest ?? blob.digest}\`: copy \`${name}\` again` });
+      if (found !== (part.digest ?? blob.digest))
+        findings.push({
+          file: name,
+          problem: 'corrupt',
+          message: `\`${blob.path}\` in \`${name}\` has digest \`${found}\`, the inventory says \`${part.digest ?? blob.digest}\`: copy \`${name}\` again`,
+        });
     }
     if (findings.length > 0) return findings;
-    return [{ file: bundleFiles.inventory, problem: 'corrupt', message: `the parts of \`${blob.path}\` are right and their whole is not: the bundle was made wrongly` }];
+    return [
+      {
+        file: bundleFiles.inventory,
+        problem: 'corrupt',
+        message: `the parts of \`${blob.path}\` are right and their whole is not: the bundle was made wrongly`,
+      },
+    ];
   }
 
   #volumeNames(blob: BundleBlob): string {
@@ -212,7 +259,11 @@ async function readBytes(file: FileHandle, offset: number, length: number): Prom
 }
 
 function misplaced(name: string, offset: number): Finding {
-  return { file: name, problem: 'corrupt', message: `\`${name}\` is not laid out as the inventory says, at byte ${offset}: copy it again` };
+  return {
+    file: name,
+    problem: 'corrupt',
+    message: `\`${name}\` is not laid out as the inventory says, at byte ${offset}: copy it again`,
+  };
 }
 
 function isDamaged(item: BundleItem, bad: ReadonlySet<string>): boolean {
@@ -223,5 +274,9 @@ function isDamaged(item: BundleItem, bad: ReadonlySet<string>): boolean {
 /** For a command that goes on to use the bundle: the first finding as an error. @throws E_CORRUPT, E_MISSING */
 export function refuseFindings(findings: readonly Finding[]): void {
   const [first] = findings;
-  if (first) throw new MirrorError(first.problem === 'missing' ? 'E_MISSING' : 'E_CORRUPT', first.message, { hint: 'run `sie-mirror verify` for the whole verdict', at: { side: 'source', item: first.file } });
+  if (first)
+    throw new MirrorError(first.problem === 'missing' ? 'E_MISSING' : 'E_CORRUPT', first.message, {
+      hint: 'run `sie-mirror verify` for the whole verdict',
+      at: { side: 'source', item: first.file },
+    });
 }

@@ -57,7 +57,13 @@ class Sources {
     this.#blobs = blobs;
   }
 
-  async *read(path: string, start: number, part: Part, split: boolean, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  async *read(
+    path: string,
+    start: number,
+    part: Part,
+    split: boolean,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Uint8Array> {
     const file = this.#files.get(path);
     if (!file) throw new MirrorError('E_INTERNAL', `no source for \`${path}\``);
     const reader = this.#open.get(path) ?? new SourceReader(file);
@@ -80,12 +86,16 @@ class SourceReader {
     this.#file = file;
     this.#own = createHash('sha256');
     // A sha256 that is declared is the same hash as our own.
-    this.#declared = file.checksum && file.checksum.algorithm !== 'sha256' ? openHash(file.checksum.algorithm, file.size) : undefined;
+    this.#declared =
+      file.checksum && file.checksum.algorithm !== 'sha256' ? openHash(file.checksum.algorithm, file.size) : undefined;
   }
 
   async *read(start: number, part: Part, split: boolean, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     const partHash = split ? createHash('sha256') : undefined;
-    for await (const chunk of fileContent([{ path: this.#file.from, offset: start, size: part.size }]).open(0, signal)) {
+    for await (const chunk of fileContent([{ path: this.#file.from, offset: start, size: part.size }]).open(
+      0,
+      signal,
+    )) {
       this.#own.update(chunk);
       this.#declared?.update(chunk);
       partHash?.update(chunk);
@@ -98,12 +108,19 @@ class SourceReader {
     const { path, size, checksum } = this.#file;
     const digest: Digest = `sha256:${this.#own.digest('hex')}`;
     if (checksum) {
-      const found = { algorithm: checksum.algorithm, hex: this.#declared?.digest('hex') ?? digest.slice('sha256:'.length) };
+      const found = {
+        algorithm: checksum.algorithm,
+        hex: this.#declared?.digest('hex') ?? digest.slice('sha256:'.length),
+      };
       if (found.hex !== checksum.hex)
-        throw new MirrorError('E_DIGEST_MISMATCH', `\`${path}\` in the store has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``, {
-          hint: `delete \`${this.#file.from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
-          at: { side: 'source', item: path },
-        });
+        throw new MirrorError(
+          'E_DIGEST_MISMATCH',
+          `\`${path}\` in the store has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``,
+          {
+            hint: `delete \`${this.#file.from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
+            at: { side: 'source', item: path },
+          },
+        );
     }
     return { path, digest, size, parts: this.#parts };
   }
@@ -117,7 +134,13 @@ class VolumeWriter {
   readonly #options: { report: Reporter; signal?: AbortSignal | undefined };
   readonly #hash = createHash('sha256');
 
-  constructor(directory: string, plan: VolumePlan, number: number, sources: Sources, options: { report: Reporter; signal?: AbortSignal | undefined }) {
+  constructor(
+    directory: string,
+    plan: VolumePlan,
+    number: number,
+    sources: Sources,
+    options: { report: Reporter; signal?: AbortSignal | undefined },
+  ) {
     this.#path = join(directory, plan.name);
     this.#plan = plan;
     this.#number = number;
@@ -151,7 +174,13 @@ class VolumeWriter {
         continue;
       }
       const part = { volume: this.#number, offset: dataOffset(member), size: member.size };
-      for await (const chunk of this.#sources.read(member.path, member.start, part, member.split, this.#options.signal)) {
+      for await (const chunk of this.#sources.read(
+        member.path,
+        member.start,
+        part,
+        member.split,
+        this.#options.signal,
+      )) {
         await put(chunk);
         this.#options.report({ type: 'bytes', bytes: chunk.length });
       }

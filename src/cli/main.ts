@@ -16,7 +16,9 @@ export async function main(): Promise<never> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   process.stderr.on('error', () => {});
   const code = await runCommandLine(process.argv.slice(2));
-  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))));
+  await Promise.all(
+    [process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))),
+  );
   return process.exit(code);
 }
 
@@ -32,7 +34,13 @@ async function runCommandLine(argv: readonly string[]): Promise<number> {
     const known = toMirrorError(error);
     if (known.message !== '') process.stderr.write(renderError(known, false));
     // What commander found is prose on stderr; a program that asked for JSON gets its document all the same.
-    if (argv.includes('--json')) process.stdout.write(renderErrorJson(argv.find((word) => !word.startsWith('-')) ?? '', known.message === '' ? withMessageOf(known) : known));
+    if (argv.includes('--json'))
+      process.stdout.write(
+        renderErrorJson(
+          argv.find((word) => !word.startsWith('-')) ?? '',
+          known.message === '' ? withMessageOf(known) : known,
+        ),
+      );
     return known.exit;
   }
   return invocation ? run(invocation) : 0;
@@ -57,7 +65,11 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
     signal: stop.signal,
   };
   try {
-    const context = await createContext(outside, { concurrency: flags.concurrency, ca: flags.ca, insecureHosts: flags.insecureHost });
+    const context = await createContext(outside, {
+      concurrency: flags.concurrency,
+      ca: flags.ca,
+      insecureHosts: flags.insecureHost,
+    });
     try {
       const report = await work(context);
       progress.stop();
@@ -67,7 +79,10 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
     }
   } catch (error) {
     progress.stop();
-    const known = stop.caught === undefined ? toMirrorError(error) : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
+    const known =
+      stop.caught === undefined
+        ? toMirrorError(error)
+        : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
     if (flags.json) process.stdout.write(renderErrorJson(command, known));
     return stop.caught ?? known.exit;
@@ -108,5 +123,7 @@ function catchSignals(clear: () => void): { signal: AbortSignal; readonly caught
 function toolFile(): string | undefined {
   const here = fileURLToPath(import.meta.url);
   if (here.endsWith('.mjs')) return here;
-  return ['../sie-mirror.mjs', '../../dist/sie-mirror.mjs'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find((path) => existsSync(path));
+  return ['../sie-mirror.mjs', '../../dist/sie-mirror.mjs']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(path));
 }

@@ -40,8 +40,15 @@ interface Row {
   run: (args: string[], flags: Record<string, unknown>, context: Context) => Promise<Report>;
 }
 
-const storeFlag: Flag = { flags: '--store <dir>', text: 'the working directory on the online side', fallback: './sie-mirror-store' };
-const keyFlag: Flag = { flags: '--key <pub.pem>', text: 'public key of the maker; without it the signature is not checked' };
+const storeFlag: Flag = {
+  flags: '--store <dir>',
+  text: 'the working directory on the online side',
+  fallback: './sie-mirror-store',
+};
+const keyFlag: Flag = {
+  flags: '--key <pub.pem>',
+  text: 'public key of the maker; without it the signature is not checked',
+};
 
 const rows: Row[] = [
   {
@@ -49,28 +56,38 @@ const rows: Row[] = [
     text: 'pin everything that a mirror manifest names; fetches no content',
     flags: [{ flags: '--out <file>', text: 'where the lock goes', fallback: 'mirror.lock.json' }],
     examples: ['sie-mirror plan mirror.yaml', 'sie-mirror plan mirror.yaml --out site-a.lock.json --json'],
-    run: async ([manifest = ''], flags, context) => (await import('../commands/plan.ts')).plan({ manifest, out: String(flags['out']) }, context),
+    run: async ([manifest = ''], flags, context) =>
+      (await import('../commands/plan.ts')).plan({ manifest, out: String(flags['out']) }, context),
   },
   {
     usage: 'pull <manifest>',
     text: 'fetch everything that a mirror manifest or a lock names into the store',
     flags: [storeFlag],
     examples: ['sie-mirror pull mirror.yaml', 'sie-mirror pull mirror.lock.json --store /data/store'],
-    run: async ([manifest = ''], flags, context) => (await import('../commands/pull.ts')).pull({ manifest, store: String(flags['store']) }, context),
+    run: async ([manifest = ''], flags, context) =>
+      (await import('../commands/pull.ts')).pull({ manifest, store: String(flags['store']) }, context),
   },
   {
     usage: 'snapshot <repo...>',
     text: 'fetch Hugging Face repos (ORG/NAME or ORG/NAME@REVISION) into the store',
     flags: [storeFlag],
-    examples: ['sie-mirror snapshot BAAI/bge-m3', 'HF_TOKEN=hf_... sie-mirror snapshot intfloat/e5-base-v2@v1.0 google/embeddinggemma-300m --store /data/store'],
-    run: async (repos, flags, context) => (await import('../commands/snapshot.ts')).snapshot({ repos, store: String(flags['store']) }, context),
+    examples: [
+      'sie-mirror snapshot BAAI/bge-m3',
+      'HF_TOKEN=hf_... sie-mirror snapshot intfloat/e5-base-v2@v1.0 google/embeddinggemma-300m --store /data/store',
+    ],
+    run: async (repos, flags, context) =>
+      (await import('../commands/snapshot.ts')).snapshot({ repos, store: String(flags['store']) }, context),
   },
   {
     usage: 'copy <source> <target>',
     text: 'copy an image with all its platforms, signatures and referrers between registries and OCI layouts',
     flags: [{ flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' }],
-    examples: ['sie-mirror copy nats:2.12.6-alpine oci:./sie-mirror-store/oci', 'sie-mirror copy oci:./layout:docker.io/library/nats:2.12.6-alpine registry.zone:5000/sie/nats --insecure-host registry.zone:5000'],
-    run: async ([source = '', target = ''], flags, context) => (await import('../commands/copy.ts')).copy({ source, target, referrers: flags['referrers'] !== false }, context),
+    examples: [
+      'sie-mirror copy nats:2.12.6-alpine oci:./sie-mirror-store/oci',
+      'sie-mirror copy oci:./layout:docker.io/library/nats:2.12.6-alpine registry.zone:5000/sie/nats --insecure-host registry.zone:5000',
+    ],
+    run: async ([source = '', target = ''], flags, context) =>
+      (await import('../commands/copy.ts')).copy({ source, target, referrers: flags['referrers'] !== false }, context),
   },
   {
     usage: 'bundle',
@@ -79,28 +96,49 @@ const rows: Row[] = [
       storeFlag,
       { flags: '--out <dir>', text: 'the bundle becomes a directory below this one', required: true },
       { flags: '--name <name>', text: 'name of the bundle (default: that of the lock, or sie-mirror-bundle)' },
-      { flags: '--volume-size <size>', text: 'largest size of a volume (default: 4GiB-1, the limit of FAT32)', parse: parseSize },
+      {
+        flags: '--volume-size <size>',
+        text: 'largest size of a volume (default: 4GiB-1, the limit of FAT32)',
+        parse: parseSize,
+      },
       { flags: '--sign <key.pem>', text: 'private key to sign with, from `sie-mirror keygen`' },
     ],
-    examples: ['sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem', 'sie-mirror bundle --store /data/store --out /media/usb --name site-a --volume-size 700MiB'],
+    examples: [
+      'sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem',
+      'sie-mirror bundle --store /data/store --out /media/usb --name site-a --volume-size 700MiB',
+    ],
     run: async (_, flags, context) => {
       const { bundle } = await import('../commands/bundle.ts');
-      return bundle({ store: String(flags['store']), out: String(flags['out']), name: text(flags['name']), volumeSize: flags['volumeSize'] as number | undefined, sign: text(flags['sign']) }, context);
+      return bundle(
+        {
+          store: String(flags['store']),
+          out: String(flags['out']),
+          name: text(flags['name']),
+          volumeSize: flags['volumeSize'] as number | undefined,
+          sign: text(flags['sign']),
+        },
+        context,
+      );
     },
   },
   {
     usage: 'verify <bundle>',
     text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
     flags: [keyFlag],
-    examples: ['sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem', 'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json'],
-    run: async ([bundle = ''], flags, context) => (await import('../commands/verify.ts')).verify({ bundle, key: text(flags['key']) }, context),
+    examples: [
+      'sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem',
+      'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json',
+    ],
+    run: async ([bundle = ''], flags, context) =>
+      (await import('../commands/verify.ts')).verify({ bundle, key: text(flags['key']) }, context),
   },
   {
     usage: 'inspect <bundle>',
     text: 'show what is in a bundle, by its inventory',
     flags: [keyFlag],
     examples: ['sie-mirror inspect /media/usb/site-a', 'sie-mirror inspect /media/usb/site-a --json'],
-    run: async ([bundle = ''], flags, context) => (await import('../commands/inspect.ts')).inspect({ bundle, key: text(flags['key']) }, context),
+    run: async ([bundle = ''], flags, context) =>
+      (await import('../commands/inspect.ts')).inspect({ bundle, key: text(flags['key']) }, context),
   },
   {
     usage: 'import <bundle>',
@@ -117,7 +155,16 @@ const rows: Row[] = [
     ],
     run: async ([bundle = ''], flags, context) => {
       const { importBundle } = await import('../commands/import.ts');
-      return importBundle({ bundle, models: text(flags['models']), images: text(flags['images']), key: text(flags['key']), receipt: text(flags['receipt']) }, context);
+      return importBundle(
+        {
+          bundle,
+          models: text(flags['models']),
+          images: text(flags['images']),
+          key: text(flags['key']),
+          receipt: text(flags['receipt']),
+        },
+        context,
+      );
     },
   },
   {
@@ -127,12 +174,29 @@ const rows: Row[] = [
       { flags: '--model <id>', text: 'exact id of the model', required: true },
       { flags: '--gpu <profile>', text: 'machine profile that has to answer, e.g. l4' },
       { flags: '--dim <n>', text: 'dimensions that the vector must have', parse: parseCount('--dim', 1) },
-      { flags: '--timeout <seconds>', text: 'how long to wait for capacity and loading', parse: parseCount('--timeout', 1), fallback: 600 },
+      {
+        flags: '--timeout <seconds>',
+        text: 'how long to wait for capacity and loading',
+        parse: parseCount('--timeout', 1),
+        fallback: 600,
+      },
     ],
-    examples: ['sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024', 'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --model BAAI/bge-m3 --timeout 120 --json'],
+    examples: [
+      'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024',
+      'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --model BAAI/bge-m3 --timeout 120 --json',
+    ],
     run: async ([url = ''], flags, context) => {
       const { smoke } = await import('../commands/smoke.ts');
-      return smoke({ url, model: String(flags['model']), gpu: text(flags['gpu']), dim: flags['dim'] as number | undefined, timeout: Number(flags['timeout']) }, context);
+      return smoke(
+        {
+          url,
+          model: String(flags['model']),
+          gpu: text(flags['gpu']),
+          dim: flags['dim'] as number | undefined,
+          timeout: Number(flags['timeout']),
+        },
+        context,
+      );
     },
   },
   {
@@ -140,7 +204,8 @@ const rows: Row[] = [
     text: 'make an ECDSA P-256 key pair that openssl and cosign read',
     flags: [{ flags: '--out <dir>', text: 'where the two files go', fallback: '.' }],
     examples: ['sie-mirror keygen', 'sie-mirror keygen --out ~/keys'],
-    run: async (_, flags, context) => (await import('../commands/keygen.ts')).keygen({ out: String(flags['out']) }, context),
+    run: async (_, flags, context) =>
+      (await import('../commands/keygen.ts')).keygen({ out: String(flags['out']) }, context),
   },
 ];
 
@@ -161,7 +226,11 @@ Exit codes: 0 done, 2 usage, 3 incomplete (run again), 4 integrity, 5 unreachabl
  * Reads the command line. Help and version are printed by commander, and come back as undefined.
  * @throws E_USAGE
  */
-export function parseCommandLine(argv: readonly string[], out: (text: string) => void, err: (text: string) => void): Invocation | undefined {
+export function parseCommandLine(
+  argv: readonly string[],
+  out: (text: string) => void,
+  err: (text: string) => void,
+): Invocation | undefined {
   let found: Invocation | undefined;
   const program = new Command('sie-mirror')
     .description('Carries everything an inference cluster needs across an air gap, and proves that it arrived.')
@@ -173,7 +242,8 @@ export function parseCommandLine(argv: readonly string[], out: (text: string) =>
       found = invocation;
     });
   }
-  for (const command of [program, ...program.commands]) command.exitOverride().configureOutput({ writeOut: out, writeErr: err });
+  for (const command of [program, ...program.commands])
+    command.exitOverride().configureOutput({ writeOut: out, writeErr: err });
   try {
     program.parse([...argv], { from: 'user' });
   } catch (error) {
@@ -188,12 +258,23 @@ export function parseCommandLine(argv: readonly string[], out: (text: string) =>
 function addRow(program: Command, row: Row, choose: (invocation: Invocation) => void): void {
   const command = program.command(row.usage).description(row.text);
   for (const flag of [...row.flags, ...commonFlags]) command.addOption(toOption(flag));
-  command.addOption(new Option('--progress <kind>', 'how progress is shown, on standard error').choices(['auto', 'tty', 'plain', 'json', 'none']).default('auto'));
-  command.addHelpText('after', `\nExamples:\n${row.examples.map((example) => `  $ ${example}`).join('\n')}\n${exitCodes}`);
+  command.addOption(
+    new Option('--progress <kind>', 'how progress is shown, on standard error')
+      .choices(['auto', 'tty', 'plain', 'json', 'none'])
+      .default('auto'),
+  );
+  command.addHelpText(
+    'after',
+    `\nExamples:\n${row.examples.map((example) => `  $ ${example}`).join('\n')}\n${exitCodes}`,
+  );
   command.action((...given: unknown[]) => {
     const flags = command.opts<Record<string, unknown>>();
     const args = given.slice(0, -2).flat().map(String);
-    choose({ command: command.name(), flags: flags as unknown as CommonFlags, run: (context) => row.run(args, flags, context) });
+    choose({
+      command: command.name(),
+      flags: flags as unknown as CommonFlags,
+      run: (context) => row.run(args, flags, context),
+    });
   });
 }
 

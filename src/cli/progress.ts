@@ -16,7 +16,11 @@ const ttyEveryMs = 100;
 /** @param stream standard error: standard output is for results */
 export function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream): Progress {
   if (kind === 'json') return { report: (event) => void stream.write(`${JSON.stringify(event)}\n`), stop: () => {} };
-  if (kind === 'none') return { report: (event) => event.type === 'warning' && void stream.write(`warning: ${printable(event.text)}\n`), stop: () => {} };
+  if (kind === 'none')
+    return {
+      report: (event) => event.type === 'warning' && void stream.write(`warning: ${printable(event.text)}\n`),
+      stop: () => {},
+    };
   return kind === 'tty' ? new TtyProgress(stream) : new PlainProgress(stream);
 }
 
@@ -54,7 +58,9 @@ class Meter {
 function formatSeconds(seconds: number): string {
   const whole = Math.ceil(seconds);
   if (whole < 60) return `${whole} s`;
-  return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return whole < 3600
+    ? `${Math.floor(whole / 60)} min ${whole % 60} s`
+    : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
 class PlainProgress implements Progress {

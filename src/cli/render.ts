@@ -21,7 +21,10 @@ export function renderFailures(items: readonly ReportItem[]): string {
 /** @param verbose with the causes behind it */
 export function renderError(error: MirrorError, verbose: boolean): string {
   const text = errorLines(error.message, error.hint, error.at);
-  const report = error.code === 'E_INTERNAL' ? '  this is a bug in sie-mirror: please report it with the output of the same command and `-v`\n' : '';
+  const report =
+    error.code === 'E_INTERNAL'
+      ? '  this is a bug in sie-mirror: please report it with the output of the same command and `-v`\n'
+      : '';
   return `${text}${report}${verbose ? causes(error) : ''}`;
 }
 
@@ -30,7 +33,11 @@ export function renderErrorJson(command: string, error: MirrorError): string {
   return `${JSON.stringify({ schema: `sie-mirror/report/${command}/v1`, command, ok: false, error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at } })}\n`;
 }
 
-function errorLines(message: string, hint: string | undefined, at: { side?: string; item?: string; url?: string }): string {
+function errorLines(
+  message: string,
+  hint: string | undefined,
+  at: { side?: string; item?: string; url?: string },
+): string {
   const side = at.side === undefined ? '' : `${at.side}: `;
   const item = at.item !== undefined && at.item !== '' && !message.includes(at.item) ? `${at.item}: ` : '';
   return `error: ${side}${printable(item)}${printable(message)}\n${hint === undefined ? '' : `  hint: ${printable(hint)}\n`}`;
@@ -38,6 +45,7 @@ function errorLines(message: string, hint: string | undefined, at: { side?: stri
 
 function causes(error: Error): string {
   const lines: string[] = [];
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) lines.push(`  ${printable(cause.stack ?? cause.message).replaceAll('\\u000a', '\n  ')}`);
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
+    lines.push(`  ${printable(cause.stack ?? cause.message).replaceAll('\\u000a', '\n  ')}`);
   return `${lines.join('\n  caused by\n')}\n`;
 }

@@ -5,7 +5,12 @@ import { failedItem, type ReportItem } from '../core/report.ts';
 const fatal = new Set(['E_ABORTED', 'E_NO_SPACE', 'E_INTERNAL', 'E_USAGE', 'E_PATH']);
 
 /** Does one item's work; its failure becomes an item of the report and the others go on, unless it would hit them all. */
-export async function attempt(items: ReportItem[], kind: string, name: string, work: () => Promise<void>): Promise<void> {
+export async function attempt(
+  items: ReportItem[],
+  kind: string,
+  name: string,
+  work: () => Promise<void>,
+): Promise<void> {
   try {
     await work();
   } catch (error) {

@@ -2,7 +2,14 @@ import { readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash, type KeyObject } from 'node:crypto';
 import { verifyGuide } from '../bundle/guide.ts';
-import { bundleFiles, formatInventory, type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/inventory.ts';
+import {
+  bundleFiles,
+  formatInventory,
+  type Inventory,
+  inventorySchemaId,
+  type BundleItem,
+  type BundleBlob,
+} from '../bundle/inventory.ts';
 import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { fingerprint, formatSums, readPrivateKey, signSums } from '../bundle/seal.ts';
 import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
@@ -27,7 +34,10 @@ export interface BundleOptions {
 
 /** The store as a sealed bundle in `OUT/NAME`. SHA256SUMS comes last: without it a directory is no bundle. */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
-  const key = options.sign === undefined ? undefined : readPrivateKey(await readFile(context.path(options.sign), 'utf8'), options.sign);
+  const key =
+    options.sign === undefined
+      ? undefined
+      : readPrivateKey(await readFile(context.path(options.sign), 'utf8'), options.sign);
   const tool = await readTool(context);
   const contents = await readStore(context.path(options.store));
   const name = checkName(options.name ?? contents.lock?.name ?? 'sie-mirror-bundle');
@@ -45,12 +55,20 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
 }
 
 async function readTool(context: Context): Promise<Buffer> {
-  if (context.toolFile === undefined) throw new MirrorError('E_NOT_FOUND', `the tool's own file \`${bundleFiles.tool}\` is not there, and a bundle carries it`, { hint: 'run `npm run build` first' });
+  if (context.toolFile === undefined)
+    throw new MirrorError(
+      'E_NOT_FOUND',
+      `the tool's own file \`${bundleFiles.tool}\` is not there, and a bundle carries it`,
+      { hint: 'run `npm run build` first' },
+    );
   return readFile(context.toolFile);
 }
 
 function checkName(name: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of a bundle`, { hint: 'use letters, digits, `.`, `_` and `-`, at most 63' });
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
+    throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of a bundle`, {
+      hint: 'use letters, digits, `.`, `_` and `-`, at most 63',
+    });
   return name;
 }
 
@@ -58,20 +76,35 @@ function checkName(name: string): string {
 async function clearDirectory(directory: string, name: string): Promise<void> {
   await ensureWritable(directory);
   const found = await readdir(directory);
-  if (found.includes(bundleFiles.sums)) throw new MirrorError('E_REFUSED', `\`${directory}\` holds a finished bundle already`, { hint: 'choose another `--out` or `--name`, or delete it first' });
+  if (found.includes(bundleFiles.sums))
+    throw new MirrorError('E_REFUSED', `\`${directory}\` holds a finished bundle already`, {
+      hint: 'choose another `--out` or `--name`, or delete it first',
+    });
   const ours = (file: string): boolean => {
     const plain = file.replace(/(?:\.[0-9a-f]{8})?\.partial$/, '');
-    return Object.values<string>(bundleFiles).includes(plain) || (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain)) || file.endsWith(partialSuffix);
+    return (
+      Object.values<string>(bundleFiles).includes(plain) ||
+      (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain)) ||
+      file.endsWith(partialSuffix)
+    );
   };
   const foreign = found.find((file) => !ours(file));
-  if (foreign !== undefined) throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, { hint: 'choose another `--out` or `--name`, or move it away' });
+  if (foreign !== undefined)
+    throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, {
+      hint: 'choose another `--out` or `--name`, or move it away',
+    });
   for (const file of found) await rm(join(directory, file));
 }
 
 async function checkSpace(directory: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(directory);
   const free = bavail * bsize;
-  if (free < bytes) throw new MirrorError('E_NO_SPACE', `\`${directory}\` has ${formatBytes(free)} free, the bundle needs ${formatBytes(bytes)}`, { hint: 'free some space, or choose a larger medium with `--out`' });
+  if (free < bytes)
+    throw new MirrorError(
+      'E_NO_SPACE',
+      `\`${directory}\` has ${formatBytes(free)} free, the bundle needs ${formatBytes(bytes)}`,
+      { hint: 'free some space, or choose a larger medium with `--out`' },
+    );
 }
 
 function makeInventory(name: string, contents: StoreContents, written: WrittenVolumes): Inventory {
@@ -99,7 +132,15 @@ function makeInventory(name: string, contents: StoreContents, written: WrittenVo
     const { mediaType, digest, size, artifactType } = graph.root.descriptor;
     const root = { mediaType, digest, size, ...(artifactType === undefined ? {} : { artifactType }) };
     const to = contents.lock?.images.find((image) => image.reference === reference)?.to;
-    return { kind: 'image', reference, root, digests: descriptorsOf(graph).map((each) => each.digest).sort(), ...(to === undefined ? {} : { to }) };
+    return {
+      kind: 'image',
+      reference,
+      root,
+      digests: descriptorsOf(graph)
+        .map((each) => each.digest)
+        .sort(),
+      ...(to === undefined ? {} : { to }),
+    };
   });
   return { schema: inventorySchemaId, name, tool: toolName, items: [...models, ...images], ...written };
 }
@@ -122,9 +163,20 @@ async function seal(directory: string, inventory: Inventory, tool: Buffer, key: 
   await writeFileAtomic(join(directory, bundleFiles.sums), text);
 }
 
-function summarise(directory: string, inventory: Inventory, plans: readonly VolumePlan[], key: KeyObject | undefined): Report {
+function summarise(
+  directory: string,
+  inventory: Inventory,
+  plans: readonly VolumePlan[],
+  key: KeyObject | undefined,
+): Report {
   const bytes = plans.reduce((sum, { size }) => sum + size, 0);
-  const items = inventory.volumes.map(({ name, size, digest }) => ({ kind: 'volume', name, state: 'done' as const, bytes: size, digest }));
+  const items = inventory.volumes.map(({ name, size, digest }) => ({
+    kind: 'volume',
+    name,
+    state: 'done' as const,
+    bytes: size,
+    digest,
+  }));
   const models = inventory.items.filter(({ kind }) => kind === 'model').length;
   const print = key && fingerprint(key);
   const summary = [
@@ -134,4 +186,3 @@ function summarise(directory: string, inventory: Inventory, plans: readonly Volu
   ];
   return makeReport('bundle', items, { volumes: plans.length, bytes, items: inventory.items.length }, [...summary]);
 }
-

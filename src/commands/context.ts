@@ -52,14 +52,16 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   const { env, report, signal } = outside;
   const path = (given: string): string => resolve(outside.cwd, given);
   const ca = options.ca === undefined ? undefined : await readFile(path(options.ca), 'utf8');
-  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) throw new MirrorError('E_USAGE', `\`${options.ca}\` holds no certificate in PEM form`);
+  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
+    throw new MirrorError('E_USAGE', `\`${options.ca}\` holds no certificate in PEM form`);
   const extra = env['NODE_EXTRA_CA_CERTS'];
   // Naming authorities of our own switches off Node's reading of this variable.
   const trusted = ca !== undefined && extra ? `${ca}\n${await readFile(extra, 'utf8')}` : ca;
   const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [] });
   const retry: RetryOptions = {
     ...defaultRetry,
-    onRetry: (error, pauseMs) => report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
+    onRetry: (error, pauseMs) =>
+      report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
   };
   const credentials: CredentialFinder = dockerCredentials(env['DOCKER_CONFIG'] ?? join(outside.home, '.docker'));
   const registries = new Map<string, Registry>();
@@ -87,6 +89,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
 
 function hubEndpoint(env: Outside['env']): string {
   const endpoint = env['HF_ENDPOINT']?.replace(/\/+$/, '') || defaultEndpoint;
-  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) throw new MirrorError('E_USAGE', `HF_ENDPOINT is \`${endpoint}\`, an address with https:// was wanted`);
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
+    throw new MirrorError('E_USAGE', `HF_ENDPOINT is \`${endpoint}\`, an address with https:// was wanted`);
   return endpoint;
 }

@@ -17,16 +17,21 @@ export interface CopyCommandOptions {
 export async function copy(options: CopyCommandOptions, context: Context): Promise<Report> {
   const from = await openSource(context, options.source);
   const to = await openTarget(context, options.target, from);
-  context.report({ type: 'stage', text: `copying ${from.name} to ${to.name}` });
+  context.report({ type: 'stage', text: `copying ${from.shown} to ${to.name}` });
   const root = await from.source.resolve(from.wanted);
   const { tally } = await moveImage(from.source, to.target, root, to.reference, options.referrers, context);
   const state = tally.copied === 0 ? 'present' : 'done';
-  const detail = { source: from.name, target: to.name, mediaType: root.mediaType, ...tally };
-  const done = state === 'present' ? 'was there already, nothing moved' : `${formatBytes(tally.copiedBytes)} moved, ${formatBytes(tally.presentBytes)} were there`;
-  return makeReport('copy', [{ kind: 'image', name: to.name, state, digest: root.digest, bytes: tally.copiedBytes, detail }], { copied: tally.copied, bytes: tally.copiedBytes }, [
-    `${to.name}  ${root.digest}`,
-    done,
-  ]);
+  const detail = { source: from.shown, target: to.name, mediaType: root.mediaType, ...tally };
+  const done =
+    state === 'present'
+      ? 'was there already, nothing moved'
+      : `${formatBytes(tally.copiedBytes)} moved, ${formatBytes(tally.presentBytes)} were there`;
+  return makeReport(
+    'copy',
+    [{ kind: 'image', name: to.name, state, digest: root.digest, bytes: tally.copiedBytes, detail }],
+    { copied: tally.copied, bytes: tally.copiedBytes },
+    [`${to.name}  ${root.digest}`, done],
+  );
 }
 
 /** The image's graph and what moving it did; when nothing about it can have changed, nothing of it is read. */
@@ -38,7 +43,8 @@ export async function moveImage(
   referrers: boolean,
   context: Context,
 ): Promise<{ tally: CopyTally; image: ImageGraph | undefined }> {
-  if (!referrers && (await digestAt(target, reference)) === root.digest) return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, image: undefined };
+  if (!referrers && (await digestAt(target, reference)) === root.digest)
+    return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, image: undefined };
   const image = await readImage(source, root, { slots: context.slots, referrers, signal: context.signal });
   context.report({ type: 'total', bytes: descriptorsOf(image).reduce((sum, { size }) => sum + size, 0) });
   return { tally: await copyImage(source, target, image, reference, context), image };

@@ -3,14 +3,16 @@ import { MirrorError } from '../core/errors.ts';
 import type { ContentSource, ContentTarget } from '../core/ports.ts';
 import { directoryTree } from '../fs/tree.ts';
 import { OciLayout, WritableLayout, WritableView } from '../oci/layout.ts';
-import { formatReference, parseReference, wantedOf } from '../oci/reference.ts';
+import { digestTag, formatReference, parseReference, wantedOf } from '../oci/reference.ts';
 import { resilientSource, resilientTarget } from '../oci/resilient.ts';
 import type { Context } from './context.ts';
 
 /** Where an image comes from, opened. */
 export interface SourceEndpoint {
-  /** For people and for names in a layout. */
+  /** What the image is called, wherever it lies: its name in a layout. */
   name: string;
+  /** For people. */
+  shown: string;
   source: ContentSource;
   /** Tag or digest to resolve. */
   wanted: string;
@@ -36,13 +38,26 @@ export async function openSource(context: Context, text: string): Promise<Source
   if (!text.startsWith('oci:')) {
     const reference = parseReference(text);
     const repository = context.registry(reference.registry, 'source').repository(reference.repository);
-    return { name: formatReference(reference), source: resilientSource(repository, context.retry), wanted: wantedOf(reference), tag: reference.tag };
+    const name = formatReference(reference);
+    return {
+      name,
+      shown: name,
+      source: resilientSource(repository, context.retry),
+      wanted: wantedOf(reference),
+      tag: reference.tag,
+    };
   }
   const { directory, name } = splitLayout(text);
   const layout = new OciLayout(directoryTree(context.path(directory)), directory);
   const chosen = name ?? (await onlyName(layout, text));
   const { repository, reference } = splitName(chosen);
-  return { name: chosen, source: layout.view(repository), wanted: reference, tag: isDigest(reference) ? undefined : reference };
+  return {
+    name: chosen,
+    shown: `oci:${directory}:${chosen}`,
+    source: layout.view(repository),
+    wanted: reference,
+    tag: isDigest(reference) ? undefined : reference,
+  };
 }
 
 /** @param from the source, which names the image where the target's text does not */
@@ -68,7 +83,10 @@ function splitLayout(text: string): { directory: string; name: string | undefine
   const cut = colon >= 0 && (at < 0 || colon < at) ? colon : at;
   const directory = cut < 0 ? rest : rest.slice(0, cut);
   const name = cut < 0 ? undefined : rest.slice(cut + 1);
-  if (directory === '' || name === '') throw new MirrorError('E_USAGE', `\`${text}\` names no layout directory`, { hint: 'write it as `oci:DIR` or `oci:DIR:NAME`' });
+  if (directory === '' || name === '')
+    throw new MirrorError('E_USAGE', `\`${text}\` names no layout directory`, {
+      hint: 'write it as `oci:DIR` or `oci:DIR:NAME`',
+    });
   return { directory, name };
 }
 
@@ -77,14 +95,29 @@ export function splitName(name: string): LayoutName {
   const at = name.indexOf('@');
   if (at > 0) return { repository: name.slice(0, at).replace(/:[^/:]*$/, ''), reference: name.slice(at + 1) };
   const colon = name.indexOf(':', name.lastIndexOf('/') + 1);
-  return colon < 0 || isDigest(name) ? { repository: '', reference: name } : { repository: name.slice(0, colon), reference: name.slice(colon + 1) };
+  return colon < 0 || isDigest(name)
+    ? { repository: '', reference: name }
+    : { repository: name.slice(0, colon), reference: name.slice(colon + 1) };
 }
 
 async function onlyName(layout: OciLayout, text: string): Promise<string> {
   const { manifests } = await layout.index();
-  const names = (await layout.named()).map(({ name }) => name);
+  // Signatures come along with the image that they are named after; nobody means them alone.
+  const names = (await layout.named())
+    .map(({ name }) => name)
+    .filter((name) => digestTag(splitName(name).reference) === undefined);
   const [name = manifests[0]?.digest] = names;
   if (name !== undefined && (names.length === 1 || (names.length === 0 && manifests.length === 1))) return name;
-  const hint = names.length === 0 ? 'the layout is empty, or name a digest: `oci:DIR@sha256:...`' : `choose one: ${names.slice(0, 10).map((each) => `\`${text}:${each}\``).join(', ')}`;
-  throw new MirrorError(names.length === 0 ? 'E_NOT_FOUND' : 'E_USAGE', `\`${text}\` holds ${names.length} named images`, { hint });
+  const hint =
+    names.length === 0
+      ? 'the layout is empty, or name a digest: `oci:DIR@sha256:...`'
+      : `choose one: ${names
+          .slice(0, 10)
+          .map((each) => `\`${text}:${each}\``)
+          .join(', ')}`;
+  throw new MirrorError(
+    names.length === 0 ? 'E_NOT_FOUND' : 'E_USAGE',
+    `\`${text}\` holds ${names.length} named images`,
+    { hint },
+  );
 }

@@ -44,8 +44,15 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   checkTargets(inventory, options);
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
-  const origin = { name: inventory.name, inventory: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest, signedBy: keyFingerprint };
-  const receipt = startReceipt(origin, { ...(store ? { models: store.name } : {}), ...(options.images === undefined ? {} : { images: options.images }) });
+  const origin = {
+    name: inventory.name,
+    inventory: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest,
+    signedBy: keyFingerprint,
+  };
+  const receipt = startReceipt(origin, {
+    ...(store ? { models: store.name } : {}),
+    ...(options.images === undefined ? {} : { images: options.images }),
+  });
   const items: ReportItem[] = [];
   const reader = new BundleReader(bundle.directory, inventory);
   if (store) await importModels(reader, store, items, receipt, context);
@@ -58,10 +65,16 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
 }
 
 function checkTargets({ items }: Inventory, options: ImportOptions): void {
-  const lacks = (kind: string, flag: string): MirrorError => new MirrorError('E_USAGE', `the bundle holds ${kind} and no target for them was given`, { hint: `add ${flag}` });
-  if (options.models === undefined && options.images === undefined) throw new MirrorError('E_USAGE', 'no target was given', { hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both' });
-  if (options.models !== undefined && options.images === undefined && items.every(({ kind }) => kind === 'image')) throw lacks('images', '`--images REGISTRY/PREFIX`');
-  if (options.images !== undefined && options.models === undefined && items.every(({ kind }) => kind === 'model')) throw lacks('models', '`--models s3://BUCKET/PREFIX`');
+  const lacks = (kind: string, flag: string): MirrorError =>
+    new MirrorError('E_USAGE', `the bundle holds ${kind} and no target for them was given`, { hint: `add ${flag}` });
+  if (options.models === undefined && options.images === undefined)
+    throw new MirrorError('E_USAGE', 'no target was given', {
+      hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both',
+    });
+  if (options.models !== undefined && options.images === undefined && items.every(({ kind }) => kind === 'image'))
+    throw lacks('images', '`--images REGISTRY/PREFIX`');
+  if (options.images !== undefined && options.models === undefined && items.every(({ kind }) => kind === 'model'))
+    throw lacks('models', '`--models s3://BUCKET/PREFIX`');
 }
 
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
@@ -74,16 +87,37 @@ interface ModelObject {
 
 function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
   const folder = repoFolder(item.repo);
-  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => ({ key: `${folder}/${key}`, digest, size, content: reader.blob(digest) });
+  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => ({
+    key: `${folder}/${key}`,
+    digest,
+    size,
+    content: reader.blob(digest),
+  });
   const commit = Buffer.from(item.commit);
-  const ref = (name: string): ModelObject => ({ key: `${folder}/refs/${name}`, digest: sha256(commit), size: commit.length, content: contentOf(commit) });
-  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file)).sort((a, b) => b.size - a.size);
+  const ref = (name: string): ModelObject => ({
+    key: `${folder}/refs/${name}`,
+    digest: sha256(commit),
+    size: commit.length,
+    content: contentOf(commit),
+  });
+  const files = item.files
+    .map((file) => stored(`snapshots/${item.commit}/${file.path}`, file))
+    .sort((a, b) => b.size - a.size);
   return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
 }
 
-async function importModels(reader: BundleReader, store: ObjectStore, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+async function importModels(
+  reader: BundleReader,
+  store: ObjectStore,
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): Promise<void> {
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
-  context.report({ type: 'total', bytes: models.flatMap((item) => objectsOf(item, reader).flat()).reduce((sum, { size }) => sum + size, 0) });
+  context.report({
+    type: 'total',
+    bytes: models.flatMap((item) => objectsOf(item, reader).flat()).reduce((sum, { size }) => sum + size, 0),
+  });
   for (const item of models) {
     const name = nameOf(item);
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
@@ -91,10 +125,20 @@ async function importModels(reader: BundleReader, store: ObjectStore, items: Rep
       const stages = objectsOf(item, reader);
       let moved = 0;
       for (const stage of stages) moved += await putObjects(stage, store, context);
-      receipt.models.push({ repo: item.repo, commit: item.commit, objects: stages.flat().map(({ key, digest, size }) => ({ key, digest, size })) });
+      receipt.models.push({
+        repo: item.repo,
+        commit: item.commit,
+        objects: stages.flat().map(({ key, digest, size }) => ({ key, digest, size })),
+      });
       const state = moved === 0 ? 'present' : 'done';
       context.report({ type: 'item', item: name, state, bytes: moved });
-      items.push({ kind: 'model', name, state, bytes: moved, detail: { target: `${store.name}/${repoFolder(item.repo)}` } });
+      items.push({
+        kind: 'model',
+        name,
+        state,
+        bytes: moved,
+        detail: { target: `${store.name}/${repoFolder(item.repo)}` },
+      });
     });
   }
 }
@@ -116,7 +160,13 @@ async function putObjects(objects: readonly ModelObject[], store: ObjectStore, c
   return moved;
 }
 
-async function importImages(reader: BundleReader, place: string, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+async function importImages(
+  reader: BundleReader,
+  place: string,
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): Promise<void> {
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
   for (const item of reader.inventory.items) {
     if (item.kind !== 'image') continue;
@@ -125,27 +175,68 @@ async function importImages(reader: BundleReader, place: string, items: ReportIt
   }
 }
 
-async function importImage(item: ImageItem, layout: OciLayout, place: string, items: ReportItem[], receipt: Receipt, context: Context): Promise<void> {
+async function importImage(
+  item: ImageItem,
+  layout: OciLayout,
+  place: string,
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): Promise<void> {
   const { repository, reference } = splitName(item.reference);
-  const source: SourceEndpoint = { name: item.reference, source: layout.view(repository), wanted: reference, tag: isDigest(reference) ? undefined : reference };
-  const target = await openTarget(context, `${place}/${item.to ?? defaultPlacement(repository === '' ? 'images' : repository)}`, source);
+  const source: SourceEndpoint = {
+    name: item.reference,
+    shown: item.reference,
+    source: layout.view(repository),
+    wanted: reference,
+    tag: isDigest(reference) ? undefined : reference,
+  };
+  const target = await openTarget(
+    context,
+    `${place}/${item.to ?? defaultPlacement(repository === '' ? 'images' : repository)}`,
+    source,
+  );
   const { tally } = await moveImage(source.source, target.target, item.root, target.reference, true, context);
-  receipt.images.push({ reference: item.reference, target: target.name, digest: item.root.digest, digests: item.digests });
+  receipt.images.push({
+    reference: item.reference,
+    target: target.name,
+    digest: item.root.digest,
+    digests: item.digests,
+  });
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: item.reference, state, bytes: tally.copiedBytes });
-  items.push({ kind: 'image', name: item.reference, state, digest: item.root.digest, bytes: tally.copiedBytes, detail: { target: target.name, ...tally } });
+  items.push({
+    kind: 'image',
+    name: item.reference,
+    state,
+    digest: item.root.digest,
+    bytes: tally.copiedBytes,
+    detail: { target: target.name, ...tally },
+  });
 }
 
 async function putReceipt(store: ObjectStore, name: string, text: string, signal: AbortSignal): Promise<void> {
   const bytes = Buffer.from(text);
-  await store.put(`${receiptPrefix}/${name}.receipt.json`, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
+  await store.put(
+    `${receiptPrefix}/${name}.receipt.json`,
+    contentOf(bytes),
+    { digest: sha256(bytes), size: bytes.length },
+    signal,
+  );
 }
 
 function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string): Report {
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
-  const summary = good.map(({ name, state, bytes: moved = 0, detail }) => `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`);
+  const summary = good.map(
+    ({ name, state, bytes: moved = 0, detail }) =>
+      `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`,
+  );
   const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
-  summary.push(receipt.complete ? `imported: ${counts}; receipt: ${receiptPath}` : `INCOMPLETE: ${counts}; run the same command again; receipt: ${receiptPath}`);
+  summary.push(
+    receipt.complete
+      ? `imported: ${counts}; receipt: ${receiptPath}`
+      : `INCOMPLETE: ${counts}; run the same command again; receipt: ${receiptPath}`,
+  );
   return makeReport('import', items, { models: receipt.models.length, images: receipt.images.length, bytes }, summary);
 }

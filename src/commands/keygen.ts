@@ -19,14 +19,22 @@ export async function keygen(options: KeygenOptions, context: Context): Promise<
   const privatePath = join(directory, keyFiles.private);
   const publicPath = join(directory, keyFiles.public);
   for (const path of [privatePath, publicPath])
-    if (await lstat(path).catch(() => undefined)) throw new MirrorError('E_REFUSED', `\`${path}\` exists, and a key is never overwritten`, { hint: 'choose another directory with `--out`' });
+    if (await lstat(path).catch(() => undefined))
+      throw new MirrorError('E_REFUSED', `\`${path}\` exists, and a key is never overwritten`, {
+        hint: 'choose another directory with `--out`',
+      });
   const { privatePem, publicPem } = makeKeyPair();
   await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
   await writeFile(publicPath, publicPem, { mode: 0o644, flag: 'wx' });
   const print = fingerprint(readPublicKey(publicPem, keyFiles.public));
-  return makeReport('keygen', [{ kind: 'key', name: publicPath, state: 'done', digest: print, detail: { privateKey: privatePath } }], {}, [
-    `private key  ${privatePath}  (keep it to yourself)`,
-    `public key   ${publicPath}  (carry it to the zone on another way than the bundle)`,
-    `fingerprint  ${print}`,
-  ]);
+  return makeReport(
+    'keygen',
+    [{ kind: 'key', name: publicPath, state: 'done', digest: print, detail: { privateKey: privatePath } }],
+    {},
+    [
+      `private key  ${privatePath}  (keep it to yourself)`,
+      `public key   ${publicPath}  (carry it to the zone on another way than the bundle)`,
+      `fingerprint  ${print}`,
+    ],
+  );
 }

@@ -8,12 +8,23 @@ import type { Context } from './context.ts';
 /** @param url `s3://BUCKET/PREFIX` or `file://DIR` @throws E_USAGE */
 export async function openObjects(context: Context, url: string): Promise<ObjectStore> {
   const s3 = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(url);
-  if (s3) return new S3Store({ bucket: s3[1] ?? '', prefix: (s3[2] ?? '').replace(/^\/+|\/+$/g, ''), ca: context.ca, retry: context.retry });
+  if (s3)
+    return new S3Store({
+      bucket: s3[1] ?? '',
+      prefix: (s3[2] ?? '').replace(/^\/+|\/+$/g, ''),
+      ca: context.ca,
+      retry: context.retry,
+    });
   if (url.startsWith('file:')) {
-    const directory = URL.canParse(url) && url.startsWith('file:///') ? fileURLToPath(url) : context.path(url.replace(/^file:(?:\/\/)?/, ''));
+    const directory =
+      URL.canParse(url) && url.startsWith('file:///')
+        ? fileURLToPath(url)
+        : context.path(url.replace(/^file:(?:\/\/)?/, ''));
     const store = new DirectoryStore(directory);
     await store.prepare();
     return store;
   }
-  throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, { hint: 'write it as `s3://BUCKET/PREFIX` or `file:///DIR`' });
+  throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {
+    hint: 'write it as `s3://BUCKET/PREFIX` or `file:///DIR`',
+  });
 }

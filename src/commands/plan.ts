@@ -7,7 +7,13 @@ import { parseRepo } from '../hub/client.ts';
 import { planSnapshot } from '../hub/snapshot.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { placementOf, refuseCollisions } from '../manifest/placement.ts';
-import { type Lock, type LockedImage, type LockedModel, lockSchemaId, type MirrorManifest } from '../manifest/schema.ts';
+import {
+  type Lock,
+  type LockedImage,
+  type LockedModel,
+  lockSchemaId,
+  type MirrorManifest,
+} from '../manifest/schema.ts';
 import { descriptorsOf, readImage } from '../oci/copy-graph.ts';
 import { parseReference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
@@ -23,13 +29,21 @@ export interface PlanOptions {
 /** Everything that a mirror manifest names, pinned; fetches no content. */
 export async function plan(options: PlanOptions, context: Context): Promise<Report> {
   const loaded = await loadFile(options.manifest, context);
-  if (loaded.kind === 'lock') throw new MirrorError('E_USAGE', `\`${options.manifest}\` is a lock already`, { hint: `fetch it with \`sie-mirror pull ${options.manifest}\`` });
+  if (loaded.kind === 'lock')
+    throw new MirrorError('E_USAGE', `\`${options.manifest}\` is a lock already`, {
+      hint: `fetch it with \`sie-mirror pull ${options.manifest}\``,
+    });
   const items: ReportItem[] = [];
   const lock = await resolveManifest(loaded.manifest, items, context);
   const bytes = lockBytes(lock);
   const complete = items.every(({ state }) => state !== 'failed');
   if (complete) await writeFileAtomic(context.path(options.out), formatLock(lock));
-  const summary = items.filter(({ state }) => state !== 'failed').map(({ name, bytes: size = 0, detail }) => `${name}  ${formatBytes(size)}${detail?.['license'] === undefined ? '' : `  licence ${String(detail['license'])}`}`);
+  const summary = items
+    .filter(({ state }) => state !== 'failed')
+    .map(
+      ({ name, bytes: size = 0, detail }) =>
+        `${name}  ${formatBytes(size)}${typeof detail?.['license'] === 'string' ? `  licence ${detail['license']}` : ''}`,
+    );
   summary.push(
     complete
       ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}: ${formatBytes(bytes)} to fetch, as much again on the medium; lock: ${options.out}`
@@ -55,7 +69,9 @@ export function lockBytes(lock: Lock): number {
 /** Manifest to lock; what cannot be resolved becomes a failed item. @throws E_MANIFEST for collisions */
 export async function resolveManifest(manifest: MirrorManifest, items: ReportItem[], context: Context): Promise<Lock> {
   // What is misspelt is said before anything is asked of a server.
-  const repos = manifest.models.map(({ repo, revision }) => parseRepo(revision === undefined ? repo : `${repo}@${revision}`));
+  const repos = manifest.models.map(({ repo, revision }) =>
+    parseRepo(revision === undefined ? repo : `${repo}@${revision}`),
+  );
   for (const { ref } of manifest.images) parseReference(ref);
   const lock: Lock = { schema: lockSchemaId, name: manifest.metadata.name, models: [], images: [] };
   const hub = context.hub();
@@ -67,7 +83,13 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
       lock.models.push(found);
       const bytes = found.files.reduce((sum, { size }) => sum + size, 0);
       const license = found.license === undefined ? {} : { license: found.license };
-      items.push({ kind: 'model', name: `${found.repo}@${found.commit}`, state: 'done', bytes, detail: { files: found.files.length, gated: found.gated, ...license } });
+      items.push({
+        kind: 'model',
+        name: `${found.repo}@${found.commit}`,
+        state: 'done',
+        bytes,
+        detail: { files: found.files.length, gated: found.gated, ...license },
+      });
     });
   }
   for (const image of manifest.images) {
@@ -75,18 +97,41 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
     await attempt(items, 'image', image.ref, async () => {
       const found = await lockImage(image, manifest, context);
       lock.images.push(found);
-      items.push({ kind: 'image', name: found.reference, state: 'done', digest: found.root.digest, bytes: found.bytes, detail: { to: found.to } });
+      items.push({
+        kind: 'image',
+        name: found.reference,
+        state: 'done',
+        digest: found.root.digest,
+        bytes: found.bytes,
+        detail: { to: found.to },
+      });
     });
   }
-  refuseCollisions(lock.images.map(({ reference, to, root }) => ({ reference, to, tag: parseReference(reference).tag ?? root.digest, digest: root.digest })));
+  refuseCollisions(
+    lock.images.map(({ reference, to, root }) => ({
+      reference,
+      to,
+      tag: parseReference(reference).tag ?? root.digest,
+      digest: root.digest,
+    })),
+  );
   return lock;
 }
 
-async function lockImage(image: { ref: string; to?: string | undefined }, manifest: MirrorManifest, context: Context): Promise<LockedImage> {
+async function lockImage(
+  image: { ref: string; to?: string | undefined },
+  manifest: MirrorManifest,
+  context: Context,
+): Promise<LockedImage> {
   const from = await openSource(context, image.ref);
   const { registry, repository } = parseReference(image.ref);
   const root = await from.source.resolve(from.wanted);
   const graph = await readImage(from.source, root, { slots: context.slots, referrers: true, signal: context.signal });
   const bytes = descriptorsOf(graph).reduce((sum, { size }) => sum + size, 0);
-  return { reference: from.name, root, bytes, to: placementOf(`${registry}/${repository}`, image.to, manifest.rewrite) };
+  return {
+    reference: from.name,
+    root,
+    bytes,
+    to: placementOf(`${registry}/${repository}`, image.to, manifest.rewrite),
+  };
 }

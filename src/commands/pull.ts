@@ -26,12 +26,25 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   const lock = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
   const unresolved = resolved.filter(({ state }) => state === 'failed');
   if (unresolved.length === 0) await writeFileAtomic(join(store, lockFile), formatLock(lock));
-  const items = [...unresolved, ...(await fetchModels(lock.models.map((model) => ({ ...model, license: model.license })), store, context))];
-  for (const image of lock.images) await attempt(items, 'image', image.reference, () => pullImage(image, store, items, context));
+  const items = [
+    ...unresolved,
+    ...(await fetchModels(
+      lock.models.map((model) => ({ ...model, license: model.license })),
+      store,
+      context,
+    )),
+  ];
+  for (const image of lock.images)
+    await attempt(items, 'image', image.reference, () => pullImage(image, store, items, context));
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
-  const summary = good.map(({ name, state, bytes: moved = 0 }) => `${name}  ${state === 'present' ? 'was there already' : `${formatBytes(moved)} fetched`}`);
-  summary.push(`${plural(good.length, 'item')} in ${options.store}, ${formatBytes(bytes)} fetched; seal them with \`sie-mirror bundle --store ${options.store} --out DIR\``);
+  const summary = good.map(
+    ({ name, state, bytes: moved = 0 }) =>
+      `${name}  ${state === 'present' ? 'was there already' : `${formatBytes(moved)} fetched`}`,
+  );
+  summary.push(
+    `${plural(good.length, 'item')} in ${options.store}, ${formatBytes(bytes)} fetched; seal them with \`sie-mirror bundle --store ${options.store} --out DIR\``,
+  );
   return makeReport('pull', items, { items: items.length, bytes }, summary);
 }
 
@@ -42,5 +55,12 @@ async function pullImage(image: LockedImage, store: string, items: ReportItem[],
   const { tally } = await moveImage(from.source, to.target, image.root, to.reference, true, context);
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
-  items.push({ kind: 'image', name: image.reference, state, digest: image.root.digest, bytes: tally.copiedBytes, detail: { to: image.to, ...tally } });
+  items.push({
+    kind: 'image',
+    name: image.reference,
+    state,
+    digest: image.root.digest,
+    bytes: tally.copiedBytes,
+    detail: { to: image.to, ...tally },
+  });
 }

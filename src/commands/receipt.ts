@@ -1,7 +1,7 @@
 import type { Digest } from '../core/digest.ts';
 import { toolName } from '../core/version.ts';
 
-export const receiptSchemaId = 'sie-mirror/receipt/v1';
+const receiptSchemaId = 'sie-mirror/receipt/v1';
 
 /** Where receipts live in an object store: outside every `models--` folder, which workers read whole. */
 export const receiptPrefix = '.sie-mirror';

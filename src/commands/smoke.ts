@@ -23,12 +23,22 @@ const pollMs = 2000;
 
 /** Encodes a text on the deployed cluster, and says which GPU profile answered. */
 export async function smoke(options: SmokeOptions, context: Context): Promise<Report> {
-  if (!/^https?:\/\//.test(options.url) || !URL.canParse(options.url)) throw new MirrorError('E_USAGE', `\`${options.url}\` is no address`, { hint: 'write it as `http://HOST:PORT` or `https://HOST`' });
+  if (!/^https?:\/\//.test(options.url) || !URL.canParse(options.url))
+    throw new MirrorError('E_USAGE', `\`${options.url}\` is no address`, {
+      hint: 'write it as `http://HOST:PORT` or `https://HOST`',
+    });
   const client = new SieClient(context.http, options.url, context.env['SIE_AUTH_TOKEN']?.trim() || undefined);
   const run = new SmokeRun(client, options, context);
   const { vector, seconds, timings, worker } = await run.run();
   const answered = worker === undefined ? '' : `, by machine profile ${worker}`;
-  const detail = { url: options.url, gpu: options.gpu, dims: vector.length, seconds, timings, first: vector.slice(0, 4) };
+  const detail = {
+    url: options.url,
+    gpu: options.gpu,
+    dims: vector.length,
+    seconds,
+    timings,
+    first: vector.slice(0, 4),
+  };
   return makeReport('smoke', [{ kind: 'model', name: options.model, state: 'done', detail }], { seconds }, [
     `${options.model}: a vector of ${vector.length} dimensions after ${seconds.toFixed(1)} s${answered}`,
     'GOOD: the cluster answers',
@@ -62,7 +72,8 @@ class SmokeRun {
     this.#checkProfile(health);
     checkModel(model, await this.#patiently(() => this.#client.models()));
     for (;;) {
-      const before = gpu === undefined ? true : liveGpu(await this.#patiently(() => this.#client.health()), gpu) !== undefined;
+      const before =
+        gpu === undefined ? true : liveGpu(await this.#patiently(() => this.#client.health()), gpu) !== undefined;
       const answer = await this.#client.encode(model, text, gpu, this.#context.signal);
       if (answer.kind === 'failed') throw placeError(answer.error, { item: model });
       if (answer.kind === 'wait') {
@@ -70,7 +81,8 @@ class SmokeRun {
         continue;
       }
       const vector = this.#checked(answer.values, answer.dims);
-      const worker = gpu === undefined ? undefined : this.#provenBy(await this.#patiently(() => this.#client.health()), gpu);
+      const worker =
+        gpu === undefined ? undefined : this.#provenBy(await this.#patiently(() => this.#client.health()), gpu);
       // A worker that came up between question and answer may not be the one that answered: ask once more.
       if (before) return { vector, seconds: (Date.now() - this.#start) / 1000, timings: answer.timings, worker };
     }
@@ -87,22 +99,40 @@ class SmokeRun {
   #checkProfile(health: SieHealth | undefined): void {
     const { gpu } = this.#options;
     if (gpu === undefined) return;
-    if (!health) throw new MirrorError('E_SMOKE', `\`${this.#options.url}\` is a worker of its own and no gateway: it does not say what GPU it has`, { hint: 'give the address of the gateway, or leave out `--gpu`' });
+    if (!health)
+      throw new MirrorError(
+        'E_SMOKE',
+        `\`${this.#options.url}\` is a worker of its own and no gateway: it does not say what GPU it has`,
+        { hint: 'give the address of the gateway, or leave out `--gpu`' },
+      );
     const configured = new Set([...health.configured, ...health.live].map((name) => name.toLowerCase()));
     const wanted = gpu.toLowerCase();
     if (!configured.has(wanted) && !configured.has(`${wanted}-spot`))
-      throw new MirrorError('E_SMOKE', `the machine profile \`${gpu}\` is not configured; there are ${[...configured].map((name) => `\`${name}\``).join(', ') || 'none'}`, { hint: 'give one of them with `--gpu`' });
+      throw new MirrorError(
+        'E_SMOKE',
+        `the machine profile \`${gpu}\` is not configured; there are ${[...configured].map((name) => `\`${name}\``).join(', ') || 'none'}`,
+        { hint: 'give one of them with `--gpu`' },
+      );
   }
 
   /** @throws E_SMOKE when no live worker of the profile can have answered */
   #provenBy(health: SieHealth | undefined, gpu: string): string {
     const worker = health && liveGpu(health, gpu);
     if (worker !== undefined) return worker;
-    const live = health?.workers.filter(({ healthy }) => healthy).map(({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`) ?? [];
-    throw new MirrorError('E_SMOKE', `a vector came, but not from a GPU of the machine profile \`${gpu}\`: the live workers are ${live.join(', ') || 'none'}`, {
-      hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
-      at: { side: 'target', item: this.#options.model },
-    });
+    const live =
+      health?.workers
+        .filter(({ healthy }) => healthy)
+        .map(
+          ({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`,
+        ) ?? [];
+    throw new MirrorError(
+      'E_SMOKE',
+      `a vector came, but not from a GPU of the machine profile \`${gpu}\`: the live workers are ${live.join(', ') || 'none'}`,
+      {
+        hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
+        at: { side: 'target', item: this.#options.model },
+      },
+    );
   }
 
   /** Work that a gateway which is only starting up may refuse for a while. */
@@ -123,8 +153,12 @@ class SmokeRun {
     const left = this.#start + this.#options.timeout * 1000 - Date.now();
     if (left <= 0) {
       if (error) throw error;
-      const hint = 'see the pods of the worker pool and their events; a model that stays "loading" usually misses a file or does not fit: see the logs of the worker';
-      throw new MirrorError('E_SMOKE', `no vector within ${this.#options.timeout} s; the last answer was: ${reason}`, { hint, at: { side: 'target', item: this.#options.model } });
+      const hint =
+        'see the pods of the worker pool and their events; a model that stays "loading" usually misses a file or does not fit: see the logs of the worker';
+      throw new MirrorError('E_SMOKE', `no vector within ${this.#options.timeout} s; the last answer was: ${reason}`, {
+        hint,
+        at: { side: 'target', item: this.#options.model },
+      });
     }
     if (reason !== this.#waitingFor) this.#context.report({ type: 'note', text: `waiting: ${reason}` });
     this.#waitingFor = reason;
@@ -135,7 +169,9 @@ class SmokeRun {
 /** The profile of a live worker that has a GPU; the gateway compares without case and takes spot machines for it. */
 function liveGpu(health: SieHealth | undefined, gpu: string): string | undefined {
   const wanted = [gpu.toLowerCase(), `${gpu.toLowerCase()}-spot`];
-  return health?.workers.find(({ healthy, profile, memoryBytes }) => healthy && memoryBytes > 0 && wanted.includes(profile.toLowerCase()))?.profile;
+  return health?.workers.find(
+    ({ healthy, profile, memoryBytes }) => healthy && memoryBytes > 0 && wanted.includes(profile.toLowerCase()),
+  )?.profile;
 }
 
 /** @throws E_NOT_FOUND for an id that the cluster does not list exactly: a wrong case would "load" for ever */
@@ -144,6 +180,12 @@ function checkModel(model: string, known: readonly string[]): void {
   if (known.includes(id)) return;
   const near = known.find((name) => name.toLowerCase() === id.toLowerCase());
   const listed = known.slice(0, 10).map((name) => `\`${name}\``);
-  const hint = near === undefined ? `it knows ${listed.join(', ') || 'none'}${known.length > 10 ? ', ...' : ''}` : `did you mean \`${near}\`?`;
-  throw new MirrorError('E_NOT_FOUND', `the cluster knows no model \`${id}\``, { hint, at: { side: 'target', item: id } });
+  const hint =
+    near === undefined
+      ? `it knows ${listed.join(', ') || 'none'}${known.length > 10 ? ', ...' : ''}`
+      : `did you mean \`${near}\`?`;
+  throw new MirrorError('E_NOT_FOUND', `the cluster knows no model \`${id}\``, {
+    hint,
+    at: { side: 'target', item: id },
+  });
 }

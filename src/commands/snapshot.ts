@@ -16,16 +16,30 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   const requests = options.repos.map(parseRepo);
   const store = context.path(options.store);
   await ensureWritable(store);
-  const items = await fetchModels(requests.map((request) => ({ ...request })), store, context);
+  const items = await fetchModels(
+    requests.map((request) => ({ ...request })),
+    store,
+    context,
+  );
   const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const good = items.filter(({ state }) => state !== 'failed');
-  const summary = good.map((item) => `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`);
-  if (good.length > 0) summary.push(`${plural(good.length, 'repo')} in ${options.store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${options.store}/hub HF_HUB_OFFLINE=1`);
+  const summary = good.map(
+    (item) =>
+      `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
+  );
+  if (good.length > 0)
+    summary.push(
+      `${plural(good.length, 'repo')} in ${options.store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${options.store}/hub HF_HUB_OFFLINE=1`,
+    );
   return makeReport('snapshot', items, { repos: items.length, bytes }, summary);
 }
 
 /** Fetches repos one after the other; those that are pinned already come with their files. */
-export async function fetchModels(wanted: readonly (RepoRequest | SnapshotPlan)[], store: string, context: Context): Promise<ReportItem[]> {
+export async function fetchModels(
+  wanted: readonly (RepoRequest | SnapshotPlan)[],
+  store: string,
+  context: Context,
+): Promise<ReportItem[]> {
   const hub = context.hub();
   const plans: SnapshotPlan[] = [];
   const items: ReportItem[] = [];
@@ -36,7 +50,10 @@ export async function fetchModels(wanted: readonly (RepoRequest | SnapshotPlan)[
       plans.push('files' in request ? request : await planSnapshot(hub, request));
     });
   }
-  context.report({ type: 'total', bytes: plans.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0) });
+  context.report({
+    type: 'total',
+    bytes: plans.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0),
+  });
   for (const plan of plans) {
     const name = `${plan.repo}@${plan.commit}`;
     context.report({ type: 'stage', text: `fetching ${name}` });
@@ -44,10 +61,17 @@ export async function fetchModels(wanted: readonly (RepoRequest | SnapshotPlan)[
       const { fetched, fetchedBytes, present } = await fetchSnapshot(hub, store, plan, context);
       const state = fetched === 0 ? 'present' : 'done';
       context.report({ type: 'item', item: name, state, bytes: fetchedBytes });
-      const detail = { repo: plan.repo, revision: plan.revision, commit: plan.commit, canonical: plan.canonical, files: plan.files.length, fetched, present };
+      const detail = {
+        repo: plan.repo,
+        revision: plan.revision,
+        commit: plan.commit,
+        canonical: plan.canonical,
+        files: plan.files.length,
+        fetched,
+        present,
+      };
       items.push({ kind: 'model', name, state, bytes: fetchedBytes, detail });
     });
   }
   return items;
 }
-

@@ -40,12 +40,18 @@ export interface StoreContents {
 
 /** @throws E_NOT_FOUND, E_CORRUPT, E_MISSING */
 export async function readStore(store: string): Promise<StoreContents> {
-  if (!(await isDirectory(store))) throw new MirrorError('E_NOT_FOUND', `there is no store \`${store}\``, { hint: 'name it with `--store`, or fill one with `sie-mirror pull`' });
+  if (!(await isDirectory(store)))
+    throw new MirrorError('E_NOT_FOUND', `there is no store \`${store}\``, {
+      hint: 'name it with `--store`, or fill one with `sie-mirror pull`',
+    });
   const contents: StoreContents = { lock: await readLock(store), models: [], images: [], files: [], links: [] };
   if (contents.lock) await addFile(contents, store, lockFile);
   if (await isDirectory(join(store, 'hub'))) await readHub(store, contents);
   if (await isDirectory(join(store, 'oci'))) await readImages(store, contents);
-  if (contents.models.length + contents.images.length === 0) throw new MirrorError('E_NOT_FOUND', `the store \`${store}\` holds no model and no image`, { hint: 'fill it with `sie-mirror pull`, `snapshot` or `copy`' });
+  if (contents.models.length + contents.images.length === 0)
+    throw new MirrorError('E_NOT_FOUND', `the store \`${store}\` holds no model and no image`, {
+      hint: 'fill it with `sie-mirror pull`, `snapshot` or `copy`',
+    });
   return contents;
 }
 
@@ -54,7 +60,7 @@ export function entriesOf({ files, links }: StoreContents): LayoutEntry[] {
   return [...files.map(({ path, size }) => ({ path, size })), ...links].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-export async function readLock(store: string): Promise<Lock | undefined> {
+async function readLock(store: string): Promise<Lock | undefined> {
   const text = await readFile(join(store, lockFile), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
@@ -71,7 +77,11 @@ async function isDirectory(path: string): Promise<boolean> {
 
 async function addFile(contents: StoreContents, store: string, path: string, checksum?: Checksum): Promise<void> {
   const found = await stat(join(store, path)).catch(() => undefined);
-  if (!found?.isFile()) throw new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, { hint: 'run the `pull`, `snapshot` or `copy` again that brought it', at: { side: 'source', item: path } });
+  if (!found?.isFile())
+    throw new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, {
+      hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
+      at: { side: 'source', item: path },
+    });
   contents.files.push({ path, from: join(store, path), size: found.size, checksum });
 }
 
@@ -90,7 +100,13 @@ async function readHub(store: string, contents: StoreContents): Promise<void> {
 }
 
 /** @param placed where each blob that names itself by its sha256 already stands */
-async function readRepo(store: string, folder: string, entries: readonly TreeEntry[], contents: StoreContents, placed: Map<string, string>): Promise<void> {
+async function readRepo(
+  store: string,
+  folder: string,
+  entries: readonly TreeEntry[],
+  contents: StoreContents,
+  placed: Map<string, string>,
+): Promise<void> {
   const commits = new Map<string, string[]>();
   for (const { path } of entries) {
     if (!path.startsWith(`${folder}/refs/`)) continue;
@@ -102,10 +118,19 @@ async function readRepo(store: string, folder: string, entries: readonly TreeEnt
   for (const [commit, refs] of commits) {
     const base = `${folder}/snapshots/${commit}/`;
     const tree = `hub/${folder}/trees/${commit}.json`;
-    const model: StoredModel = { repo: folder.slice('models--'.length).replace('--', '/'), commit, refs: refs.sort(), files: [], tree };
+    const model: StoredModel = {
+      repo: folder.slice('models--'.length).replace('--', '/'),
+      commit,
+      refs: refs.sort(),
+      files: [],
+      tree,
+    };
     for (const entry of entries.filter(({ path }) => path.startsWith(base))) {
       const stored = 'link' in entry ? linkTarget(`hub/${entry.path}`, entry.link) : `hub/${entry.path}`;
-      if (stored === undefined || !stored.startsWith(`hub/${folder}/`)) throw new MirrorError('E_CORRUPT', `\`hub/${entry.path}\` leads out of its repo`, { at: { side: 'source', item: entry.path } });
+      if (stored === undefined || !stored.startsWith(`hub/${folder}/`))
+        throw new MirrorError('E_CORRUPT', `\`hub/${entry.path}\` leads out of its repo`, {
+          at: { side: 'source', item: entry.path },
+        });
       if ('link' in entry) contents.links.push({ path: `hub/${entry.path}`, link: entry.link });
       model.files.push({ path: entry.path.slice(base.length), stored });
       blobs.add(stored);
@@ -142,7 +167,8 @@ async function readImages(store: string, contents: StoreContents): Promise<void>
     const graph = await readImage(view, root, { slots: 8, referrers: true });
     contents.images.push({ reference: name, graph });
     for (const { digest } of descriptorsOf(graph)) {
-      if (!covered.has(digest)) await addFile(contents, store, `oci/blobs/${digest.replace(':', '/')}`, checksumOf(digest));
+      if (!covered.has(digest))
+        await addFile(contents, store, `oci/blobs/${digest.replace(':', '/')}`, checksumOf(digest));
       covered.add(digest);
     }
   }

@@ -23,8 +23,16 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     onBytes: (bytes) => context.report({ type: 'bytes', bytes }),
     signal: context.signal,
   });
-  const items = [...verdict.findings.map(findingItem), ...(verdict.inventory?.items ?? []).map((item) => contentItem(item, verdict))];
-  const signature = keyFingerprint === undefined ? (bundle.signed ? 'signature  NOT CHECKED (no --key)' : 'signature  none') : `signature  good, by the key ${keyFingerprint}`;
+  const items = [
+    ...verdict.findings.map(findingItem),
+    ...(verdict.inventory?.items ?? []).map((item) => contentItem(item, verdict)),
+  ];
+  const signature =
+    keyFingerprint === undefined
+      ? bundle.signed
+        ? 'signature  NOT CHECKED (no --key)'
+        : 'signature  none'
+      : `signature  good, by the key ${keyFingerprint}`;
   const bytes = verdict.inventory?.volumes.reduce((sum, { size }) => sum + size, 0) ?? 0;
   const bad = verdict.findings.length;
   const end =
@@ -32,20 +40,43 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
       ? `GOOD: ${plural(verdict.inventory?.volumes.length ?? 0, 'volume')}, ${plural(verdict.inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed`
       : `BAD: ${plural(bad, 'problem')}; do not use this bundle before the files above have been copied again`;
   const damaged = verdict.damaged.map((item) => `cannot be used: ${nameOf(item)}`);
-  return makeReport('verify', items, { findings: bad, bytes }, [signature, ...verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`), ...damaged, end]);
+  return makeReport('verify', items, { findings: bad, bytes }, [
+    signature,
+    ...verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`),
+    ...damaged,
+    end,
+  ]);
 }
 
-const codes: Record<Finding['problem'], ErrorCode> = { missing: 'E_MISSING', extra: 'E_CORRUPT', size: 'E_SIZE_MISMATCH', corrupt: 'E_DIGEST_MISMATCH', unreadable: 'E_CORRUPT' };
+const codes: Record<Finding['problem'], ErrorCode> = {
+  missing: 'E_MISSING',
+  extra: 'E_CORRUPT',
+  size: 'E_SIZE_MISMATCH',
+  corrupt: 'E_DIGEST_MISMATCH',
+  unreadable: 'E_CORRUPT',
+};
 
 function findingItem({ file, problem, message }: Finding): ReportItem {
-  return { kind: 'file', name: file, state: 'failed', detail: { problem }, error: { code: codes[problem], message, at: { side: 'source', item: file } } };
+  return {
+    kind: 'file',
+    name: file,
+    state: 'failed',
+    detail: { problem },
+    error: { code: codes[problem], message, at: { side: 'source', item: file } },
+  };
 }
 
 function contentItem(item: BundleItem, { damaged }: Verdict): ReportItem {
   const digest = item.kind === 'image' ? { digest: item.root.digest } : {};
   if (!damaged.includes(item)) return { kind: item.kind, name: nameOf(item), state: 'done', ...digest };
   const message = `\`${nameOf(item)}\` is damaged`;
-  return { kind: item.kind, name: nameOf(item), state: 'failed', ...digest, error: { code: 'E_CORRUPT', message, at: { item: nameOf(item) } } };
+  return {
+    kind: item.kind,
+    name: nameOf(item),
+    state: 'failed',
+    ...digest,
+    error: { code: 'E_CORRUPT', message, at: { item: nameOf(item) } },
+  };
 }
 
 /** `ORG/NAME@COMMIT` or the image's reference. */

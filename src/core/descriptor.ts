@@ -18,8 +18,3 @@ export interface Descriptor {
   annotations?: Record<string, string> | undefined;
   urls?: string[] | undefined;
 }
-
-/** `linux/arm64/v8` */
-export function formatPlatform(platform: Platform): string {
-  return [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/');
-}

@@ -13,7 +13,7 @@ export function digestHex(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
 }
 
-export function digestAlgorithm(digest: Digest): 'sha256' | 'sha512' {
+function digestAlgorithm(digest: Digest): 'sha256' | 'sha512' {
   return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
 }
 
@@ -43,10 +43,6 @@ export function checksumOf(digest: Digest): Checksum {
 /** A hash that is ready for the bytes of something `size` bytes long. */
 export function openHash(algorithm: Checksum['algorithm'], size: number): Hash {
   return algorithm === 'git-sha1' ? createHash('sha1').update(`blob ${size}\0`) : createHash(algorithm);
-}
-
-export function sameChecksum(a: Checksum, b: Checksum): boolean {
-  return a.algorithm === b.algorithm && a.hex === b.hex;
 }
 
 export function formatChecksum(checksum: Checksum): string {

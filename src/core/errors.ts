@@ -107,16 +107,36 @@ export function isAbort(error: unknown): boolean {
 
 const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: string }> = {
   ENOSPC: { code: 'E_NO_SPACE', text: 'no space left', hint: 'free some space there and run the same command again' },
-  EDQUOT: { code: 'E_NO_SPACE', text: 'the disk quota is used up', hint: 'free some space there and run the same command again' },
-  EFBIG: { code: 'E_NO_SPACE', text: 'the file is too large for its file system', hint: 'use a smaller `--volume-size` or another file system' },
+  EDQUOT: {
+    code: 'E_NO_SPACE',
+    text: 'the disk quota is used up',
+    hint: 'free some space there and run the same command again',
+  },
+  EFBIG: {
+    code: 'E_NO_SPACE',
+    text: 'the file is too large for its file system',
+    hint: 'use a smaller `--volume-size` or another file system',
+  },
   EROFS: { code: 'E_REFUSED', text: 'the file system is read-only' },
   EACCES: { code: 'E_REFUSED', text: 'permission denied' },
   EPERM: { code: 'E_REFUSED', text: 'operation not permitted' },
-  ENOTDIR: { code: 'E_PATH', text: 'a part of the path is a file, a directory was wanted', hint: 'move that file away or choose another directory' },
+  ENOTDIR: {
+    code: 'E_PATH',
+    text: 'a part of the path is a file, a directory was wanted',
+    hint: 'move that file away or choose another directory',
+  },
   EISDIR: { code: 'E_PATH', text: 'it is a directory, a file was wanted' },
-  EEXIST: { code: 'E_PATH', text: 'something else stands there already', hint: 'move it away or choose another directory' },
+  EEXIST: {
+    code: 'E_PATH',
+    text: 'something else stands there already',
+    hint: 'move it away or choose another directory',
+  },
   ENOENT: { code: 'E_NOT_FOUND', text: 'there is no such file or directory' },
-  EIO: { code: 'E_CORRUPT', text: 'the medium returned an input/output error', hint: 'try another port or reader, or copy that file again' },
+  EIO: {
+    code: 'E_CORRUPT',
+    text: 'the medium returned an input/output error',
+    hint: 'try another port or reader, or copy that file again',
+  },
 };
 
 /** A Node.js file system error in our words; undefined when it is something else. */
@@ -126,5 +146,9 @@ function fromSystemError(error: unknown): MirrorError | undefined {
   const known = code === undefined ? undefined : systemErrors[code];
   if (!known) return undefined;
   const message = path === undefined ? known.text : `\`${path}\`: ${known.text}`;
-  return new MirrorError(known.code, message, known.hint === undefined ? { cause: error } : { hint: known.hint, cause: error });
+  return new MirrorError(
+    known.code,
+    message,
+    known.hint === undefined ? { cause: error } : { hint: known.hint, cause: error },
+  );
 }

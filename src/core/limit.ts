@@ -13,7 +13,11 @@ export function limitTo(slots: number): Limit {
  * Applies `work` to each item with at most `slots` at a time. The first error stops what has not begun, waits for what
  * has, and is thrown.
  */
-export async function forEachLimited<T>(items: readonly T[], slots: number, work: (item: T) => Promise<void>): Promise<void> {
+export async function forEachLimited<T>(
+  items: readonly T[],
+  slots: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   let failed: { error: unknown } | undefined;
   const limit = pLimit(slots);
   await Promise.all(

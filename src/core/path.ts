@@ -14,7 +14,12 @@ export function checkRelativePath(path: string, where: string): string {
     /[\u0000-\u001f\u007f\\]/.test(path) ||
     /^[A-Za-z]:/.test(path) ||
     parts.some((part) => part === '' || part === '.' || part === '..' || Buffer.byteLength(part) > 255);
-  if (bad) throw new MirrorError('E_CORRUPT', `${where} has the path \`${printable(path)}\`, which is not a plain relative path`, { at: { item: printable(path) } });
+  if (bad)
+    throw new MirrorError(
+      'E_CORRUPT',
+      `${where} has the path \`${printable(path)}\`, which is not a plain relative path`,
+      { at: { item: printable(path) } },
+    );
   return path;
 }
 

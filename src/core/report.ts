@@ -31,8 +31,20 @@ export function failedItem(kind: string, name: string, error: MirrorError): Repo
 }
 
 /** Assembles a report; it is ok when no item failed. */
-export function makeReport(command: string, items: ReportItem[], totals: Record<string, number>, summary: string[]): Report {
+export function makeReport(
+  command: string,
+  items: ReportItem[],
+  totals: Record<string, number>,
+  summary: string[],
+): Report {
   const errors = items.flatMap((item) => (item.error ? [item.error] : []));
-  const report: Report = { schema: `sie-mirror/report/${command}/v1`, command, ok: errors.length === 0, items, totals, summary };
+  const report: Report = {
+    schema: `sie-mirror/report/${command}/v1`,
+    command,
+    ok: errors.length === 0,
+    items,
+    totals,
+    summary,
+  };
   return report.ok ? report : { ...report, exit: exitOfMany(errors, items.length > errors.length) };
 }

@@ -50,27 +50,40 @@ export class Check {
   update(chunk: Uint8Array): void {
     this.#seen += chunk.length;
     const { size, item } = this.#expected;
-    if (this.#seen > size) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` is longer than the ${size} bytes that were announced`);
+    if (this.#seen > size)
+      throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` is longer than the ${size} bytes that were announced`);
     this.#hash.update(chunk);
   }
 
   /** @throws E_SIZE_MISMATCH, E_DIGEST_MISMATCH */
   finish(): void {
     const { size, item, checksum } = this.#expected;
-    if (this.#seen !== size) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` has ${this.#seen} bytes, ${size} were announced`);
+    if (this.#seen !== size)
+      throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` has ${this.#seen} bytes, ${size} were announced`);
     const found = { algorithm: checksum.algorithm, hex: this.#hash.digest('hex') };
     if (found.hex !== checksum.hex)
-      throw new MirrorError('E_DIGEST_MISMATCH', `\`${item}\` has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``);
+      throw new MirrorError(
+        'E_DIGEST_MISMATCH',
+        `\`${item}\` has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``,
+      );
   }
 }
 
 /** @throws E_SIZE_MISMATCH when there are more than `limit` bytes */
-export async function readAll(bytes: AsyncIterable<Uint8Array>, limit = metadataLimit, item = 'document'): Promise<Buffer> {
+export async function readAll(
+  bytes: AsyncIterable<Uint8Array>,
+  limit = metadataLimit,
+  item = 'document',
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of bytes) {
     size += chunk.length;
-    if (size > limit) throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` is larger than ${limit} bytes, the most that is read of a document`);
+    if (size > limit)
+      throw new MirrorError(
+        'E_SIZE_MISMATCH',
+        `\`${item}\` is larger than ${limit} bytes, the most that is read of a document`,
+      );
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

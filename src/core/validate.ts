@@ -13,13 +13,17 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, item: string, 
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const place = issue && issue.path.length > 0 ? ` at \`${printable(issue.path.map(String).join('.'))}\`` : '';
-  throw new MirrorError(code, `\`${printable(item)}\`${place}: ${printable(issue?.message ?? 'is not valid')}`, { cause: result.error });
+  throw new MirrorError(code, `\`${printable(item)}\`${place}: ${printable(issue?.message ?? 'is not valid')}`, {
+    cause: result.error,
+  });
 }
 
 /** @throws `code` when the text is not JSON */
 export function parseJson(text: string | Uint8Array, item: string, code: ErrorCode = 'E_CORRUPT'): unknown {
   try {
-    return JSON.parse(typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8')) as unknown;
+    return JSON.parse(
+      typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'),
+    ) as unknown;
   } catch (error) {
     throw new MirrorError(code, `\`${printable(item)}\` is not valid JSON`, { cause: error });
   }

@@ -43,7 +43,10 @@ async function* readExtent(extent: Extent, signal?: AbortSignal): AsyncGenerator
       signal?.throwIfAborted();
       const chunk = await next;
       if (chunk.length === 0)
-        throw new MirrorError('E_SIZE_MISMATCH', `\`${extent.path}\` ends at byte ${extent.offset + position}, ${extent.offset + extent.size} were wanted`);
+        throw new MirrorError(
+          'E_SIZE_MISMATCH',
+          `\`${extent.path}\` ends at byte ${extent.offset + position}, ${extent.offset + extent.size} were wanted`,
+        );
       position += chunk.length;
       next = readAt(file, extent, position);
       yield chunk;

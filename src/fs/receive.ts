@@ -18,7 +18,12 @@ export interface ReceiveOptions {
  * final name. What an earlier run left in the partial file is checked again and kept.
  * @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what `content` throws
  */
-export async function receiveFile(path: string, content: Content, expected: Expectation, options: ReceiveOptions = {}): Promise<void> {
+export async function receiveFile(
+  path: string,
+  content: Content,
+  expected: Expectation,
+  options: ReceiveOptions = {},
+): Promise<void> {
   const partial = `${path}${partialSuffix}`;
   await mkdir(dirname(path), { recursive: true });
   const resumed = await sizeOf(partial);
@@ -35,13 +40,21 @@ export async function receiveFile(path: string, content: Content, expected: Expe
   await rename(partial, path);
 }
 
-async function receive(partial: string, content: Content, expected: Expectation, resumed: number, options: ReceiveOptions): Promise<void> {
+async function receive(
+  partial: string,
+  content: Content,
+  expected: Expectation,
+  resumed: number,
+  options: ReceiveOptions,
+): Promise<void> {
   const check = new Check(expected);
   const see = (chunk: Uint8Array): void => {
     check.update(chunk);
     options.onBytes?.(chunk);
   };
-  if (resumed > 0) for await (const chunk of fileContent([{ path: partial, offset: 0, size: resumed }]).open(0, options.signal)) see(chunk);
+  if (resumed > 0)
+    for await (const chunk of fileContent([{ path: partial, offset: 0, size: resumed }]).open(0, options.signal))
+      see(chunk);
   const file = await open(partial, resumed > 0 ? 'r+' : 'w', 0o644);
   try {
     const writer = new BatchWriter(file, resumed);
@@ -73,7 +86,10 @@ async function sizeOf(path: string): Promise<number> {
 export async function hasFile(path: string, size: number): Promise<boolean> {
   try {
     const found = await stat(path);
-    if (!found.isFile()) throw new MirrorError('E_PATH', `\`${path}\` is not a file`, { hint: 'move it away and run the same command again' });
+    if (!found.isFile())
+      throw new MirrorError('E_PATH', `\`${path}\` is not a file`, {
+        hint: 'move it away and run the same command again',
+      });
     return found.size === size;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;

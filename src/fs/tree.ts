@@ -41,6 +41,9 @@ async function walk(root: string, below: string, entries: TreeEntry[]): Promise<
     if (entry.isDirectory()) await walk(root, path, entries);
     else if (entry.isSymbolicLink()) entries.push({ path, link: await readlink(join(root, path)) });
     else if (entry.isFile()) entries.push({ path, size: (await stat(join(root, path))).size });
-    else throw new MirrorError('E_PATH', `\`${path}\` is neither a file nor a directory nor a symbolic link`, { at: { item: path } });
+    else
+      throw new MirrorError('E_PATH', `\`${path}\` is neither a file nor a directory nor a symbolic link`, {
+        at: { item: path },
+      });
   }
 }

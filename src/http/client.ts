@@ -95,7 +95,9 @@ export class HttpClient {
       if (next.origin !== url.origin) headers = withoutCredentials(headers);
       url = next;
     }
-    throw new MirrorError('E_PROTOCOL', `more than ${maxRedirects} redirects`, { at: { ...request.at, url: redactUrl(request.url) } });
+    throw new MirrorError('E_PROTOCOL', `more than ${maxRedirects} redirects`, {
+      at: { ...request.at, url: redactUrl(request.url) },
+    });
   }
 
   async close(): Promise<void> {
@@ -120,7 +122,8 @@ export class HttpClient {
 
 function wrap(response: Dispatcher.ResponseData<unknown>, url: URL, at: ErrorPlace): HttpResponse {
   const headers: HttpHeaders = {};
-  for (const [name, value] of Object.entries(response.headers)) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+  for (const [name, value] of Object.entries(response.headers))
+    headers[name] = Array.isArray(value) ? value.join(', ') : value;
   const body = translated(response.body, { ...at, url: redactUrl(url), status: response.statusCode });
   return {
     status: response.statusCode,
@@ -148,7 +151,11 @@ function redirectTarget(from: URL, location: string, at: ErrorPlace): URL {
   const place = { ...at, url: redactUrl(from) };
   const to = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
   if (!to || (to.protocol !== 'https:' && to.protocol !== 'http:'))
-    throw new MirrorError('E_PROTOCOL', `redirected to an address that is not HTTP: \`${location.split('?')[0] ?? ''}\``, { at: place });
+    throw new MirrorError(
+      'E_PROTOCOL',
+      `redirected to an address that is not HTTP: \`${location.split('?')[0] ?? ''}\``,
+      { at: place },
+    );
   if (from.protocol === 'https:' && to.protocol === 'http:')
     throw new MirrorError('E_PROTOCOL', `redirected from HTTPS to plain HTTP: \`${redactUrl(to)}\``, { at: place });
   const linkLocal = /^(?:169\.254\.|\[fe80:)/i.test(to.hostname);
@@ -158,7 +165,9 @@ function redirectTarget(from: URL, location: string, at: ErrorPlace): URL {
 }
 
 function withoutCredentials(headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !/^(?:authorization|cookie|proxy-authorization)$/i.test(name)));
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !/^(?:authorization|cookie|proxy-authorization)$/i.test(name)),
+  );
 }
 
 const unreachable: Record<string, string> = {
@@ -186,7 +195,7 @@ const untrusted = new Set([
 ]);
 
 /** An error of undici, its sockets or TLS in our words. */
-export function translate(error: unknown, at: ErrorPlace): MirrorError {
+function translate(error: unknown, at: ErrorPlace): MirrorError {
   if (error instanceof MirrorError) return error;
   if (isAbort(error)) return new MirrorError('E_ABORTED', 'interrupted', { at, cause: error });
   const code = codeOf(error);
@@ -200,11 +209,19 @@ export function translate(error: unknown, at: ErrorPlace): MirrorError {
   if (code.startsWith('CERT_') || code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return new MirrorError('E_TLS', `the certificate of ${host} is not valid: ${code}`, { at, cause: error });
   if (code === 'EPROTO' || code.startsWith('ERR_SSL'))
-    return new MirrorError('E_TLS', `${host} does not speak HTTPS`, { hint: 'if it speaks plain HTTP, allow that with `--insecure-host HOST:PORT`', at, cause: error });
-  if (code.startsWith('HPE_')) return new MirrorError('E_PROTOCOL', `${host} does not speak HTTP`, { at, cause: error });
+    return new MirrorError('E_TLS', `${host} does not speak HTTPS`, {
+      hint: 'if it speaks plain HTTP, allow that with `--insecure-host HOST:PORT`',
+      at,
+      cause: error,
+    });
+  if (code.startsWith('HPE_'))
+    return new MirrorError('E_PROTOCOL', `${host} does not speak HTTP`, { at, cause: error });
   const text = unreachable[code];
   if (text !== undefined) return new MirrorError('E_NETWORK', `${host}: ${text}`, { at, cause: error });
-  return new MirrorError('E_NETWORK', `${host}: ${error instanceof Error ? error.message : String(error)}`, { at, cause: error });
+  return new MirrorError('E_NETWORK', `${host}: ${error instanceof Error ? error.message : String(error)}`, {
+    at,
+    cause: error,
+  });
 }
 
 function codeOf(error: unknown): string {

@@ -30,7 +30,12 @@ export async function failure(response: HttpResponse, at: HttpRequest['at']): Pr
   return statusError(response, at, text.startsWith('<') ? '' : text.trim().slice(0, 200));
 }
 
-export function statusError(response: HttpResponse, at: HttpRequest['at'], said: string, code = codeOfStatus(response.status)): MirrorError {
+export function statusError(
+  response: HttpResponse,
+  at: HttpRequest['at'],
+  said: string,
+  code = codeOfStatus(response.status),
+): MirrorError {
   const place = { ...at, url: redactUrl(response.url), status: response.status };
   const retryAfterMs = retryAfter(response);
   const message = `\`${response.url.host}\` answered ${response.status}${said === '' ? '' : `: ${printable(said)}`}`;

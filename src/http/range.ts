@@ -42,12 +42,19 @@ function checkStart(response: HttpResponse, offset: number, size: number, at: Ht
   if (response.status === 206) {
     const start = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '')?.[1];
     if (Number(start) !== offset)
-      throw new MirrorError('E_PROTOCOL', `asked for bytes from ${offset}, the answer begins at ${start ?? 'an unknown place'}`, { at: place });
+      throw new MirrorError(
+        'E_PROTOCOL',
+        `asked for bytes from ${offset}, the answer begins at ${start ?? 'an unknown place'}`,
+        { at: place },
+      );
     return 0;
   }
   const length = response.headers['content-length'];
   if (length !== undefined && response.headers['content-encoding'] === undefined && Number(length) !== size)
-    throw new MirrorError('E_SIZE_MISMATCH', `\`${at.item ?? 'answer'}\` has ${length} bytes there, ${size} were announced`, { at: place });
+    throw new MirrorError(
+      'E_SIZE_MISMATCH',
+      `\`${at.item ?? 'answer'}\` has ${length} bytes there, ${size} were announced`,
+      { at: place },
+    );
   return offset;
 }
-

@@ -53,7 +53,12 @@ export function resuming(content: Content, options: RetryOptions): Content {
   };
 }
 
-async function pauseOrThrow(error: MirrorError, attempt: number, options: RetryOptions, signal?: AbortSignal): Promise<void> {
+async function pauseOrThrow(
+  error: MirrorError,
+  attempt: number,
+  options: RetryOptions,
+  signal?: AbortSignal,
+): Promise<void> {
   if (!error.retryable || attempt >= options.attempts || signal?.aborted) throw error;
   const backoff = Math.min(options.pauseMs * 2 ** (attempt - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
   const pause = Math.max(backoff, error.retryAfterMs ?? 0);

@@ -39,7 +39,10 @@ export class RepoCache {
   /** The link by which readers find a blob: relative, so that the cache can be moved. */
   async link(commit: string, file: RepoFile): Promise<void> {
     const path = join(this.directory, 'snapshots', commit, file.path);
-    const target = posix.relative(posix.dirname(posix.join('snapshots', commit, file.path)), `blobs/${file.checksum.hex}`);
+    const target = posix.relative(
+      posix.dirname(posix.join('snapshots', commit, file.path)),
+      `blobs/${file.checksum.hex}`,
+    );
     if ((await linkAt(path)) === target) return;
     await mkdir(dirname(path), { recursive: true });
     await rm(path, { force: true });
@@ -73,7 +76,10 @@ function treeDocument(files: readonly RepoFile[]): string {
 
 async function linkAt(path: string): Promise<string | undefined> {
   try {
-    if ((await lstat(path)).isDirectory()) throw new MirrorError('E_PATH', `\`${path}\` is a directory, a link was wanted`, { hint: 'move it away and run the same command again' });
+    if ((await lstat(path)).isDirectory())
+      throw new MirrorError('E_PATH', `\`${path}\` is a directory, a link was wanted`, {
+        hint: 'move it away and run the same command again',
+      });
     return await readlink(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -70,9 +70,18 @@ export class HubClient {
   /** @throws E_NOT_FOUND, E_GATED, E_AUTH */
   async info({ repo, revision }: RepoRequest): Promise<RepoInfo> {
     const { modelInfo } = await import('@huggingface/hub');
-    const info = await modelInfo({ name: repo, revision, hubUrl: this.#options.endpoint, fetch: this.#fetch(`${repo}@${revision}`), additionalFields: ['sha', 'tags'] });
+    const info = await modelInfo({
+      name: repo,
+      revision,
+      hubUrl: this.#options.endpoint,
+      fetch: this.#fetch(`${repo}@${revision}`),
+      additionalFields: ['sha', 'tags'],
+    });
     const commit = info.sha;
-    if (!/^[0-9a-f]{40}$/.test(commit)) throw new MirrorError('E_PROTOCOL', `the hub gave no commit for \`${repo}@${revision}\``, { at: { side: 'source', item: repo } });
+    if (!/^[0-9a-f]{40}$/.test(commit))
+      throw new MirrorError('E_PROTOCOL', `the hub gave no commit for \`${repo}@${revision}\``, {
+        at: { side: 'source', item: repo },
+      });
     const license = info.tags.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
     return { canonical: info.name, commit, gated: info.gated !== false, license };
   }
@@ -81,13 +90,24 @@ export class HubClient {
   async files(repo: string, commit: string): Promise<RepoFile[]> {
     const { listFiles } = await import('@huggingface/hub');
     const files: RepoFile[] = [];
-    const listing = listFiles({ repo: { type: 'model', name: repo }, revision: commit, recursive: true, hubUrl: this.#options.endpoint, fetch: this.#fetch(`${repo}@${commit}`) });
+    const listing = listFiles({
+      repo: { type: 'model', name: repo },
+      revision: commit,
+      recursive: true,
+      hubUrl: this.#options.endpoint,
+      fetch: this.#fetch(`${repo}@${commit}`),
+    });
     for await (const entry of listing) {
       if (entry.type !== 'file') continue;
       const path = checkRelativePath(entry.path, `the repo \`${repo}\``);
       const gitOid = entry.oid ?? '';
-      const checksum: Checksum = entry.lfs ? { algorithm: 'sha256', hex: entry.lfs.oid } : { algorithm: 'git-sha1', hex: gitOid };
-      if (!/^[0-9a-f]{40}(?:[0-9a-f]{24})?$/.test(checksum.hex)) throw new MirrorError('E_PROTOCOL', `the hub declares no hash for \`${repo}/${printable(path)}\``, { at: { side: 'source', item: repo } });
+      const checksum: Checksum = entry.lfs
+        ? { algorithm: 'sha256', hex: entry.lfs.oid }
+        : { algorithm: 'git-sha1', hex: gitOid };
+      if (!/^[0-9a-f]{40}(?:[0-9a-f]{24})?$/.test(checksum.hex))
+        throw new MirrorError('E_PROTOCOL', `the hub declares no hash for \`${repo}/${printable(path)}\``, {
+          at: { side: 'source', item: repo },
+        });
       files.push({ path, size: entry.lfs?.size ?? entry.size, checksum, gitOid });
     }
     return files;
@@ -104,7 +124,10 @@ export class HubClient {
       if (response.status >= 400) throw await this.#failure(response, at);
       return response;
     };
-    const plain: Content = { size: file.size, open: (offset, signal) => openRange((range) => send(range, signal), offset, file.size, at) };
+    const plain: Content = {
+      size: file.size,
+      open: (offset, signal) => openRange((range) => send(range, signal), offset, file.size, at),
+    };
     return resuming(plain, this.#options.retry);
   }
 
@@ -125,14 +148,20 @@ export class HubClient {
         const type = response.headers['content-type'] ?? '';
         if (!type.startsWith('application/json')) {
           await response.discard();
-          throw new MirrorError('E_PROTOCOL', `\`${url.host}\` answered with \`${type}\` where a hub answers with JSON`, {
-            hint: 'check HF_ENDPOINT, and whether a proxy asks for a login',
-            at: { ...at, url: redactUrl(response.url), status: response.status },
-          });
+          throw new MirrorError(
+            'E_PROTOCOL',
+            `\`${url.host}\` answered with \`${type}\` where a hub answers with JSON`,
+            {
+              hint: 'check HF_ENDPOINT, and whether a proxy asks for a login',
+              at: { ...at, url: redactUrl(response.url), status: response.status },
+            },
+          );
         }
         const link = response.headers['link'];
         const body = await response.bytes(256 * 1024 * 1024);
-        return new Response(new Uint8Array(body), { headers: { 'content-type': type, ...(link === undefined ? {} : { link }) } });
+        return new Response(new Uint8Array(body), {
+          headers: { 'content-type': type, ...(link === undefined ? {} : { link }) },
+        });
       }, this.#options.retry);
     };
   }
@@ -144,18 +173,38 @@ export class HubClient {
     const away = response.url.origin !== this.#origin;
     const text = await errorText(response);
     // A signed address that has expired: asking the hub again gives a fresh one.
-    if (away && (response.status === 401 || response.status === 403)) return statusError(response, at, 'the signed address was refused', 'E_REMOTE');
-    const code = hubCodes[kind] ?? (response.status === 401 && !/credentials/i.test(text) ? 'E_NOT_FOUND' : codeOfStatus(response.status));
+    if (away && (response.status === 401 || response.status === 403))
+      return statusError(response, at, 'the signed address was refused', 'E_REMOTE');
+    const code =
+      hubCodes[kind] ??
+      (response.status === 401 && !/credentials/i.test(text) ? 'E_NOT_FOUND' : codeOfStatus(response.status));
     const place = { ...at, url: redactUrl(response.url), status: response.status };
     const item = at.item ?? '';
     const repo = item.split('@')[0] ?? item;
     const page = `${this.#options.endpoint}/${repo.split('/').slice(0, 2).join('/')}`;
-    const token = this.#options.token === undefined ? 'set HF_TOKEN to a token of an account that may read it' : 'check that the token of HF_TOKEN may read it';
-    if (kind === 'RevisionNotFound') return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such revision`, { hint: `see ${page}/tree/main for what there is`, at: place });
-    if (kind === 'EntryNotFound') return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such file`, { at: place });
-    if (code === 'E_GATED') return new MirrorError(code, `\`${repo}\` is gated: ${printable(said || 'access has to be asked for')}`, { hint: `open ${page}, accept the terms there, and ${token}`, at: place });
-    if (code === 'E_NOT_FOUND') return new MirrorError(code, `\`${repo}\` is not on the hub, or is private`, { hint: `check the spelling; for a private repo ${token}`, at: place });
-    if (code === 'E_AUTH') return new MirrorError(code, `the hub refused the token for \`${repo}\``, { hint: token, at: place });
+    const token =
+      this.#options.token === undefined
+        ? 'set HF_TOKEN to a token of an account that may read it'
+        : 'check that the token of HF_TOKEN may read it';
+    if (kind === 'RevisionNotFound')
+      return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such revision`, {
+        hint: `see ${page}/tree/main for what there is`,
+        at: place,
+      });
+    if (kind === 'EntryNotFound')
+      return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such file`, { at: place });
+    if (code === 'E_GATED')
+      return new MirrorError(code, `\`${repo}\` is gated: ${printable(said || 'access has to be asked for')}`, {
+        hint: `open ${page}, accept the terms there, and ${token}`,
+        at: place,
+      });
+    if (code === 'E_NOT_FOUND')
+      return new MirrorError(code, `\`${repo}\` is not on the hub, or is private`, {
+        hint: `check the spelling; for a private repo ${token}`,
+        at: place,
+      });
+    if (code === 'E_AUTH')
+      return new MirrorError(code, `the hub refused the token for \`${repo}\``, { hint: token, at: place });
     return statusError(response, at, said, code);
   }
 }

@@ -10,12 +10,21 @@ import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifes
  * @param name of the file, for messages
  * @throws E_MANIFEST, naming line, place and the nearest known key
  */
-export function loadManifest(text: string, name: string): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
+export function loadManifest(
+  text: string,
+  name: string,
+): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
   const document = parseDocument(text, { uniqueKeys: true });
   const [error] = document.errors;
-  if (error) throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(error.message.split('\n')[0] ?? '')}`, { cause: error });
+  if (error)
+    throw new MirrorError(
+      'E_MANIFEST',
+      `\`${name}\` is not valid YAML: ${printable(error.message.split('\n')[0] ?? '')}`,
+      { cause: error },
+    );
   const value: unknown = document.toJS({ maxAliasCount: 100 });
-  if ((value as { schema?: unknown } | null)?.schema === lockSchemaId) return { kind: 'lock', lock: loadLock(value, name) };
+  if ((value as { schema?: unknown } | null)?.schema === lockSchemaId)
+    return { kind: 'lock', lock: loadLock(value, name) };
   checkKeys(value, name);
   return { kind: 'manifest', manifest: validate(mirrorManifestSchema, value, name, 'E_MANIFEST') };
 }
@@ -35,24 +44,22 @@ function checkKeys(value: unknown, name: string): void {
   const known = knownKeys(issue.path);
   const nearest = [...known].sort((a, b) => distance(key, a) - distance(key, b))[0] ?? '';
   const place = issue.path.length > 0 ? ` at \`${issue.path.map(String).join('.')}\`` : '';
-  const hint = distance(key, nearest) <= 3 ? `did you mean \`${nearest}\`?` : `known keys there: ${known.map((each) => `\`${each}\``).join(', ')}`;
+  const hint =
+    distance(key, nearest) <= 3
+      ? `did you mean \`${nearest}\`?`
+      : `known keys there: ${known.map((each) => `\`${each}\``).join(', ')}`;
   throw new MirrorError('E_MANIFEST', `\`${name}\` has the unknown key \`${printable(key)}\`${place}`, { hint });
 }
 
 function knownKeys(path: readonly PropertyKey[]): string[] {
   const { shape } = mirrorManifestSchema;
-  switch (path[0]) {
-    case 'metadata':
-      return Object.keys(shape.metadata.shape);
-    case 'models':
-      return Object.keys(shape.models.unwrap().element.shape);
-    case 'images':
-      return Object.keys(shape.images.unwrap().element.shape);
-    case 'rewrite':
-      return Object.keys(shape.rewrite.unwrap().element.shape);
-    default:
-      return Object.keys(shape);
-  }
+  const inner: Record<string, Record<string, unknown>> = {
+    metadata: shape.metadata.shape,
+    models: shape.models.unwrap().element.shape,
+    images: shape.images.unwrap().element.shape,
+    rewrite: shape.rewrite.unwrap().element.shape,
+  };
+  return Object.keys(inner[String(path[0])] ?? shape);
 }
 
 /** How many single letters to change (Levenshtein). */
@@ -60,7 +67,10 @@ function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
-    for (let j = 1; j <= b.length; j += 1) next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    for (let j = 1; j <= b.length; j += 1)
+      next.push(
+        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
     row = next;
   }
   return row[b.length] ?? 0;

@@ -22,11 +22,18 @@ export function placementOf(name: string, to: string | undefined, rewrites: read
 }
 
 /** @throws E_MANIFEST when two different images would get one name */
-export function refuseCollisions(images: readonly { reference: string; to: string; tag: string; digest: string }[]): void {
+export function refuseCollisions(
+  images: readonly { reference: string; to: string; tag: string; digest: string }[],
+): void {
   const taken = new Map<string, { reference: string; digest: string }>();
   for (const { reference, to, tag, digest } of images) {
     const other = taken.get(`${to}:${tag}`);
-    if (other && other.digest !== digest) throw new MirrorError('E_MANIFEST', `\`${other.reference}\` and \`${reference}\` would both be imported as \`${to}:${tag}\``, { hint: 'give one of them another `to`, or change `rewrite`' });
+    if (other && other.digest !== digest)
+      throw new MirrorError(
+        'E_MANIFEST',
+        `\`${other.reference}\` and \`${reference}\` would both be imported as \`${to}:${tag}\``,
+        { hint: 'give one of them another `to`, or change `rewrite`' },
+      );
     taken.set(`${to}:${tag}`, { reference, digest });
   }
 }

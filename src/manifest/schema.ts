@@ -10,7 +10,9 @@ const rewrite = z.strictObject({ from: z.string(), to: z.string() });
 export const mirrorManifestSchema = z.strictObject({
   apiVersion: z.literal('sie-mirror/v1'),
   kind: z.literal('MirrorManifest'),
-  metadata: z.strictObject({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'may have letters, digits, `.`, `_` and `-`') }),
+  metadata: z.strictObject({
+    name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'may have letters, digits, `.`, `_` and `-`'),
+  }),
   models: z.array(model).default([]),
   images: z.array(image).default([]),
   rewrite: z.array(rewrite).default([]),
@@ -66,8 +68,22 @@ export const lockSchema: z.ZodType<Lock> = z.strictObject({
       commit,
       gated: z.boolean(),
       license: z.string().optional(),
-      files: z.array(z.strictObject({ path: z.string(), size, checksum: z.strictObject({ algorithm: z.enum(['sha256', 'git-sha1']), hex: z.string() }), gitOid: z.string() })),
+      files: z.array(
+        z.strictObject({
+          path: z.string(),
+          size,
+          checksum: z.strictObject({ algorithm: z.enum(['sha256', 'git-sha1']), hex: z.string() }),
+          gitOid: z.string(),
+        }),
+      ),
     }),
   ),
-  images: z.array(z.strictObject({ reference: z.string(), root: z.strictObject({ mediaType: z.string(), digest, size, artifactType: z.string().optional() }), bytes: size, to: z.string() })),
+  images: z.array(
+    z.strictObject({
+      reference: z.string(),
+      root: z.strictObject({ mediaType: z.string(), digest, size, artifactType: z.string().optional() }),
+      bytes: size,
+      to: z.string(),
+    }),
+  ),
 });

@@ -29,8 +29,18 @@ export class DirectoryStore implements ObjectStore {
     return size === undefined ? undefined : { key, size, digest: await this.#digest(key, size) };
   }
 
-  async put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void> {
-    await receiveFile(this.#path(key), content, { size: expected.size, checksum: checksumOf(expected.digest), item: key }, { signal });
+  async put(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await receiveFile(
+      this.#path(key),
+      content,
+      { size: expected.size, checksum: checksumOf(expected.digest), item: key },
+      { signal },
+    );
   }
 
   async get(key: string): Promise<Content | undefined> {
@@ -39,7 +49,8 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {
-    for (const entry of await listTree(this.#root)) if ('size' in entry && entry.path.startsWith(prefix)) yield { key: entry.path, size: entry.size };
+    for (const entry of await listTree(this.#root))
+      if ('size' in entry && entry.path.startsWith(prefix)) yield { key: entry.path, size: entry.size };
   }
 
   /** A directory remembers no digest, so the bytes are read: that is the only proof there is. */

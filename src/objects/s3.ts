@@ -49,13 +49,23 @@ export class S3Store implements ObjectStore {
         const hex = found.Metadata?.['sha256'];
         return { key, size: found.ContentLength ?? 0, digest: hex === undefined ? undefined : `sha256:${hex}` };
       } catch (error) {
-        if (error instanceof sdk.S3ServiceException && error.$metadata.httpStatusCode === 404 && error.name !== 'NoSuchBucket') return undefined;
+        if (
+          error instanceof sdk.S3ServiceException &&
+          error.$metadata.httpStatusCode === 404 &&
+          error.name !== 'NoSuchBucket'
+        )
+          return undefined;
         throw error;
       }
     });
   }
 
-  async put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void> {
+  async put(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
     if (expected.size <= singleLimit) await this.#putWhole(key, content, expected, signal);
     else await this.#putParts(key, content, expected, signal);
   }
@@ -66,7 +76,10 @@ export class S3Store implements ObjectStore {
     const read = async (offset: number, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> => {
       const { sdk, client } = await this.#load();
       const found = await this.#try(key, 's3:GetObject', () =>
-        client.send(new sdk.GetObjectCommand({ ...this.#address(key), ...(offset > 0 ? { Range: `bytes=${offset}-` } : {}) }), signal ? { abortSignal: signal } : {}),
+        client.send(
+          new sdk.GetObjectCommand({ ...this.#address(key), ...(offset > 0 ? { Range: `bytes=${offset}-` } : {}) }),
+          signal ? { abortSignal: signal } : {},
+        ),
       );
       return found.Body as AsyncIterable<Uint8Array>;
     };
@@ -84,34 +97,78 @@ export class S3Store implements ObjectStore {
     let token: string | undefined;
     do {
       const page = await this.#try(prefix, 's3:ListBucket', () =>
-        client.send(new sdk.ListObjectsV2Command({ Bucket: this.#options.bucket, Prefix: `${base}${prefix}`, ...(token === undefined ? {} : { ContinuationToken: token }) })),
+        client.send(
+          new sdk.ListObjectsV2Command({
+            Bucket: this.#options.bucket,
+            Prefix: `${base}${prefix}`,
+            ...(token === undefined ? {} : { ContinuationToken: token }),
+          }),
+        ),
       );
-      for (const { Key, Size } of page.Contents ?? []) if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0 };
+      for (const { Key, Size } of page.Contents ?? [])
+        if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0 };
       token = page.NextContinuationToken;
     } while (token !== undefined);
   }
 
-  async #putWhole(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void> {
-    const body = await readVerified(content, { size: expected.size, checksum: checksumOf(expected.digest), item: key }, signal);
+  async #putWhole(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const body = await readVerified(
+      content,
+      { size: expected.size, checksum: checksumOf(expected.digest), item: key },
+      signal,
+    );
     const { sdk, client } = await this.#load();
     await this.#try(
       key,
       's3:PutObject',
-      () => client.send(new sdk.PutObjectCommand({ ...this.#address(key), Body: body, ContentLength: body.length, Metadata: { sha256: digestHex(expected.digest) } }), abortable(signal)),
+      () =>
+        client.send(
+          new sdk.PutObjectCommand({
+            ...this.#address(key),
+            Body: body,
+            ContentLength: body.length,
+            Metadata: { sha256: digestHex(expected.digest) },
+          }),
+          abortable(signal),
+        ),
       signal,
     );
   }
 
   /** The upload is completed, and the object visible, only after the digest of all that was read has held. */
-  async #putParts(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void> {
+  async #putParts(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { sdk, client } = await this.#load();
     const created = await this.#try(key, 's3:PutObject', () =>
-      client.send(new sdk.CreateMultipartUploadCommand({ ...this.#address(key), Metadata: { sha256: digestHex(expected.digest) } })),
+      client.send(
+        new sdk.CreateMultipartUploadCommand({
+          ...this.#address(key),
+          Metadata: { sha256: digestHex(expected.digest) },
+        }),
+      ),
     );
     const upload = { ...this.#address(key), UploadId: created.UploadId };
     try {
       const parts = await this.#sendParts(key, content, expected, upload, signal);
-      await this.#try(key, 's3:PutObject', () => client.send(new sdk.CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: parts } }), abortable(signal)), signal);
+      await this.#try(
+        key,
+        's3:PutObject',
+        () =>
+          client.send(
+            new sdk.CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: parts } }),
+            abortable(signal),
+          ),
+        signal,
+      );
     } catch (error) {
       // Best effort: the first error is the one to tell of, and the store's own lifecycle rule takes what stays.
       await client.send(new sdk.AbortMultipartUploadCommand(upload)).catch(() => {});
@@ -137,7 +194,16 @@ export class S3Store implements ObjectStore {
     for await (const body of inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk))) {
       number += 1;
       const PartNumber = number;
-      const part = this.#try(key, 's3:PutObject', () => client.send(new sdk.UploadPartCommand({ ...upload, PartNumber, Body: body, ContentLength: body.length }), abortable(signal)), signal)
+      const part = this.#try(
+        key,
+        's3:PutObject',
+        () =>
+          client.send(
+            new sdk.UploadPartCommand({ ...upload, PartNumber, Body: body, ContentLength: body.length }),
+            abortable(signal),
+          ),
+        signal,
+      )
         .then(({ ETag }) => void done.push({ PartNumber, ETag }))
         .catch((error: unknown) => {
           failed ??= { error };
@@ -183,9 +249,18 @@ export class S3Store implements ObjectStore {
     const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
     const place = status === undefined ? at : { ...at, status };
     const known = s3Errors[name] ?? s3Errors[code] ?? (status === 403 ? s3Errors['AccessDenied'] : undefined);
-    if (known) return new MirrorError(known.code, known.text(this.#options.bucket, action), { ...(known.hint === undefined ? {} : { hint: known.hint }), at: place, cause: error });
+    if (known)
+      return new MirrorError(known.code, known.text(this.#options.bucket, action), {
+        ...(known.hint === undefined ? {} : { hint: known.hint }),
+        at: place,
+        cause: error,
+      });
     const passing = status === undefined || status >= 500 || status === 429;
-    return new MirrorError(passing ? 'E_NETWORK' : 'E_REMOTE', `\`${this.name}\`: ${name}${message === '' ? '' : `: ${message}`}`, { at: place, cause: error });
+    return new MirrorError(
+      passing ? 'E_NETWORK' : 'E_REMOTE',
+      `\`${this.name}\`: ${name}${message === '' ? '' : `: ${message}`}`,
+      { at: place, cause: error },
+    );
   }
 
   #load(): Promise<{ sdk: Sdk; client: S3Client }> {
@@ -200,7 +275,11 @@ export class S3Store implements ObjectStore {
         requestHandler: {
           connectionTimeout: stallMs,
           requestTimeout: 10 * stallMs,
-          httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 32, ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }) }),
+          httpsAgent: new HttpsAgent({
+            keepAlive: true,
+            maxSockets: 32,
+            ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+          }),
           httpAgent: { keepAlive: true, maxSockets: 32 },
         },
       });
@@ -219,7 +298,11 @@ function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal
 }
 
 /** Cuts a stream into buffers of `size`, the last one shorter; each buffer is the consumer's to keep. */
-async function* inParts(bytes: AsyncIterable<Uint8Array>, size: number, see: (chunk: Uint8Array) => void): AsyncGenerator<Buffer> {
+async function* inParts(
+  bytes: AsyncIterable<Uint8Array>,
+  size: number,
+  see: (chunk: Uint8Array) => void,
+): AsyncGenerator<Buffer> {
   let chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of bytes) {
@@ -247,19 +330,59 @@ interface KnownError {
 const keys = 'check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE';
 
 const s3Errors: Record<string, KnownError> = {
-  NoSuchBucket: { code: 'E_NOT_FOUND', text: (bucket) => `there is no bucket \`${bucket}\``, hint: 'create the bucket, or check AWS_ENDPOINT_URL_S3 and the spelling' },
-  NotFound: { code: 'E_NOT_FOUND', text: (bucket) => `there is no bucket \`${bucket}\``, hint: 'create the bucket, or check AWS_ENDPOINT_URL_S3 and the spelling' },
-  AccessDenied: { code: 'E_AUTH', text: (bucket, action) => `not allowed in the bucket \`${bucket}\`: \`${action}\` was refused`, hint: 'have that action allowed for these credentials' },
-  InvalidAccessKeyId: { code: 'E_AUTH', text: (bucket) => `the store of \`${bucket}\` does not know this access key`, hint: keys },
-  SignatureDoesNotMatch: { code: 'E_AUTH', text: (bucket) => `the store of \`${bucket}\` refused the signature: the secret key is wrong`, hint: keys },
-  ExpiredToken: { code: 'E_AUTH', text: () => 'the credentials have expired', hint: 'get fresh ones and run the same command again: what has arrived is kept' },
-  RequestTimeTooSkewed: { code: 'E_AUTH', text: () => 'the clock of this machine differs too much from the store', hint: 'set the clock and run the same command again' },
-  CredentialsProviderError: { code: 'E_AUTH', text: (bucket) => `there are no credentials for \`s3://${bucket}\``, hint: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE' },
+  NoSuchBucket: {
+    code: 'E_NOT_FOUND',
+    text: (bucket) => `there is no bucket \`${bucket}\``,
+    hint: 'create the bucket, or check AWS_ENDPOINT_URL_S3 and the spelling',
+  },
+  NotFound: {
+    code: 'E_NOT_FOUND',
+    text: (bucket) => `there is no bucket \`${bucket}\``,
+    hint: 'create the bucket, or check AWS_ENDPOINT_URL_S3 and the spelling',
+  },
+  AccessDenied: {
+    code: 'E_AUTH',
+    text: (bucket, action) => `not allowed in the bucket \`${bucket}\`: \`${action}\` was refused`,
+    hint: 'have that action allowed for these credentials',
+  },
+  InvalidAccessKeyId: {
+    code: 'E_AUTH',
+    text: (bucket) => `the store of \`${bucket}\` does not know this access key`,
+    hint: keys,
+  },
+  SignatureDoesNotMatch: {
+    code: 'E_AUTH',
+    text: (bucket) => `the store of \`${bucket}\` refused the signature: the secret key is wrong`,
+    hint: keys,
+  },
+  ExpiredToken: {
+    code: 'E_AUTH',
+    text: () => 'the credentials have expired',
+    hint: 'get fresh ones and run the same command again: what has arrived is kept',
+  },
+  RequestTimeTooSkewed: {
+    code: 'E_AUTH',
+    text: () => 'the clock of this machine differs too much from the store',
+    hint: 'set the clock and run the same command again',
+  },
+  CredentialsProviderError: {
+    code: 'E_AUTH',
+    text: (bucket) => `there are no credentials for \`s3://${bucket}\``,
+    hint: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE',
+  },
   QuotaExceeded: { code: 'E_NO_SPACE', text: (bucket) => `the quota of \`${bucket}\` is used up` },
   XMinioStorageFull: { code: 'E_NO_SPACE', text: (bucket) => `the store of \`${bucket}\` is full` },
   SlowDown: { code: 'E_RATE_LIMIT', text: (bucket) => `the store of \`${bucket}\` asks to slow down` },
   XAmzContentSHA256Mismatch: { code: 'E_NETWORK', text: (bucket) => `bytes changed on the way to \`${bucket}\`` },
   BadDigest: { code: 'E_NETWORK', text: (bucket) => `bytes changed on the way to \`${bucket}\`` },
-  ECONNREFUSED: { code: 'E_NETWORK', text: (bucket) => `the store of \`${bucket}\`: connection refused`, hint: 'check AWS_ENDPOINT_URL_S3' },
-  ENOTFOUND: { code: 'E_NETWORK', text: (bucket) => `the store of \`${bucket}\`: unknown host`, hint: 'check AWS_ENDPOINT_URL_S3' },
+  ECONNREFUSED: {
+    code: 'E_NETWORK',
+    text: (bucket) => `the store of \`${bucket}\`: connection refused`,
+    hint: 'check AWS_ENDPOINT_URL_S3',
+  },
+  ENOTFOUND: {
+    code: 'E_NETWORK',
+    text: (bucket) => `the store of \`${bucket}\`: unknown host`,
+    hint: 'check AWS_ENDPOINT_URL_S3',
+  },
 };

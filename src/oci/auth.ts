@@ -67,7 +67,10 @@ export class RegistryAuth {
    */
   learn(response: HttpResponse, scope: string, sent: string | undefined): boolean {
     const challenges = parseChallenges(response.headers['www-authenticate'] ?? '');
-    const challenge = challenges.find(({ scheme }) => scheme === 'bearer') ?? challenges.find(({ scheme }) => scheme === 'basic') ?? this.#challenge;
+    const challenge =
+      challenges.find(({ scheme }) => scheme === 'bearer') ??
+      challenges.find(({ scheme }) => scheme === 'basic') ??
+      this.#challenge;
     if (!challenge) return false;
     this.#challenge = challenge;
     if (sent === undefined) return true;
@@ -97,31 +100,52 @@ export class RegistryAuth {
     const realm = this.#realm(challenge);
     const service = challenge.parameters['service'];
     const credential = await this.#credential();
-    const response = credential?.kind === 'identity' ? await this.#exchange(realm, service, scope, credential.token) : await this.#ask(realm, service, scope, credential);
+    const response =
+      credential?.kind === 'identity'
+        ? await this.#exchange(realm, service, scope, credential.token)
+        : await this.#ask(realm, service, scope, credential);
     const place = { ...this.#at, status: response.status };
     if (response.status === 401 || response.status === 403) {
       await response.discard();
       if (!credential) throw this.#noCredential();
-      throw new MirrorError('E_AUTH', `\`${realm.host}\` refused the credentials for \`${this.#host}\``, { hint: `log in again with \`docker login ${this.#host}\``, at: place });
+      throw new MirrorError('E_AUTH', `\`${realm.host}\` refused the credentials for \`${this.#host}\``, {
+        hint: `log in again with \`docker login ${this.#host}\``,
+        at: place,
+      });
     }
     if (response.status !== 200) throw await failure(response, this.#at);
-    const body = parseJson(await response.bytes(128 * 1024), `token of ${realm.host}`, 'E_PROTOCOL') as { token?: string; access_token?: string; expires_in?: number };
+    const body = parseJson(await response.bytes(128 * 1024), `token of ${realm.host}`, 'E_PROTOCOL') as {
+      token?: string;
+      access_token?: string;
+      expires_in?: number;
+    };
     const token = body.token ?? body.access_token;
     if (!token) throw new MirrorError('E_PROTOCOL', `\`${realm.host}\` gave no token`, { at: place });
     const seconds = Math.max(body.expires_in ?? 60, 60);
     return { header: `Bearer ${token}`, freshUntil: Date.now() + seconds * 800 };
   }
 
-  async #ask(realm: URL, service: string | undefined, scope: string, credential: Credential | undefined): Promise<HttpResponse> {
+  async #ask(
+    realm: URL,
+    service: string | undefined,
+    scope: string,
+    credential: Credential | undefined,
+  ): Promise<HttpResponse> {
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.append('service', service);
     url.searchParams.append('scope', scope);
-    const headers: Record<string, string> = credential?.kind === 'basic' ? { authorization: basicHeader(credential) } : {};
+    const headers: Record<string, string> =
+      credential?.kind === 'basic' ? { authorization: basicHeader(credential) } : {};
     return this.#client.send({ method: 'GET', url, headers, at: this.#at });
   }
 
   async #exchange(realm: URL, service: string | undefined, scope: string, identity: string): Promise<HttpResponse> {
-    const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'sie-mirror', refresh_token: identity, scope });
+    const form = new URLSearchParams({
+      grant_type: 'refresh_token',
+      client_id: 'sie-mirror',
+      refresh_token: identity,
+      scope,
+    });
     if (service !== undefined) form.append('service', service);
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
     return this.#client.send({ method: 'POST', url: realm, headers, body: form.toString(), at: this.#at });
@@ -130,15 +154,26 @@ export class RegistryAuth {
   /** @throws E_PROTOCOL for a realm to which a password must not go */
   #realm(challenge: Challenge): URL {
     const text = challenge.parameters['realm'] ?? '';
-    if (!URL.canParse(text, this.#origin)) throw new MirrorError('E_PROTOCOL', `\`${this.#host}\` names no token address that can be read`, { at: this.#at });
+    if (!URL.canParse(text, this.#origin))
+      throw new MirrorError('E_PROTOCOL', `\`${this.#host}\` names no token address that can be read`, {
+        at: this.#at,
+      });
     const realm = new URL(text, this.#origin);
     const safe = realm.protocol === 'https:' || (realm.protocol === 'http:' && this.#origin.startsWith('http:'));
-    if (!safe) throw new MirrorError('E_PROTOCOL', `\`${this.#host}\` wants credentials sent to \`${realm.protocol}//${realm.host}\`, which is not HTTPS`, { at: this.#at });
+    if (!safe)
+      throw new MirrorError(
+        'E_PROTOCOL',
+        `\`${this.#host}\` wants credentials sent to \`${realm.protocol}//${realm.host}\`, which is not HTTPS`,
+        { at: this.#at },
+      );
     return realm;
   }
 
   #noCredential(): MirrorError {
-    return new MirrorError('E_AUTH', `\`${this.#host}\` wants credentials, and there are none for it`, { hint: `log in with \`docker login ${this.#host}\``, at: this.#at });
+    return new MirrorError('E_AUTH', `\`${this.#host}\` wants credentials, and there are none for it`, {
+      hint: `log in with \`docker login ${this.#host}\``,
+      at: this.#at,
+    });
   }
 
   get #host(): string {

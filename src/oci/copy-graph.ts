@@ -57,8 +57,14 @@ class GraphReader {
   }
 
   async read(descriptor: Descriptor, depth: number): Promise<GraphNode> {
-    if (depth > maxDepth) throw new MirrorError('E_CORRUPT', `\`${descriptor.digest}\` nests indexes more than ${maxDepth} deep`, { at: { side: 'source', item: descriptor.digest } });
-    if (this.#nodes.size > maxManifests) throw new MirrorError('E_CORRUPT', `the image has more than ${maxManifests} manifests`, { at: { side: 'source' } });
+    if (depth > maxDepth)
+      throw new MirrorError('E_CORRUPT', `\`${descriptor.digest}\` nests indexes more than ${maxDepth} deep`, {
+        at: { side: 'source', item: descriptor.digest },
+      });
+    if (this.#nodes.size > maxManifests)
+      throw new MirrorError('E_CORRUPT', `the image has more than ${maxManifests} manifests`, {
+        at: { side: 'source' },
+      });
     let node = this.#nodes.get(descriptor.digest);
     if (!node) {
       node = this.#fetch(descriptor, depth);
@@ -69,13 +75,20 @@ class GraphReader {
 
   async #fetch(descriptor: Descriptor, depth: number): Promise<GraphNode> {
     const { digest, size } = descriptor;
-    if (size > metadataLimit) throw new MirrorError('E_SIZE_MISMATCH', `the manifest \`${digest}\` has ${size} bytes, registries take at most ${metadataLimit}`, { at: { side: 'source', item: digest } });
+    if (size > metadataLimit)
+      throw new MirrorError(
+        'E_SIZE_MISMATCH',
+        `the manifest \`${digest}\` has ${size} bytes, registries take at most ${metadataLimit}`,
+        { at: { side: 'source', item: digest } },
+      );
     const bytes = await this.#limit(async () => {
       const content = await this.#source.fetch(descriptor);
       return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#signal);
     });
     const document = parseManifest(bytes, descriptor.mediaType, digest);
-    const children = await Promise.all(document.manifests.filter(isManifest).map((child) => this.read(child, depth + 1)));
+    const children = await Promise.all(
+      document.manifests.filter(isManifest).map((child) => this.read(child, depth + 1)),
+    );
     return { descriptor: { ...descriptor, mediaType: document.mediaType }, bytes, document, children };
   }
 
@@ -85,17 +98,31 @@ class GraphReader {
     const asked = new Set<Digest>();
     let fresh = manifestsOf(image.root);
     while (fresh.length > 0) {
-      const found = await Promise.all(fresh.map((node) => this.#around(node.descriptor, tags.get(node.descriptor.digest) ?? [], image)));
+      const found = await Promise.all(
+        fresh.map((node) => this.#around(node.descriptor, tags.get(node.descriptor.digest) ?? [], image)),
+      );
       for (const { descriptor } of fresh) asked.add(descriptor.digest);
-      const next = new Map(found.flat().flatMap(manifestsOf).map((node) => [node.descriptor.digest, node]));
+      const next = new Map(
+        found
+          .flat()
+          .flatMap(manifestsOf)
+          .map((node) => [node.descriptor.digest, node]),
+      );
       fresh = [...next.values()].filter(({ descriptor }) => !asked.has(descriptor.digest));
     }
   }
 
   async #around(subject: Descriptor, tags: readonly string[], image: ImageGraph): Promise<GraphNode[]> {
     const referrers = (await this.#limit(() => this.#source.referrers(subject))).filter(isManifest);
-    const attached = await Promise.all(referrers.map(async (descriptor) => ({ subject, referrer: describe(await this.read(descriptor, 0), descriptor) })));
-    const tagged = await Promise.all(tags.map(async (tag) => ({ tag, node: await this.read(await this.#limit(() => this.#source.resolve(tag)), 0) })));
+    const attached = await Promise.all(
+      referrers.map(async (descriptor) => ({
+        subject,
+        referrer: describe(await this.read(descriptor, 0), descriptor),
+      })),
+    );
+    const tagged = await Promise.all(
+      tags.map(async (tag) => ({ tag, node: await this.read(await this.#limit(() => this.#source.resolve(tag)), 0) })),
+    );
     image.attached.push(...attached);
     image.tagged.push(...tagged);
     return [...attached.map(({ referrer }) => referrer), ...tagged.map(({ node }) => node)];
@@ -123,7 +150,11 @@ function manifestsOf(node: GraphNode): GraphNode[] {
 
 /** Every descriptor of an image, each once. */
 export function descriptorsOf(image: ImageGraph): Descriptor[] {
-  const roots = [image.root, ...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
+  const roots = [
+    image.root,
+    ...image.attached.map(({ referrer }) => referrer),
+    ...image.tagged.map(({ node }) => node),
+  ];
   const all = new Map<Digest, Descriptor>();
   for (const node of roots.flatMap(manifestsOf)) {
     all.set(node.descriptor.digest, node.descriptor);
@@ -133,7 +164,9 @@ export function descriptorsOf(image: ImageGraph): Descriptor[] {
 }
 
 function blobsOf(node: GraphNode): Descriptor[] {
-  return [...node.document.blobs, ...node.document.manifests.filter((child) => !isManifest(child))].filter((blob) => !isForeign(blob));
+  return [...node.document.blobs, ...node.document.manifests.filter((child) => !isManifest(child))].filter(
+    (blob) => !isForeign(blob),
+  );
 }
 
 export interface CopyOptions {
@@ -154,7 +187,13 @@ export interface CopyTally {
  * that whatever can be found at the target is whole. Waiting for children holds no slot.
  * @param reference tag or digest under which the root is to be found
  */
-export async function copyImage(source: ContentSource, target: ContentTarget, image: ImageGraph, reference: string, options: CopyOptions): Promise<CopyTally> {
+export async function copyImage(
+  source: ContentSource,
+  target: ContentTarget,
+  image: ImageGraph,
+  reference: string,
+  options: CopyOptions,
+): Promise<CopyTally> {
   const run = new CopyRun(source, target, options);
   await run.node(image.root);
   const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
@@ -167,7 +206,8 @@ export async function copyImage(source: ContentSource, target: ContentTarget, im
 
 function bySubject(image: ImageGraph): Map<Descriptor, Descriptor[]> {
   const subjects = new Map<Descriptor, Descriptor[]>();
-  for (const { subject, referrer } of image.attached) subjects.set(subject, [...(subjects.get(subject) ?? []), referrer.descriptor]);
+  for (const { subject, referrer } of image.attached)
+    subjects.set(subject, [...(subjects.get(subject) ?? []), referrer.descriptor]);
   return subjects;
 }
 
@@ -193,7 +233,10 @@ class CopyRun {
   async node(node: GraphNode): Promise<void> {
     await this.#once(node.descriptor, async () => {
       if (await this.#limit(() => this.#target.exists(node.descriptor))) {
-        this.#count(manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]), 'present');
+        this.#count(
+          manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]),
+          'present',
+        );
         return;
       }
       await this.#children(node, false);
@@ -236,7 +279,8 @@ class CopyRun {
   }
 
   async #pushManifest(node: GraphNode): Promise<void> {
-    const push = (): Promise<void> => this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
+    const push = (): Promise<void> =>
+      this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
     try {
       await push();
     } catch (error) {
@@ -259,7 +303,9 @@ class CopyRun {
   async #pushBlob(blob: Descriptor): Promise<void> {
     await this.#limit(async () => {
       this.#signal.throwIfAborted();
-      const content = counted(await this.#source.fetch(blob), (bytes) => this.#options.report({ type: 'bytes', bytes }));
+      const content = counted(await this.#source.fetch(blob), (bytes) =>
+        this.#options.report({ type: 'bytes', bytes }),
+      );
       await this.#target.push(blob, content, this.#signal);
     });
     this.#count([blob], 'copied');

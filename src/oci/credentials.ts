@@ -50,12 +50,26 @@ async function readConfig(path: string): Promise<DockerConfig> {
 
 function keysOf(registry: string): string[] {
   const hub = registry === dockerHub ? ['https://index.docker.io/v1/', 'index.docker.io', 'registry-1.docker.io'] : [];
-  return [registry, `https://${registry}`, `https://${registry}/`, `https://${registry}/v1/`, `https://${registry}/v2/`, `http://${registry}`, ...hub];
+  return [
+    registry,
+    `https://${registry}`,
+    `https://${registry}/`,
+    `https://${registry}/v1/`,
+    `https://${registry}/v2/`,
+    `http://${registry}`,
+    ...hub,
+  ];
 }
 
-function fromEntry(entry: { auth?: string; username?: string; password?: string; identitytoken?: string }): Credential | undefined {
+function fromEntry(entry: {
+  auth?: string;
+  username?: string;
+  password?: string;
+  identitytoken?: string;
+}): Credential | undefined {
   if (entry.identitytoken) return { kind: 'identity', token: entry.identitytoken };
-  if (entry.username !== undefined && entry.password !== undefined) return { kind: 'basic', user: entry.username, password: entry.password };
+  if (entry.username !== undefined && entry.password !== undefined)
+    return { kind: 'basic', user: entry.username, password: entry.password };
   if (!entry.auth) return undefined;
   const decoded = Buffer.from(entry.auth, 'base64').toString('utf8');
   const colon = decoded.indexOf(':');

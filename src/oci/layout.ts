@@ -74,7 +74,10 @@ export class OciLayout {
     const index = await this.json(layoutIndexFile);
     if (marker === undefined || index === undefined) {
       const hint = 'name the directory that holds `oci-layout` and `index.json`';
-      throw new MirrorError('E_NOT_FOUND', `\`${this.name}\` is not an OCI image layout`, { hint, at: { item: this.name } });
+      throw new MirrorError('E_NOT_FOUND', `\`${this.name}\` is not an OCI image layout`, {
+        hint,
+        at: { item: this.name },
+      });
     }
     validate(layoutSchema, marker, `${this.name}/${layoutFile}`);
     return validate(indexSchema, index, `${this.name}/${layoutIndexFile}`);
@@ -87,7 +90,10 @@ export class OciLayout {
 
   async content(descriptor: Descriptor): Promise<Content> {
     const content = await this.tree.file(blobPath(descriptor.digest));
-    if (!content) throw new MirrorError('E_NOT_FOUND', `\`${descriptor.digest}\` is not in \`${this.name}\``, { at: { item: descriptor.digest } });
+    if (!content)
+      throw new MirrorError('E_NOT_FOUND', `\`${descriptor.digest}\` is not in \`${this.name}\``, {
+        at: { item: descriptor.digest },
+      });
     return content;
   }
 
@@ -95,7 +101,11 @@ export class OciLayout {
     let document = this.#documents.get(descriptor.digest);
     if (!document) {
       document = this.content(descriptor).then(async (content) => {
-        const bytes = await readVerified(content, { size: descriptor.size, checksum: checksumOf(descriptor.digest), item: descriptor.digest });
+        const bytes = await readVerified(content, {
+          size: descriptor.size,
+          checksum: checksumOf(descriptor.digest),
+          item: descriptor.digest,
+        });
         return parseManifest(bytes, descriptor.mediaType, descriptor.digest);
       });
       this.#documents.set(descriptor.digest, document);
@@ -109,7 +119,8 @@ export class OciLayout {
     const found: Descriptor[] = [];
     for (const entry of manifests.filter((candidate) => isManifest(candidate))) {
       const document = await this.document(bare(entry));
-      if (document.subject?.digest === subject && !found.some(({ digest }) => digest === entry.digest)) found.push(referrerDescriptor(bare(entry), document));
+      if (document.subject?.digest === subject && !found.some(({ digest }) => digest === entry.digest))
+        found.push(referrerDescriptor(bare(entry), document));
     }
     return found;
   }
@@ -129,8 +140,10 @@ export class WritableLayout extends OciLayout {
   static async open(directory: string): Promise<WritableLayout> {
     await ensureWritable(directory);
     const layout = new WritableLayout(directory);
-    if ((await layout.json(layoutFile)) === undefined) await writeFileAtomic(join(directory, layoutFile), '{"imageLayoutVersion":"1.0.0"}');
-    if ((await layout.json(layoutIndexFile)) === undefined) await writeFileAtomic(join(directory, layoutIndexFile), '{"schemaVersion":2,"manifests":[]}');
+    if ((await layout.json(layoutFile)) === undefined)
+      await writeFileAtomic(join(directory, layoutFile), '{"imageLayoutVersion":"1.0.0"}');
+    if ((await layout.json(layoutIndexFile)) === undefined)
+      await writeFileAtomic(join(directory, layoutIndexFile), '{"schemaVersion":2,"manifests":[]}');
     return layout;
   }
 
@@ -171,8 +184,14 @@ export class LayoutView implements ContentSource {
       : manifests.find(({ annotations }) => annotations?.[refNameAnnotation] === this.nameOf(reference));
     if (entry) return bare(entry);
     const names = (await this.#layout.named()).map(({ name }) => `\`${name}\``);
-    const hint = names.length === 0 ? 'it holds no named image' : `it holds ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', ...' : ''}`;
-    throw new MirrorError('E_NOT_FOUND', `\`${this.nameOf(reference)}\` is not in \`${this.#layout.name}\``, { hint, at: { item: this.nameOf(reference) } });
+    const hint =
+      names.length === 0
+        ? 'it holds no named image'
+        : `it holds ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', ...' : ''}`;
+    throw new MirrorError('E_NOT_FOUND', `\`${this.nameOf(reference)}\` is not in \`${this.#layout.name}\``, {
+      hint,
+      at: { item: this.nameOf(reference) },
+    });
   }
 
   async fetch(descriptor: Descriptor): Promise<Content> {
@@ -250,5 +269,9 @@ function bare({ mediaType, digest, size, artifactType }: Entry): Descriptor {
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers wants these two in the list. */
 function referrerDescriptor(descriptor: Descriptor, document: ManifestDocument): Descriptor {
   const annotations = Object.keys(document.annotations).length > 0 ? { annotations: document.annotations } : {};
-  return { ...descriptor, ...(document.artifactType === undefined ? {} : { artifactType: document.artifactType }), ...annotations };
+  return {
+    ...descriptor,
+    ...(document.artifactType === undefined ? {} : { artifactType: document.artifactType }),
+    ...annotations,
+  };
 }

@@ -25,19 +25,30 @@ const hostPattern = /^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-
  */
 export function parseReference(text: string): Reference {
   const wrong = (part: string, found: string, wanted: string): MirrorError =>
-    new MirrorError('E_USAGE', `\`${printable(text)}\` is not an image reference: the ${part} \`${printable(found)}\` ${wanted}`, {
-      hint: 'write it as `registry/repository:tag` or `registry/repository@sha256:...`',
-    });
+    new MirrorError(
+      'E_USAGE',
+      `\`${printable(text)}\` is not an image reference: the ${part} \`${printable(found)}\` ${wanted}`,
+      {
+        hint: 'write it as `registry/repository:tag` or `registry/repository@sha256:...`',
+      },
+    );
   const [named = '', digest, ...more] = text.split('@');
   if (more.length > 0) throw wrong('reference', text, 'has more than one `@`');
-  if (digest !== undefined && !isDigest(digest)) throw wrong('digest', digest, 'is not `sha256:` with 64 lower-case hex digits');
+  if (digest !== undefined && !isDigest(digest))
+    throw wrong('digest', digest, 'is not `sha256:` with 64 lower-case hex digits');
   const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
   const path = colon < 0 ? named : named.slice(0, colon);
   const tag = colon < 0 ? undefined : named.slice(colon + 1);
-  if (tag !== undefined && !tagPattern.test(tag)) throw wrong('tag', tag, 'may have letters, digits, `.`, `_` and `-`, at most 128');
+  if (tag !== undefined && !tagPattern.test(tag))
+    throw wrong('tag', tag, 'may have letters, digits, `.`, `_` and `-`, at most 128');
   const { registry, repository } = splitPath(path);
   if (!hostPattern.test(registry)) throw wrong('registry', registry, 'is not a host name with an optional port');
-  if (!repositoryPattern.test(repository)) throw wrong('repository', repository, 'may have lower-case letters and digits, `.`, `_`, `-` between them, and `/`');
+  if (!repositoryPattern.test(repository))
+    throw wrong(
+      'repository',
+      repository,
+      'may have lower-case letters and digits, `.`, `_`, `-` between them, and `/`',
+    );
   const reference: Reference = { registry, repository };
   if (digest !== undefined) reference.digest = digest;
   if (tag !== undefined) reference.tag = tag;
@@ -51,7 +62,10 @@ function splitPath(path: string): { registry: string; repository: string } {
   if (/[.:]/.test(first) || first === 'localhost') {
     const registry = /^(?:index|registry-1)\.docker\.io$/.test(first) ? dockerHub : first;
     const repository = path.slice(slash + 1);
-    return { registry, repository: registry === dockerHub && !repository.includes('/') ? `library/${repository}` : repository };
+    return {
+      registry,
+      repository: registry === dockerHub && !repository.includes('/') ? `library/${repository}` : repository,
+    };
   }
   return { registry: dockerHub, repository: slash < 0 ? `library/${path}` : path };
 }

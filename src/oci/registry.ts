@@ -83,11 +83,20 @@ export class RegistryRepository implements ContentTarget {
     if (isDigest(digest) && mediaType !== '' && Number.isSafeInteger(size)) return { mediaType, digest, size };
     const got = await this.#manifest('GET', reference);
     const bytes = await got.bytes(metadataLimit);
-    return { mediaType: parseManifest(bytes, mediaTypeOf(got), this.#item(reference)).mediaType, digest: isDigest(reference) ? reference : sha256(bytes), size: bytes.length };
+    return {
+      mediaType: parseManifest(bytes, mediaTypeOf(got), this.#item(reference)).mediaType,
+      digest: isDigest(reference) ? reference : sha256(bytes),
+      size: bytes.length,
+    };
   }
 
   async exists(descriptor: Descriptor): Promise<boolean> {
-    const response = await this.#send({ method: 'HEAD', url: this.#pathOf(descriptor), headers: acceptFor(descriptor), at: this.#place(descriptor.digest) });
+    const response = await this.#send({
+      method: 'HEAD',
+      url: this.#pathOf(descriptor),
+      headers: acceptFor(descriptor),
+      at: this.#place(descriptor.digest),
+    });
     await response.discard();
     if (response.status === 200) return true;
     if (response.status === 404) return false;
@@ -97,11 +106,20 @@ export class RegistryRepository implements ContentTarget {
   async fetch(descriptor: Descriptor): Promise<Content> {
     const at = this.#place(descriptor.digest);
     const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
-      const response = await this.#send({ method: 'GET', url: this.#pathOf(descriptor), headers: { ...acceptFor(descriptor), ...range }, at, signal });
+      const response = await this.#send({
+        method: 'GET',
+        url: this.#pathOf(descriptor),
+        headers: { ...acceptFor(descriptor), ...range },
+        at,
+        signal,
+      });
       if (response.status >= 400) throw await this.#failure(response, descriptor.digest);
       return response;
     };
-    return { size: descriptor.size, open: (offset, signal) => openRange((range) => send(range, signal), offset, descriptor.size, at) };
+    return {
+      size: descriptor.size,
+      open: (offset, signal) => openRange((range) => send(range, signal), offset, descriptor.size, at),
+    };
   }
 
   async push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
@@ -137,14 +155,22 @@ export class RegistryRepository implements ContentTarget {
     const found: Descriptor[] = [];
     let url: URL | undefined = this.#url(`referrers/${subject.digest}`);
     while (url) {
-      const response: HttpResponse = await this.#send({ method: 'GET', url, headers: { accept: mediaTypes.ociIndex }, at: this.#place(subject.digest) });
+      const response: HttpResponse = await this.#send({
+        method: 'GET',
+        url,
+        headers: { accept: mediaTypes.ociIndex },
+        at: this.#place(subject.digest),
+      });
       if (response.status !== 200) {
         await response.discard();
-        if (response.status >= 500 || response.status === 429 || response.status === 401) throw statusError(response, this.#place(subject.digest), 'no list of referrers');
+        if (response.status >= 500 || response.status === 429 || response.status === 401)
+          throw statusError(response, this.#place(subject.digest), 'no list of referrers');
         return (await this.#fallbackIndex(subject)).manifests;
       }
       const bytes = await response.bytes();
-      found.push(...validate(indexSchema, parseJson(bytes, 'referrers', 'E_PROTOCOL'), 'referrers', 'E_PROTOCOL').manifests);
+      found.push(
+        ...validate(indexSchema, parseJson(bytes, 'referrers', 'E_PROTOCOL'), 'referrers', 'E_PROTOCOL').manifests,
+      );
       url = nextPage(response);
     }
     return found;
@@ -157,7 +183,13 @@ export class RegistryRepository implements ContentTarget {
       const missing = referrers.filter(({ digest }) => !present.has(digest));
       if (missing.length === 0) return;
       const index = await this.#fallbackIndex(subject);
-      const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [...index.manifests, ...missing] }));
+      const bytes = Buffer.from(
+        JSON.stringify({
+          schemaVersion: 2,
+          mediaType: mediaTypes.ociIndex,
+          manifests: [...index.manifests, ...missing],
+        }),
+      );
       await this.#putManifest(fallbackTag(subject.digest), bytes, mediaTypes.ociIndex);
     });
   }
@@ -167,20 +199,30 @@ export class RegistryRepository implements ContentTarget {
    * itself: that is no index of referrers and must never be written over as if it were.
    */
   async #fallbackIndex(subject: Descriptor): Promise<{ manifests: Descriptor[] }> {
-    const response = await this.#send({ method: 'GET', url: this.#url(`manifests/${fallbackTag(subject.digest)}`), headers: { accept: manifestMediaTypes.join(', ') }, at: this.#place(subject.digest) });
+    const response = await this.#send({
+      method: 'GET',
+      url: this.#url(`manifests/${fallbackTag(subject.digest)}`),
+      headers: { accept: manifestMediaTypes.join(', ') },
+      at: this.#place(subject.digest),
+    });
     if (response.status === 404) {
       await response.discard();
       return { manifests: [] };
     }
     if (response.status !== 200) throw await this.#failure(response, fallbackTag(subject.digest));
     const bytes = await response.bytes();
-    if (digestLike(subject.digest, bytes) === subject.digest || mediaTypeOf(response) !== mediaTypes.ociIndex) return { manifests: [] };
+    if (digestLike(subject.digest, bytes) === subject.digest || mediaTypeOf(response) !== mediaTypes.ociIndex)
+      return { manifests: [] };
     return validate(indexSchema, parseJson(bytes, 'referrers', 'E_PROTOCOL'), 'referrers', 'E_PROTOCOL');
   }
 
   async #pushManifest(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     const item = this.#item(expected.digest);
-    const bytes = await readVerified(content, { size: expected.size, checksum: checksumOf(expected.digest), item }, signal);
+    const bytes = await readVerified(
+      content,
+      { size: expected.size, checksum: checksumOf(expected.digest), item },
+      signal,
+    );
     await this.#putManifest(expected.digest, bytes, expected.mediaType);
     this.#manifests.set(expected.digest, { bytes, mediaType: expected.mediaType });
   }
@@ -200,7 +242,13 @@ export class RegistryRepository implements ContentTarget {
 
   async #pushBlob(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     const at = this.#place(expected.digest);
-    const opened = await this.#send({ method: 'POST', url: this.#url('blobs/uploads/'), headers: { 'content-length': '0' }, at, signal });
+    const opened = await this.#send({
+      method: 'POST',
+      url: this.#url('blobs/uploads/'),
+      headers: { 'content-length': '0' },
+      at,
+      signal,
+    });
     const location = opened.headers['location'];
     if (opened.status !== 202 || location === undefined) throw await this.#failure(opened, expected.digest);
     await opened.discard();
@@ -208,19 +256,25 @@ export class RegistryRepository implements ContentTarget {
     // Behind a proxy that ends TLS a registry may name itself with http.
     if (session.host === opened.url.host) session.protocol = opened.url.protocol;
     // The query is the registry's own and goes back as it came; URLSearchParams would encode it anew.
-    const url = new URL(`${session.href}${session.search === '' ? '?' : '&'}digest=${encodeURIComponent(expected.digest)}`);
+    const url = new URL(
+      `${session.href}${session.search === '' ? '?' : '&'}digest=${encodeURIComponent(expected.digest)}`,
+    );
     await this.#stream(expected, content, { method: 'PUT', url, at, signal, answerMs: closingMs });
   }
 
   async #stream(expected: Descriptor, content: Content, request: HttpRequest): Promise<void> {
-    let broken: { error: unknown } | undefined;
+    const broken: { error?: unknown } = {};
     const item = this.#item(expected.digest);
     const body = async function* (): AsyncGenerator<Uint8Array> {
       try {
-        yield* verified(content.open(0, request.signal), { size: expected.size, checksum: checksumOf(expected.digest), item });
+        yield* verified(content.open(0, request.signal), {
+          size: expected.size,
+          checksum: checksumOf(expected.digest),
+          item,
+        });
       } catch (error) {
         // The client below would blame the target for a source that broke.
-        broken = { error };
+        broken.error = error;
         throw error;
       }
     };
@@ -229,21 +283,30 @@ export class RegistryRepository implements ContentTarget {
     try {
       response = await this.#send(() => ({ ...request, headers, body: expected.size === 0 ? '' : body() }));
     } catch (error) {
-      throw (broken as { error: unknown } | undefined)?.error ?? error;
+      throw broken.error ?? error;
     }
     if (response.status !== 201 && response.status !== 204) throw await this.#failure(response, expected.digest);
     await response.discard();
   }
 
   async #manifest(method: 'HEAD' | 'GET', reference: string): Promise<HttpResponse> {
-    const response = await this.#send({ method, url: this.#url(`manifests/${reference}`), headers: { accept: manifestMediaTypes.join(', ') }, at: this.#place(reference) });
+    const response = await this.#send({
+      method,
+      url: this.#url(`manifests/${reference}`),
+      headers: { accept: manifestMediaTypes.join(', ') },
+      at: this.#place(reference),
+    });
     if (response.status !== 200) throw await this.#failure(response, reference);
     return response;
   }
 
   async #read(descriptor: Descriptor): Promise<{ bytes: Buffer; mediaType: string }> {
     const content = await this.fetch(descriptor);
-    const bytes = await readVerified(content, { size: descriptor.size, checksum: checksumOf(descriptor.digest), item: this.#item(descriptor.digest) });
+    const bytes = await readVerified(content, {
+      size: descriptor.size,
+      checksum: checksumOf(descriptor.digest),
+      item: this.#item(descriptor.digest),
+    });
     return { bytes, mediaType: descriptor.mediaType };
   }
 
@@ -272,12 +335,19 @@ export class RegistryRepository implements ContentTarget {
     const { code, said } = readErrors(await errorText(response), response.status);
     if (code === 'E_NOT_FOUND') {
       const hint = 'check the spelling; registries also answer so for what you may not see';
-      return new MirrorError(code, `\`${this.#item(reference)}\` is not there`, { hint, at: { ...at, status: response.status } });
+      return new MirrorError(code, `\`${this.#item(reference)}\` is not there`, {
+        hint,
+        at: { ...at, status: response.status },
+      });
     }
     if (code === 'E_AUTH') {
       const error = statusError(response, at, said, code);
       const hint = `log in with \`docker login ${this.#registry.host}\` as a user who may ${this.#registry.place('').side === 'target' ? 'push' : 'pull'} there; registries also answer so when the repository does not exist`;
-      return new MirrorError(code, `\`${this.#item(reference)}\`: not authorised (${response.status}${said === '' ? '' : `: ${said}`})`, { hint, at: error.at });
+      return new MirrorError(
+        code,
+        `\`${this.#item(reference)}\`: not authorised (${response.status}${said === '' ? '' : `: ${said}`})`,
+        { hint, at: error.at },
+      );
     }
     return statusError(response, at, said, code);
   }

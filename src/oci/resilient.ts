@@ -17,7 +17,8 @@ export function resilientSource(source: ContentSource, options: RetryOptions): C
 export function resilientTarget(target: ContentTarget, options: RetryOptions): ContentTarget {
   return {
     ...resilientSource(target, options),
-    push: (expected: Descriptor, content: Content, signal) => retrying(() => target.push(expected, content, signal), options, signal),
+    push: (expected: Descriptor, content: Content, signal) =>
+      retrying(() => target.push(expected, content, signal), options, signal),
     tag: (descriptor, reference) => retrying(() => target.tag(descriptor, reference), options),
     attach: (subject, referrers) => retrying(() => target.attach(subject, referrers), options),
   };

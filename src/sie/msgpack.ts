@@ -12,9 +12,22 @@ export function encodeMsgpack(value: unknown): Uint8Array {
  */
 export function decodeMsgpack(bytes: Uint8Array): unknown {
   try {
-    return plain(decode(bytes, { rawStrings: false, mapKeyConverter: (key) => keyText(key), maxStrLength: limit, maxBinLength: limit, maxArrayLength: limit, maxMapLength: 100_000 }));
+    return plain(
+      decode(bytes, {
+        rawStrings: false,
+        mapKeyConverter: (key) => keyText(key),
+        maxStrLength: limit,
+        maxBinLength: limit,
+        maxArrayLength: limit,
+        maxMapLength: 100_000,
+      }),
+    );
   } catch (error) {
-    throw new MirrorError('E_SMOKE', `the answer is not msgpack, or is cut off: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new MirrorError(
+      'E_SMOKE',
+      `the answer is not msgpack, or is cut off: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -48,9 +61,12 @@ function numbers(map: Record<string, unknown>): number[] {
   const { type, data } = map;
   const match = /^([<>|=])(\w\d)$/.exec(typeof type === 'string' ? type : '');
   const reader = readers[match?.[2] ?? ''];
-  if (!match || !reader || !(data instanceof Uint8Array) || data.length % reader.size !== 0) throw new MirrorError('E_SMOKE', `the answer has an array of the type \`${String(type)}\`, which cannot be read`);
+  if (!match || !reader || !(data instanceof Uint8Array) || data.length % reader.size !== 0)
+    throw new MirrorError('E_SMOKE', `the answer has an array of the type \`${String(type)}\`, which cannot be read`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  return Array.from({ length: data.length / reader.size }, (_, index) => reader.read(view, index * reader.size, match[1] !== '>'));
+  return Array.from({ length: data.length / reader.size }, (_, index) =>
+    reader.read(view, index * reader.size, match[1] !== '>'),
+  );
 }
 
 /** IEEE 754 binary16; Node.js 20 has no Float16Array. */

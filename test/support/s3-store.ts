@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { S3Error } from './s3-error.ts';
+
+/** One object as the store keeps it. */
+export interface StoredObject {
+  body: Uint8Array;
+  /** User metadata without its `x-amz-meta-` prefix. */
+  metadata: Record<string, string>;
+  /** Without quotes. */
+  etag: string;
+  contentType?: string;
+  lastModified?: Date;
+}
+
+/** An upload in parts that was neither completed nor aborted. */
+export interface Upload {
+  id: string;
+  bucket: string;
+  key: string;
+  metadata: Record<string, string>;
+  contentType: string | undefined;
+  initiated: Date;
+  parts: Map<number, { body: Uint8Array; etag: string }>;
+}
+
+/** Bytes below which only the last part may be. */
+export const MIN_PART_SIZE = 5 * 1_048_576;
+
+/** Buckets in memory. */
+export class S3Store {
+  /** By `bucket/key`. */
+  readonly objects = new Map<string, StoredObject>();
+  readonly uploads = new Map<string, Upload>();
+  readonly #buckets: Set<string>;
+  readonly #minPartSize: number;
+  #nextUpload = 1;
+
+  constructor(buckets: readonly string[], minPartSize: number) {
+    this.#buckets = new Set(buckets);
+    this.#minPartSize = minPartSize;
+  }
+
+  hasBucket(bucket: string): boolean {
+    return this.#buckets.has(bucket);
+  }
+
+  /** Keys of one bucket in the order of their UTF-8 bytes. */
+  keys(bucket: string, prefix: string): string[] {
+    const start = `${bucket}/`;
+    const names = [...this.objects.keys()].filter((name) => name.startsWith(start + prefix));
+    return names.map((name) => name.slice(start.length)).sort(byBytes);
+  }
+
+  put(bucket: string, key: string, body: Uint8Array, metadata: Record<string, string>, contentType?: string): string {
+    const etag = md5(body);
+    const stored: StoredObject = { body, metadata, etag, lastModified: new Date() };
+    if (contentType) stored.contentType = contentType;
+    this.objects.set(`${bucket}/${key}`, stored);
+    return etag;
+  }
+
+  createUpload(bucket: string, key: string, metadata: Record<string, string>, contentType?: string): Upload {
+    const id = `upload-${this.#nextUpload}`;
+    this.#nextUpload += 1;
+    const upload: Upload = { id, bucket, key, metadata, contentType, initiated: new Date(), parts: new Map() };
+    this.uploads.set(id, upload);
+    return upload;
+  }
+
+  /** An open upload; its id is good for its own key only. */
+  upload(bucket: string, key: string, id: string): Upload {
+    const upload = this.uploads.get(id);
+    if (!upload || upload.bucket !== bucket || upload.key !== key) throw new S3Error('NoSuchUpload');
+    return upload;
+  }
+
+  putPart(upload: Upload, number: number, body: Uint8Array): string {
+    if (!Number.isInteger(number) || number < 1 || number > 10_000)
+      throw new S3Error('InvalidArgument', ': partNumber');
+    const etag = md5(body);
+    upload.parts.set(number, { body, etag });
+    return etag;
+  }
+
+  /** Makes the object out of the parts that the client names. */
+  complete(upload: Upload, list: readonly { number: number; etag: string }[]): string {
+    const chosen = this.#choose(upload, list);
+    const digests = chosen.map((part) => Buffer.from(part.etag, 'hex'));
+    const etag = `${md5(Buffer.concat(digests))}-${chosen.length}`;
+    const body = Buffer.concat(chosen.map((part) => part.body));
+    this.put(upload.bucket, upload.key, body, upload.metadata, upload.contentType);
+    const stored = this.objects.get(`${upload.bucket}/${upload.key}`);
+    if (stored) stored.etag = etag;
+    this.uploads.delete(upload.id);
+    return etag;
+  }
+
+  #choose(upload: Upload, list: readonly { number: number; etag: string }[]): { body: Uint8Array; etag: string }[] {
+    if (list.some((part, index) => part.number <= (list[index - 1]?.number ?? 0)))
+      throw new S3Error('InvalidPartOrder');
+    const chosen = list.map(({ number, etag }) => {
+      const part = upload.parts.get(number);
+      if (!part || part.etag !== etag) throw new S3Error('InvalidPart', ` (part ${number})`);
+      return part;
+    });
+    if (chosen.slice(0, -1).some((part) => part.body.length < this.#minPartSize)) throw new S3Error('EntityTooSmall');
+    return chosen;
+  }
+}
+
+/** Orders names as S3 lists them. */
+export function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function md5(body: Uint8Array): string {
+  return createHash('md5').update(body).digest('hex');
+}

@@ -1,0 +1,115 @@
+import { encode } from '@msgpack/msgpack';
+
+/** Number formats of answers, spelled as numpy does. */
+export type Dtype = '<f2' | '<f4' | '<f8' | '>f2' | '>f4' | '>f8' | '|i1' | '|u1';
+
+/** One vector as an answer carries it; `values` is null where a fault asks for it. */
+export interface DenseItem {
+  id?: string;
+  dense: { dtype: Dtype; values: number[] } | null;
+}
+
+const NAMES: Record<string, string> = { f2: 'float16', f4: 'float32', f8: 'float64', i1: 'int8', u1: 'uint8' };
+
+/** An answer as JSON: what is no number there becomes null. */
+export function jsonAnswer(model: string, items: readonly DenseItem[]): Buffer {
+  const body = items.map(({ id, dense }) => ({
+    ...(id === undefined ? {} : { id }),
+    dense: dense && {
+      dims: dense.values.length,
+      dtype: dtypeName(dense.dtype),
+      values: dense.values.map(clip(dense.dtype)),
+    },
+  }));
+  return Buffer.from(JSON.stringify({ model, items: body }));
+}
+
+/** An answer as msgpack, arrays as msgpack-numpy writes them. A `keys` above two promises more than follows. */
+export function msgpackAnswer(model: string, items: readonly DenseItem[], keys = 2): Buffer {
+  const body = items.flatMap(({ id, dense }) => [
+    mapHeader(id === undefined ? 1 : 2),
+    ...(id === undefined ? [] : [encode('id'), encode(id)]),
+    encode('dense'),
+    ...(dense ? denseMap(dense) : [encode(null)]),
+  ]);
+  return Buffer.concat([
+    mapHeader(keys),
+    encode('model'),
+    encode(model),
+    encode('items'),
+    arrayHeader(items.length),
+    ...body,
+  ]);
+}
+
+function denseMap({ dtype, values }: { dtype: Dtype; values: number[] }): Uint8Array[] {
+  return [
+    mapHeader(3),
+    encode('dims'),
+    encode(values.length),
+    encode('dtype'),
+    encode(dtypeName(dtype)),
+    encode('values'),
+    // Its keys are byte strings, which the library cannot write as keys of a map.
+    mapHeader(5),
+    encode(Buffer.from('nd')),
+    encode(true),
+    encode(Buffer.from('type')),
+    encode(dtype),
+    encode(Buffer.from('kind')),
+    encode(Buffer.alloc(0)),
+    encode(Buffer.from('shape')),
+    encode([values.length]),
+    encode(Buffer.from('data')),
+    encode(toBytes(values, dtype)),
+  ];
+}
+
+function toBytes(values: number[], dtype: Dtype): Buffer {
+  const size = Number(dtype[2]);
+  const bytes = Buffer.alloc(values.length * size);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const little = !dtype.startsWith('>');
+  const fit = clip(dtype);
+  for (const [index, value] of values.entries()) {
+    const at = index * size;
+    if (dtype.endsWith('f8')) view.setFloat64(at, value, little);
+    else if (dtype.endsWith('f4')) view.setFloat32(at, value, little);
+    else if (dtype.endsWith('f2')) view.setUint16(at, toHalf(value), little);
+    else if (dtype === '|i1') view.setInt8(at, fit(value));
+    else view.setUint8(at, fit(value));
+  }
+  return bytes;
+}
+
+/** Whole-number formats hold a vector scaled to their range, the others hold it as it is. */
+function clip(dtype: Dtype): (value: number) => number {
+  if (dtype === '|i1') return (value) => Math.max(-127, Math.min(127, Math.round(value * 127)));
+  if (dtype === '|u1') return (value) => Math.max(0, Math.min(255, Math.round((value + 1) * 127.5)));
+  return (value) => value;
+}
+
+/** IEEE 754 half precision, rounded to nearest. */
+function toHalf(value: number): number {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (size >= 65_520) return sign | 0x7c00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  if (size < 2 ** -25) return sign;
+  // A mantissa that rounds up to 2048 carries into the exponent by itself.
+  const mantissa = Math.round(size / 2 ** (exponent - 10));
+  return mantissa < 1024 ? sign | mantissa : sign | (((exponent + 15) << 10) + (mantissa - 1024));
+}
+
+function dtypeName(dtype: Dtype): string {
+  return NAMES[dtype.slice(1)] ?? dtype;
+}
+
+function mapHeader(size: number): Uint8Array {
+  return Uint8Array.of(0x80 | size);
+}
+
+function arrayHeader(size: number): Uint8Array {
+  return size < 16 ? Uint8Array.of(0x90 | size) : Uint8Array.of(0xdc, size >> 8, size & 0xff);
+}

@@ -1,0 +1,315 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { decode } from '@msgpack/msgpack';
+import { Cluster, defaultVector, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
+import { bundleOf, health, modelEntry, type Dialect } from './sie-health.ts';
+import { jsonAnswer, msgpackAnswer, type DenseItem } from './sie-wire.ts';
+import { readBody, sendJson, TestServer, type ServerOptions } from './server.ts';
+
+/**
+ * What is wrong with a vector or the document around it. `null`: `dense` is null. `nan`: the first number, which JSON
+ * turns into null. `truncated`: the map of three keys that ends after two, which a partly failed batch gives. `html`: the
+ * login page of a proxy, with status 200.
+ */
+export type Answer = 'good' | 'wrongDim' | 'zeros' | 'nan' | 'null' | 'truncated' | 'html';
+
+/** Switches of the test gateway. */
+export interface GatewayOptions extends ServerOptions {
+  models: Record<string, GatewayModel>;
+  /** Default: one healthy `l4` worker. */
+  workers?: readonly GatewayWorker[];
+  /** Default: the profiles of the workers. */
+  configuredProfiles?: readonly string[];
+  /** No worker is there for so many encode requests, or for so long after the first one. */
+  provisionFor?: { requests: number } | { ms: number };
+  /** Default `0.3`. */
+  dialect?: Dialect;
+  /** Refuses requests without it. */
+  token?: string;
+  answer?: Answer;
+  /** Is the first worker itself instead of a gateway. */
+  standalone?: boolean;
+  /** Default: a release that fits the dialect. */
+  version?: string;
+}
+
+/** A running gateway. */
+export interface TestGateway {
+  readonly url: string;
+  readonly server: TestServer;
+  /** Tests may change them while it runs. */
+  readonly workers: GatewayWorker[];
+  /** Which worker answered which encode request. */
+  readonly served: { model: string; worker: string; profile: string }[];
+  /** Ids of the models that are loaded now. */
+  loaded(): string[];
+  close(): Promise<void>;
+}
+
+interface Asked {
+  items: { id?: string; text: string }[];
+}
+
+const GIB = 2 ** 30;
+const DEFAULT_WORKER: GatewayWorker = {
+  name: 'worker-l4-0',
+  profile: 'l4',
+  memoryTotalBytes: 24 * GIB,
+  healthy: true,
+  bundle: 'default',
+};
+
+/** Starts a gateway, or a standalone worker, that answers as the real one does. */
+export async function startGateway(options: GatewayOptions): Promise<TestGateway> {
+  const cluster = new Cluster(options.models, options.workers ?? [DEFAULT_WORKER], options.configuredProfiles);
+  const gateway = new Gateway(cluster, options);
+  const server = await TestServer.start((request, response) => gateway.handle(request, response), options);
+  return {
+    url: server.url,
+    server,
+    workers: cluster.workers,
+    served: gateway.served,
+    loaded: () => cluster.loaded(),
+    close: () => server.close(),
+  };
+}
+
+class Gateway {
+  readonly served: TestGateway['served'] = [];
+  readonly #cluster: Cluster;
+  readonly #options: GatewayOptions;
+  readonly #dialect: Dialect;
+  #encodes = 0;
+  #firstEncode: number | undefined;
+
+  constructor(cluster: Cluster, options: GatewayOptions) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#dialect = options.dialect ?? '0.3';
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const version = this.#options.version ?? (this.#dialect === '0.3' ? '0.3.4' : '0.10.1');
+    response.setHeader('x-sie-version', version);
+    response.setHeader('x-sie-server-version', version);
+    // The raw path: the real one does not decode it, so `%2F` is no slash.
+    const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+    if (request.method === 'GET' && this.#answerProbe(response, path)) return true;
+    if (!this.#isAllowed(request, response)) return true;
+    if (request.method === 'POST' && /^\/v1\/encode(?:\/|$)/.test(path)) {
+      return this.#encode(request, response, path.slice('/v1/encode/'.length));
+    }
+    return request.method === 'GET' && this.#answerGet(response, path);
+  }
+
+  #answerProbe(response: ServerResponse, path: string): boolean {
+    const isProbe = path === '/healthz' || path === '/readyz' || (path === '/livez' && this.#dialect === '0.10');
+    if (!isProbe) return false;
+    if (!this.#options.standalone) return sendJson(response, 200, { status: path === '/readyz' ? 'ready' : 'ok' });
+    response.writeHead(200, { 'content-type': 'text/plain' }).end('ok');
+    return true;
+  }
+
+  #isAllowed(request: IncomingMessage, response: ServerResponse): boolean {
+    const { token } = this.#options;
+    const given = request.headers.authorization?.replace(/^Bearer /, '');
+    if (token === undefined || given === token) return true;
+    request.resume();
+    const status = given === undefined ? 401 : 403;
+    sendJson(response, status, { message: status === 401 ? 'Missing authorization' : 'Invalid token' });
+    return false;
+  }
+
+  #answerGet(response: ServerResponse, path: string): boolean {
+    const { standalone } = this.#options;
+    const withState = standalone === true || this.#dialect === '0.10';
+    if (path === '/health') {
+      if (standalone) return sendJson(response, 404, { detail: 'Not Found' });
+      return sendJson(response, 200, health(this.#cluster, this.#dialect, this.#isProvisioning()));
+    }
+    const ids = Object.keys(this.#cluster.models);
+    if (path === '/v1/models') {
+      return sendJson(response, 200, { models: ids.map((id) => modelEntry(this.#cluster, id, { withState })) });
+    }
+    if (!path.startsWith('/v1/models/')) return false;
+    const id = path.slice('/v1/models/'.length);
+    if (!ids.includes(id)) return this.#unknownModel(response, id);
+    return sendJson(response, 200, modelEntry(this.#cluster, id, { withState }));
+  }
+
+  async #encode(request: IncomingMessage, response: ServerResponse, target: string): Promise<boolean> {
+    const body = await readBody(request);
+    if (request.headers['x-sie-pool'] !== undefined || header(request, 'x-sie-machine-profile')?.includes('/')) {
+      // It works, and ruins the pool's queue for the worker that comes later: no client of ours may do it.
+      return false;
+    }
+    if (target === '') return sendEmpty(response, 404);
+    const prefixed = /^([^/:]+):\/(.+)$/.exec(target);
+    const id = prefixed?.[2] ?? target;
+    const found = this.#cluster.find(id);
+    if (!found) return this.#unknownModel(response, id);
+    const bundle = bundleOf(found.model);
+    if (prefixed && prefixed[1] !== bundle) {
+      const message = `Model '${id}' is not in bundle '${prefixed[1]}'`;
+      return sendJson(response, 409, { compatible_bundles: [bundle], message });
+    }
+    const asked = readRequest(request, body);
+    if (!asked) return this.#fail(response, 400, 'INVALID_INPUT', 'items must be a list with text');
+    const worker = this.#route(request, response, bundle);
+    if (!worker) return true;
+    this.#cluster.ask(id);
+    const wasSeen = this.served.some((item) => item.model === id);
+    this.served.push({ model: id, worker: worker.name, profile: worker.profile });
+    if (this.#cluster.state(id) !== 'loaded') return this.#notLoaded(response, id, found.loads, wasSeen);
+    return this.#sendAnswer(request, response, { id, model: found.model, asked });
+  }
+
+  /** Picks the worker, or answers for want of one. */
+  #route(request: IncomingMessage, response: ServerResponse, bundle: string): GatewayWorker | undefined {
+    const profile = header(request, 'x-sie-machine-profile');
+    if (this.#options.standalone) return this.#routeToItself(response, profile);
+    const routing = this.#cluster.route(bundle, profile);
+    if (routing.kind === 'unconfigured') {
+      sendJson(response, 503, {
+        status: 'gpu_not_configured',
+        gpu: profile,
+        configured_gpu_types: routing.configured,
+        message: `GPU type '${profile}' is not configured in this cluster`,
+      });
+      return undefined;
+    }
+    const isProvisioning = this.#isProvisioning();
+    this.#encodes += 1;
+    this.#firstEncode ??= Date.now();
+    if (routing.kind === 'worker' && !isProvisioning) return routing.worker;
+    this.#provision(response, profile ?? 'any', bundle);
+    return undefined;
+  }
+
+  #routeToItself(response: ServerResponse, profile: string | undefined): GatewayWorker | undefined {
+    const worker = this.#cluster.workers[0] ?? DEFAULT_WORKER;
+    if (profile === undefined || profile.toLowerCase() === worker.profile) return worker;
+    this.#fail(response, 400, 'INVALID_INPUT', `this worker is ${worker.profile}, not ${profile}`);
+    return undefined;
+  }
+
+  #isProvisioning(): boolean {
+    const { provisionFor } = this.#options;
+    if (!provisionFor) return false;
+    if ('requests' in provisionFor) return this.#encodes < provisionFor.requests;
+    return this.#firstEncode === undefined || Date.now() - this.#firstEncode < provisionFor.ms;
+  }
+
+  #provision(response: ServerResponse, gpu: string, bundle: string): void {
+    const message = `No worker for ${gpu}; provisioning`;
+    const body = { status: 'provisioning', gpu, bundle, estimated_wait_s: 180, message };
+    if (this.#dialect === '0.3') {
+      sendJson(response, 202, body, { 'retry-after': '120' });
+      return;
+    }
+    this.#fail(response, 503, 'PROVISIONING', message, 120);
+  }
+
+  #notLoaded(response: ServerResponse, id: string, loads: boolean, wasSeen: boolean): true {
+    if (!this.#options.standalone || loads || !wasSeen) {
+      return this.#fail(response, 503, 'MODEL_LOADING', `Model '${id}' is loading`, 5);
+    }
+    const errorClass = this.#cluster.models[id]?.errorClass ?? 'NOT_FOUND';
+    const detail = { code: 'MODEL_LOAD_FAILED', message: `cannot load ${id}`, error_class: errorClass };
+    return sendJson(response, 502, { detail: { ...detail, attempts: 1, permanent: true } });
+  }
+
+  #unknownModel(response: ServerResponse, id: string): true {
+    const message = `Model '${id}' not found`;
+    if (this.#options.standalone) {
+      response.writeHead(500, { 'content-type': 'text/plain' }).end('Internal Server Error');
+      return true;
+    }
+    return this.#dialect === '0.3'
+      ? sendJson(response, 404, { message })
+      : this.#fail(response, 404, 'MODEL_NOT_FOUND', message);
+  }
+
+  /** Errors are JSON, whatever the client accepts; a worker puts them under `detail`. */
+  #fail(response: ServerResponse, status: number, code: string, message: string, retryAfter?: number): true {
+    const headers: Record<string, string> = {};
+    if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
+    if (status === 503) headers['x-sie-error-code'] = code;
+    return sendJson(response, status, { [this.#options.standalone ? 'detail' : 'error']: { code, message } }, headers);
+  }
+
+  #sendAnswer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { id, model, asked }: { id: string; model: GatewayModel; asked: Asked },
+  ): true {
+    const answer = this.#options.answer ?? 'good';
+    for (const [name, value] of Object.entries(this.#answerHeaders(model))) response.setHeader(name, value);
+    if (answer === 'html') return send(response, 'text/html', Buffer.from('<html><body>Please log in</body></html>'));
+    const { standalone } = this.#options;
+    const items = asked.items.map((item): DenseItem => {
+      const numbers = model.vector?.(item.text) ?? defaultVector(id, item.text, model.dim);
+      // The gateway drops the id of an item, a worker returns it.
+      const name = standalone && item.id !== undefined ? { id: item.id } : {};
+      return {
+        ...name,
+        dense: answer === 'null' ? null : { dtype: model.dtype ?? '<f4', values: spoil(numbers, answer) },
+      };
+    });
+    const accept = request.headers.accept ?? '';
+    const isJson = standalone ? accept.includes('application/json') : !/application\/(?:x-)?msgpack/.test(accept);
+    if (isJson) {
+      const body = jsonAnswer(id, items);
+      return send(response, 'application/json', answer === 'truncated' ? body.subarray(0, body.length / 2) : body);
+    }
+    const type = standalone ? 'application/msgpack' : 'application/x-msgpack';
+    return send(response, type, msgpackAnswer(id, items, answer === 'truncated' ? 3 : 2));
+  }
+
+  #answerHeaders(model: GatewayModel): Record<string, string> {
+    if (this.#options.standalone) return {};
+    const requestId = randomUUID();
+    const newer: Record<string, string> = { 'x-sie-served-by': 'local' };
+    if (model.revision) newer['x-sie-model-revision'] = model.revision;
+    return {
+      'x-sie-request-id': requestId,
+      'x-sie-worker': `queue:${requestId}`,
+      'x-queue-publish-time': '0.1',
+      'x-queue-time': '0.2',
+      'x-inference-time': '1.5',
+      ...(this.#dialect === '0.10' ? newer : {}),
+    };
+  }
+}
+
+function spoil(numbers: number[], answer: Answer): number[] {
+  if (answer === 'wrongDim') return numbers.slice(1);
+  if (answer === 'zeros') return numbers.map(() => 0);
+  return answer === 'nan' ? numbers.with(0, Number.NaN) : numbers;
+}
+
+function readRequest(request: IncomingMessage, body: Buffer): Asked | undefined {
+  try {
+    const isMsgpack = /^application\/(?:x-)?msgpack/.test(request.headers['content-type'] ?? '');
+    const { items } = (isMsgpack ? decode(body) : JSON.parse(body.toString())) as { items?: unknown };
+    if (!Array.isArray(items) || items.length === 0) return undefined;
+    return items.every((item) => typeof (item as { text?: unknown }).text === 'string') ? { items } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function send(response: ServerResponse, type: string, body: Uint8Array): true {
+  response.writeHead(200, { 'content-type': type, 'content-length': String(body.length) }).end(body);
+  return true;
+}
+
+function sendEmpty(response: ServerResponse, status: number): true {
+  response.writeHead(status, { 'content-length': '0' }).end();
+  return true;
+}

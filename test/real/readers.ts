@@ -1,0 +1,77 @@
+import { runCommand } from './command.ts';
+import type { VersionedTool } from './tools.ts';
+
+/** Reads a model offline with huggingface_hub, by name and by commit, and returns what it found. */
+const hubReader = `
+import json, os, sys, warnings
+warnings.simplefilter('error')
+from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
+repo, commit = sys.argv[1:3]
+def listing(root):
+    found = {}
+    for base, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(base, name)
+            found[os.path.relpath(path, root)] = os.path.getsize(path)
+    return found
+by_name = snapshot_download(repo)
+by_commit = snapshot_download(repo, revision=commit)
+one = open(hf_hub_download(repo, '1_Pooling/config.json'), 'rb').read().decode()
+scan = scan_cache_dir()
+print(json.dumps({
+  'same': os.path.realpath(by_name) == os.path.realpath(by_commit),
+  'files': listing(by_name),
+  'pooling': one,
+  'warnings': [str(w) for w in scan.warnings],
+  'repos': [r.repo_id for r in scan.repos],
+  'refs': sorted(ref for r in scan.repos for ref in r.refs),
+}))
+`;
+
+export interface HubReading {
+  same: boolean;
+  files: Record<string, number>;
+  pooling: string;
+  warnings: string[];
+  repos: string[];
+  refs: string[];
+}
+
+/** @param hub a directory in the cache layout */
+export async function readWithHub(python: VersionedTool, hub: string, repo: string, commit: string): Promise<HubReading> {
+  // A dead endpoint: what asks it anything fails.
+  const env = { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9', HF_HUB_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_XET: '1' };
+  return JSON.parse(await runCommand(python.path, ['-c', hubReader, repo, commit], { env })) as HubReading;
+}
+
+/** Downloads with the real client from the stand-in of the hub: that is the stand-in's test. */
+const hubDownload = `
+import sys
+from huggingface_hub import snapshot_download
+print(snapshot_download(sys.argv[1]))
+`;
+
+export async function downloadWithHub(python: VersionedTool, endpoint: string, home: string, repo: string): Promise<string> {
+  const env = { HF_HOME: home, HF_ENDPOINT: endpoint, HF_HUB_DISABLE_XET: '1', HF_HUB_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1', HF_HUB_OFFLINE: '0' };
+  return (await runCommand(python.path, ['-c', hubDownload, repo], { env })).trim();
+}
+
+/** Hydrates a model with SIE's own reader, as a worker does, and loads its file list with huggingface_hub. */
+const sieReader = `
+import json, os, sys
+from pathlib import Path
+from sie_sdk.cache import CacheConfig, ensure_model_cached
+cluster, local, repo = sys.argv[1:4]
+config = CacheConfig(local_cache=Path(local), cluster_cache=cluster, hf_fallback=False)
+ensure_model_cached(repo, config)
+from huggingface_hub import snapshot_download
+root = snapshot_download(repo, cache_dir=local, local_files_only=True)
+total = sum(os.path.getsize(os.path.join(b, n)) for b, _, names in os.walk(local) for n in names if not n.endswith('.lock'))
+found = {os.path.relpath(os.path.join(b, n), root): os.path.getsize(os.path.join(b, n)) for b, _, names in os.walk(root) for n in names}
+print(json.dumps({'files': found, 'total': total}))
+`;
+
+export async function hydrateWithSie(python: VersionedTool, url: string, local: string, repo: string, env: Record<string, string>): Promise<{ files: Record<string, number>; total: number }> {
+  const output = await runCommand(python.path, ['-c', sieReader, url, local, repo], { env: { ...env, HF_HUB_OFFLINE: '1' } });
+  return JSON.parse(output.trim().split('\n').at(-1) ?? '') as { files: Record<string, number>; total: number };
+}

@@ -68,6 +68,21 @@ export async function checkFileSet({ directory, sums }: SealedBundle): Promise<F
   return findings;
 }
 
+/** Volumes that are shorter or longer than they were made: nothing has to be read to see that. */
+export async function checkSizes({ directory }: SealedBundle, { volumes }: Inventory): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { name, size } of volumes) {
+    const found = await lstat(join(directory, name)).catch(() => undefined);
+    if (found?.isFile() && found.size !== size)
+      findings.push({
+        file: name,
+        problem: 'size',
+        message: `\`${name}\` has ${found.size} bytes, the inventory says ${size}: copy it again`,
+      });
+  }
+  return findings;
+}
+
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
 export async function readInventory({ directory, sums }: SealedBundle): Promise<Inventory> {
   const wanted = sums.get(bundleFiles.inventory);

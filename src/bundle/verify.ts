@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { HashPool } from '../fs/hash-pool.ts';
 import { type BundleBlob, bundleFiles, type BundleItem, type BundleVolume, type Inventory } from './inventory.ts';
-import { BundleReader, checkFileSet, type Finding, readInventory, type SealedBundle } from './reader.ts';
+import { BundleReader, checkFileSet, checkSizes, type Finding, readInventory, type SealedBundle } from './reader.ts';
 import { blockBytes, endBytes, paddingOf, tarHeader } from './tar-header.ts';
 import { partName } from './layout.ts';
 
@@ -45,6 +45,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   );
   options.onTotal(inventory.volumes.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...(await checkSums(bundle, plain, pool)));
+  findings.push(...(await checkSizes(bundle, inventory)));
   const volumes = new VolumeCheck(bundle, inventory, pool, findings);
   findings.push(...(await volumes.run()));
   const bad = volumes.damagedBlobs();
@@ -131,7 +132,7 @@ class VolumeCheck {
       if (this.#badVolumes.has(number)) continue;
       const found = await this.#checkFrame(volume, members.get(number) ?? []);
       if (found) findings.push(found);
-      if (found?.problem === 'size' || found?.problem === 'unreadable') this.#badVolumes.add(number);
+      if (found?.problem === 'unreadable') this.#badVolumes.add(number);
     }
     const readable = this.#inventory.blobs.filter((blob) =>
       blob.parts.every((part) => !this.#badVolumes.has(part.volume)),
@@ -169,13 +170,6 @@ class VolumeCheck {
     try {
       const file = await open(join(this.#bundle.directory, volume.name), 'r');
       try {
-        const { size } = await file.stat();
-        if (size !== volume.size)
-          return {
-            file: volume.name,
-            problem: 'size',
-            message: `\`${volume.name}\` has ${size} bytes, the inventory says ${volume.size}: copy it again`,
-          };
         const wrong = await firstMisplaced(file, members);
         return wrong === undefined ? undefined : misplaced(volume.name, wrong);
       } finally {

@@ -67,6 +67,7 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
   try {
     const context = await createContext(outside, {
       concurrency: flags.concurrency,
+      retries: flags.retries,
       ca: flags.ca,
       insecureHosts: flags.insecureHost,
     });
@@ -90,7 +91,7 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
 }
 
 function show(report: Report, json: boolean): number {
-  process.stderr.write(renderFailures(report.items));
+  if (!report.summaryNamesFailures) process.stderr.write(renderFailures(report.items));
   process.stdout.write(json ? renderJson(report) : renderReport(report));
   return report.ok ? 0 : (report.exit ?? 3);
 }

@@ -12,6 +12,7 @@ export interface CommonFlags {
   quiet?: boolean;
   verbose?: boolean;
   concurrency?: number;
+  retries?: number;
   ca?: string;
   insecureHost?: string[];
 }
@@ -214,6 +215,11 @@ const commonFlags: Flag[] = [
   { flags: '-q, --quiet', text: 'say nothing but results, warnings and errors' },
   { flags: '-v, --verbose', text: 'show the causes behind an error' },
   { flags: '--concurrency <n>', text: 'transfers at once (default: 6)', parse: parseCount('--concurrency', 1) },
+  {
+    flags: '--retries <n>',
+    text: 'how often to try again what may pass (default: 4)',
+    parse: parseCount('--retries', 0),
+  },
   { flags: '--ca <file>', text: 'PEM file of certificate authorities to trust beside the public ones' },
   { flags: '--insecure-host <host...>', text: 'registry hosts (HOST or HOST:PORT) to be spoken to by plain HTTP' },
 ];

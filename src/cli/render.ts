@@ -9,7 +9,7 @@ export function renderReport(report: Report): string {
 
 /** The result for a program; `summary` is prose and stays out. */
 export function renderJson(report: Report): string {
-  const { summary: _, exit: __, ...document } = report;
+  const { summary: _, summaryNamesFailures: __, exit: ___, ...document } = report;
   return `${JSON.stringify(document)}\n`;
 }
 

@@ -24,6 +24,8 @@ export interface Outside {
 /** Flags that every command takes. */
 export interface CommonOptions {
   concurrency?: number | undefined;
+  /** How often something that may pass is tried again. */
+  retries?: number | undefined;
   /** Path of a PEM file. */
   ca?: string | undefined;
   insecureHosts?: readonly string[] | undefined;
@@ -60,6 +62,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [] });
   const retry: RetryOptions = {
     ...defaultRetry,
+    ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
     onRetry: (error, pauseMs) =>
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
   };

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { bundleFiles, type ImageItem, type Inventory, type ModelItem } from '../bundle/inventory.ts';
-import { BundleReader, checkFileSet, readInventory } from '../bundle/reader.ts';
+import { BundleReader, checkFileSet, checkSizes, readInventory } from '../bundle/reader.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -41,6 +41,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
   refuseFindings(await checkFileSet(bundle));
   const inventory = await readInventory(bundle);
+  refuseFindings(await checkSizes(bundle, inventory));
   checkTargets(inventory, options);
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));

@@ -40,12 +40,9 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
       ? `GOOD: ${plural(verdict.inventory?.volumes.length ?? 0, 'volume')}, ${plural(verdict.inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed`
       : `BAD: ${plural(bad, 'problem')}; do not use this bundle before the files above have been copied again`;
   const damaged = verdict.damaged.map((item) => `cannot be used: ${nameOf(item)}`);
-  return makeReport('verify', items, { findings: bad, bytes }, [
-    signature,
-    ...verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`),
-    ...damaged,
-    end,
-  ]);
+  const findings = verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`);
+  const report = makeReport('verify', items, { findings: bad, bytes }, [signature, ...findings, ...damaged, end]);
+  return { ...report, summaryNamesFailures: true };
 }
 
 const codes: Record<Finding['problem'], ErrorCode> = {

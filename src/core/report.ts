@@ -21,6 +21,8 @@ export interface Report {
   totals: Record<string, number>;
   /** Lines for people, the last one being where the eye goes. */
   summary: string[];
+  /** The summary says which items failed, as the verdict of `verify` does. */
+  summaryNamesFailures?: boolean;
   /** The exit code when `ok` is false. */
   exit?: number;
 }

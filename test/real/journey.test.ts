@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runCli } from '../support/cli.ts';
 import { startHub, type TestHub } from '../support/hub.ts';
-import { buildArtifact, buildImage, buildIndex, type BuiltImage, cosignSignature, cosignTag, descriptorOf } from '../support/images.ts';
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  type BuiltImage,
+  cosignSignature,
+  cosignTag,
+  descriptorOf,
+} from '../support/images.ts';
 import { tinyModel } from '../support/repos.ts';
 import { startGateway, type TestGateway } from '../support/sie.ts';
 import { runCommand, tryCommand } from './command.ts';
@@ -55,22 +63,44 @@ beforeAll(async () => {
   ({ commit } = hub.addRepo({ id: model, license: 'mit', files: content }));
   source = await startDistribution(await place('source'), { auth: { user: 'puller', password: REGISTRY_PASSWORD } });
   zone = await startOlareg(await place('zone'));
-  s3 = await startVersitygw(await place('s3'), { accessKeyId: aws.AWS_ACCESS_KEY_ID, secretAccessKey: aws.AWS_SECRET_ACCESS_KEY, buckets: ['models'] });
+  s3 = await startVersitygw(await place('s3'), {
+    accessKeyId: aws.AWS_ACCESS_KEY_ID,
+    secretAccessKey: aws.AWS_SECRET_ACCESS_KEY,
+    buckets: ['models'],
+  });
   gateway = await startGateway({ models: { [model]: { dim: 1024 } } });
   const auth = Buffer.from(`puller:${REGISTRY_PASSWORD}`).toString('base64');
   docker.auths[source.host] = { auth };
   await mkdir(join(directory, '.docker'));
   await writeFile(join(directory, '.docker/config.json'), JSON.stringify(docker));
-  child = buildImage({ seed: 'amd64', platform: { os: 'linux', architecture: 'amd64' }, layers: 2, layerBytes: 100_000 });
-  const other = buildImage({ seed: 'arm64', platform: { os: 'linux', architecture: 'arm64', variant: 'v8' }, layers: 2, layerBytes: 900_000, docker: false });
+  child = buildImage({
+    seed: 'amd64',
+    platform: { os: 'linux', architecture: 'amd64' },
+    layers: 2,
+    layerBytes: 100_000,
+  });
+  const other = buildImage({
+    seed: 'arm64',
+    platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    layers: 2,
+    layerBytes: 900_000,
+    docker: false,
+  });
   image = buildIndex({ children: [child, other] });
   await pushImage(source.host, repository, image, tag, `Basic ${auth}`);
   const sbom = buildArtifact({ seed: 'sbom', artifactType: 'application/spdx+json', subject: descriptorOf(image) });
   await pushImage(source.host, repository, sbom, undefined, `Basic ${auth}`);
   // Distribution has no referrers API: what refers to an image is found by the fallback tag.
   const listed = { ...descriptorOf(sbom), artifactType: 'application/spdx+json' };
-  const fallback = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [listed] }));
-  await putManifest(`${source.url}/v2/${repository}/manifests/${image.digest.replace(':', '-')}`, 'application/vnd.oci.image.index.v1+json', fallback, { authorization: `Basic ${auth}` });
+  const fallback = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [listed] }),
+  );
+  await putManifest(
+    `${source.url}/v2/${repository}/manifests/${image.digest.replace(':', '-')}`,
+    'application/vnd.oci.image.index.v1+json',
+    fallback,
+    { authorization: `Basic ${auth}` },
+  );
   await pushImage(source.host, repository, cosignSignature(child), cosignTag(child.digest, 'sig'), `Basic ${auth}`);
   inside = { ...aws, AWS_ENDPOINT_URL_S3: s3.url };
   storeReference = `${source.host}/${repository}:${tag}`;
@@ -86,7 +116,9 @@ afterAll(async () => {
 it('the stand-in of the hub serves huggingface_hub itself', async () => {
   for (const python of tools.hubs) {
     const root = await downloadWithHub(python, hub.url, join(directory, `home-${python.version}`), model);
-    expect(await readFile(join(root, 'model.safetensors')), python.version).toHaveLength(files['model.safetensors'] ?? -1);
+    expect(await readFile(join(root, 'model.safetensors')), python.version).toHaveLength(
+      files['model.safetensors'] ?? -1,
+    );
   }
 });
 
@@ -109,12 +141,26 @@ images:
     const reading = await readWithHub(python, join(directory, 'store/hub'), model, commit);
     expect(reading, python.version).toMatchObject({ same: true, files, warnings: [], repos: [model], refs: ['main'] });
   }
-  const raw = await runCommand(tools.skopeo, ['inspect', '--raw', `oci:${join(directory, 'store/oci')}:${storeReference}`]);
+  const raw = await runCommand(tools.skopeo, [
+    'inspect',
+    '--raw',
+    `oci:${join(directory, 'store/oci')}:${storeReference}`,
+  ]);
   expect(sha256(raw)).toBe(image.digest);
 });
 
 it('bundle: stock tools verify it, tar unpacks it into what readers read', async () => {
-  await sie(['bundle', '--store', 'store', '--out', 'usb', '--volume-size', '1MiB', '--sign', 'keys/sie-mirror.key.pem']);
+  await sie([
+    'bundle',
+    '--store',
+    'store',
+    '--out',
+    'usb',
+    '--volume-size',
+    '1MiB',
+    '--sign',
+    'keys/sie-mirror.key.pem',
+  ]);
   const bundle = join(directory, 'usb/site-a');
   const key = join(directory, 'keys/sie-mirror.pub.pem');
   const unpacked = join(directory, 'unpacked');
@@ -143,10 +189,21 @@ it('verify and import: with the tool from the drive, which stays as it was', asy
   const before = await readdir(bundle);
   const verdict = JSON.parse(await sie(['verify', bundle, ...key, '--json'], {}, tool)) as { ok: boolean };
   expect(verdict.ok).toBe(true);
-  const target = ['--models', 's3://models/2026-11/models', '--images', `${zone.host}/mirror`, '--insecure-host', zone.host];
-  const first = JSON.parse(await sie(['import', bundle, ...target, ...key, '--json'], inside, tool)) as { totals: { bytes: number } };
+  const target = [
+    '--models',
+    's3://models/2026-11/models',
+    '--images',
+    `${zone.host}/mirror`,
+    '--insecure-host',
+    zone.host,
+  ];
+  const first = JSON.parse(await sie(['import', bundle, ...target, ...key, '--json'], inside, tool)) as {
+    totals: { bytes: number };
+  };
   expect(first.totals.bytes).toBeGreaterThan(3_000_000);
-  const second = JSON.parse(await sie(['import', bundle, ...target, ...key, '--json'], inside, tool)) as { totals: { bytes: number } };
+  const second = JSON.parse(await sie(['import', bundle, ...target, ...key, '--json'], inside, tool)) as {
+    totals: { bytes: number };
+  };
   expect(second.totals.bytes).toBe(0);
   expect(await readdir(bundle)).toEqual(before);
 });
@@ -155,16 +212,24 @@ it('the zone: images, signatures and referrers as they were, by crane and skopeo
   const name = `${zone.host}/mirror/sie/sie-server`;
   await runCommand(tools.crane, ['validate', '--insecure', '--remote', `${name}:${tag}`]);
   expect((await runCommand(tools.crane, ['digest', '--insecure', `${name}:${tag}`])).trim()).toBe(image.digest);
-  expect(sha256(await runCommand(tools.skopeo, ['inspect', '--raw', '--tls-verify=false', `docker://${name}:${tag}`]))).toBe(image.digest);
+  expect(
+    sha256(await runCommand(tools.skopeo, ['inspect', '--raw', '--tls-verify=false', `docker://${name}:${tag}`])),
+  ).toBe(image.digest);
   const tags = await runCommand(tools.crane, ['ls', '--insecure', name]);
   expect(tags).toContain(cosignTag(child.digest, 'sig'));
-  const referrers = (await (await fetch(`${zone.url}/v2/mirror/sie/sie-server/referrers/${image.digest}`)).json()) as { manifests: { artifactType: string }[] };
+  const referrers = (await (await fetch(`${zone.url}/v2/mirror/sie/sie-server/referrers/${image.digest}`)).json()) as {
+    manifests: { artifactType: string }[];
+  };
   expect(referrers.manifests.map(({ artifactType }) => artifactType)).toEqual(['application/spdx+json']);
 });
 
 it('the zone: models for huggingface_hub and for SIE, each byte once', async () => {
   const synced = join(directory, 'synced');
-  await runCommand(tools.aws, ['s3', 'sync', '--only-show-errors', 's3://models/2026-11/models', synced, '--endpoint-url', s3.url], { env: aws });
+  await runCommand(
+    tools.aws,
+    ['s3', 'sync', '--only-show-errors', 's3://models/2026-11/models', synced, '--endpoint-url', s3.url],
+    { env: aws },
+  );
   const root = join(synced, `models--${model.replace('/', '--')}`);
   expect(await readFile(join(root, 'refs/main'), 'utf8')).toBe(commit);
   expect((await readdir(root)).sort()).toEqual(['refs', 'snapshots', 'trees']);
@@ -175,7 +240,10 @@ it('the zone: models for huggingface_hub and for SIE, each byte once', async () 
   }
   for (const python of tools.sdks ?? []) {
     const local = join(directory, `local-${python.version}`);
-    const hydrated = await hydrateWithSie(python, 's3://models/2026-11/models', local, model, { ...aws, AWS_ENDPOINT_URL: s3.url });
+    const hydrated = await hydrateWithSie(python, 's3://models/2026-11/models', local, model, {
+      ...aws,
+      AWS_ENDPOINT_URL: s3.url,
+    });
     expect(hydrated.files, python.version).toEqual(files);
     const content = Object.values(files).reduce((sum, size) => sum + size, 0);
     expect(hydrated.total, python.version).toBeLessThan(content + 10_000);

@@ -38,9 +38,20 @@ export interface HubReading {
 }
 
 /** @param hub a directory in the cache layout */
-export async function readWithHub(python: VersionedTool, hub: string, repo: string, commit: string): Promise<HubReading> {
+export async function readWithHub(
+  python: VersionedTool,
+  hub: string,
+  repo: string,
+  commit: string,
+): Promise<HubReading> {
   // A dead endpoint: what asks it anything fails.
-  const env = { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9', HF_HUB_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_XET: '1' };
+  const env = {
+    HF_HUB_CACHE: hub,
+    HF_HUB_OFFLINE: '1',
+    HF_ENDPOINT: 'http://127.0.0.1:9',
+    HF_HUB_DISABLE_TELEMETRY: '1',
+    HF_HUB_DISABLE_XET: '1',
+  };
   return JSON.parse(await runCommand(python.path, ['-c', hubReader, repo, commit], { env })) as HubReading;
 }
 
@@ -51,8 +62,20 @@ from huggingface_hub import snapshot_download
 print(snapshot_download(sys.argv[1]))
 `;
 
-export async function downloadWithHub(python: VersionedTool, endpoint: string, home: string, repo: string): Promise<string> {
-  const env = { HF_HOME: home, HF_ENDPOINT: endpoint, HF_HUB_DISABLE_XET: '1', HF_HUB_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1', HF_HUB_OFFLINE: '0' };
+export async function downloadWithHub(
+  python: VersionedTool,
+  endpoint: string,
+  home: string,
+  repo: string,
+): Promise<string> {
+  const env = {
+    HF_HOME: home,
+    HF_ENDPOINT: endpoint,
+    HF_HUB_DISABLE_XET: '1',
+    HF_HUB_DISABLE_TELEMETRY: '1',
+    HF_HUB_DISABLE_PROGRESS_BARS: '1',
+    HF_HUB_OFFLINE: '0',
+  };
   return (await runCommand(python.path, ['-c', hubDownload, repo], { env })).trim();
 }
 
@@ -71,7 +94,15 @@ found = {os.path.relpath(os.path.join(b, n), root): os.path.getsize(os.path.join
 print(json.dumps({'files': found, 'total': total}))
 `;
 
-export async function hydrateWithSie(python: VersionedTool, url: string, local: string, repo: string, env: Record<string, string>): Promise<{ files: Record<string, number>; total: number }> {
-  const output = await runCommand(python.path, ['-c', sieReader, url, local, repo], { env: { ...env, HF_HUB_OFFLINE: '1' } });
+export async function hydrateWithSie(
+  python: VersionedTool,
+  url: string,
+  local: string,
+  repo: string,
+  env: Record<string, string>,
+): Promise<{ files: Record<string, number>; total: number }> {
+  const output = await runCommand(python.path, ['-c', sieReader, url, local, repo], {
+    env: { ...env, HF_HUB_OFFLINE: '1' },
+  });
   return JSON.parse(output.trim().split('\n').at(-1) ?? '') as { files: Record<string, number>; total: number };
 }

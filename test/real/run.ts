@@ -16,7 +16,18 @@ async function main(): Promise<number> {
   const results = [`real servers and clients: ${verdict(real)}`];
   const others = tools.nodes.filter(({ version }) => version.split('.')[0] !== process.versions.node.split('.')[0]);
   for (const node of process.argv.length > 2 ? [] : others) {
-    const code = await run(node.path, [vitest, 'run', '--project', 'unit', '--project', 'contract', '--project', 'integration', '--project', 'e2e']);
+    const code = await run(node.path, [
+      vitest,
+      'run',
+      '--project',
+      'unit',
+      '--project',
+      'contract',
+      '--project',
+      'integration',
+      '--project',
+      'e2e',
+    ]);
     results.push(`Node.js ${node.version}: ${verdict(code)}`);
     worst = Math.max(worst, code);
   }

@@ -1,0 +1,175 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type CliOptions, type CliResult, runCli } from '../support/cli.ts';
+import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { waitFor } from '../support/wait.ts';
+import { dockerConfig, imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
+
+const mebi = 1024 * 1024;
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+let world: World;
+let directory: string;
+
+beforeEach(async () => {
+  place = await temporaryDirectory();
+  directory = place.path;
+  world = await startWorld({ weightsBytes: 24 * mebi, layerBytes: 8 * mebi });
+  await mkdir(join(directory, '.docker'));
+  await writeFile(join(directory, '.docker/config.json'), dockerConfig(world.zone));
+});
+
+afterEach(async () => {
+  await world.close();
+  await place[Symbol.asyncDispose]();
+});
+
+async function run(args: string[], options: Partial<CliOptions> = {}): Promise<CliResult> {
+  return runCli(args, { cwd: directory, ...options });
+}
+
+/** Starts a command, waits until it is in the middle of its work, and kills it as a power cut would. */
+async function killed(
+  args: string[],
+  env: Record<string, string>,
+  middle: () => boolean | Promise<boolean>,
+): Promise<void> {
+  let kill: (signal: NodeJS.Signals) => void = () => {};
+  const result = run(args, { env, onStart: (given) => (kill = given) });
+  await waitFor(`\`${args[0]}\` is in the middle of its work`, middle);
+  kill('SIGKILL');
+  expect((await result).code).toBe(137);
+}
+
+const sent = (records: readonly { sent: number }[]): number => records.reduce((sum, record) => sum + record.sent, 0);
+
+it('snapshot goes on where it was killed, and no ref is written before the snapshot is whole', async () => {
+  const args = ['snapshot', modelId, '--store', 'store'];
+  world.hub.cdn.faults = () => ({ kind: 'stall', after: 12 * mebi });
+  const partial = async (): Promise<boolean> =>
+    (await filesBelow(directory)).some((path) => path.endsWith('.partial')) &&
+    sent(world.hub.cdn.requests) >= 12 * mebi &&
+    world.hub.server.count(/GET .*resolve/) > 5;
+  await killed(args, world.online, async () => {
+    if (!(await partial())) return false;
+    // What has left the server has to reach the disk before the cut, or there is nothing to resume.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return true;
+  });
+  expect((await filesBelow(directory)).filter((path) => path.includes('/refs/'))).toEqual([]);
+  world.hub.cdn.faults = undefined;
+  const before = sent(world.hub.cdn.requests);
+  expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
+  expect(sent(world.hub.cdn.requests) - before).toBeLessThan(0.6 * 24 * mebi);
+  expect((await filesBelow(directory)).filter((path) => path.endsWith('.partial'))).toEqual([]);
+});
+
+it('copy into a layout goes on where it was killed', async () => {
+  const args = [
+    'copy',
+    `${world.source.host}/${imageRepository}:${imageTag}`,
+    'oci:layout',
+    '--insecure-host',
+    world.source.host,
+  ];
+  const total = [...world.image.blobs.values()].reduce((sum, bytes) => sum + bytes.length, 0);
+  world.source.cdn.faults = () => ({ kind: 'stall', after: 5 * mebi });
+  await killed(args, {}, async () => {
+    if (world.source.cdn.requests.filter((record) => record.sent >= 5 * mebi).length < 4) return false;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return true;
+  });
+  world.source.cdn.faults = undefined;
+  const before = sent(world.source.cdn.requests);
+  expect(await run(args)).toMatchObject({ code: 0 });
+  expect(sent(world.source.cdn.requests) - before).toBeLessThan(0.55 * total);
+});
+
+it('bundle that was killed is no bundle, and the second run makes it', async () => {
+  expect(await run(['snapshot', modelId, '--store', 'store'], { env: world.online })).toMatchObject({ code: 0 });
+  const args = ['bundle', '--store', 'store', '--out', 'usb', '--name', 'b', '--volume-size', '256KiB'];
+  const names = async (): Promise<string[]> => readdir(join(directory, 'usb/b')).catch(() => []);
+  await killed(args, {}, async () => (await names()).some((name) => name === 'b.0005.tar'));
+  expect(await names()).not.toContain('SHA256SUMS');
+  expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 4 });
+  expect(await run(args)).toMatchObject({ code: 0 });
+  expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 0 });
+});
+
+it('import that was killed leaves nothing that claims to be whole, and the second run finishes it', async () => {
+  expect(await run(['snapshot', modelId, '--store', 'store'], { env: world.online })).toMatchObject({ code: 0 });
+  expect(
+    await run([
+      'copy',
+      `${world.source.host}/${imageRepository}:${imageTag}`,
+      'oci:store/oci',
+      '--insecure-host',
+      world.source.host,
+    ]),
+  ).toMatchObject({ code: 0 });
+  expect(await run(['bundle', '--store', 'store', '--out', 'usb', '--name', 'b'])).toMatchObject({ code: 0 });
+  const args = [
+    'import',
+    'usb/b',
+    '--models',
+    's3://models/m',
+    '--images',
+    world.zone.host,
+    '--insecure-host',
+    world.zone.host,
+  ];
+  world.s3.server.latencyMs = 50;
+  await killed(args, world.inside, () => world.s3.server.count(/^PUT .*partNumber/) >= 1);
+  expect(
+    [...world.s3.objects.keys()].filter((key) => key.includes('/refs/') || key.endsWith('model.safetensors')),
+  ).toEqual([]);
+  world.s3.server.latencyMs = 0;
+  world.zone.server.latencyMs = 50;
+  await killed(args, world.inside, () => world.zone.server.count(/^PUT .*uploads/) >= 1);
+  expect(world.zone.repositories().flatMap((name) => world.zone.tags(name))).toEqual([]);
+  world.zone.server.latencyMs = 0;
+  expect(await run(args, { env: world.inside })).toMatchObject({ code: 0 });
+  const again = await run([...args, '--json'], { env: world.inside });
+  expect((JSON.parse(again.stdout) as { totals: { bytes: number } }).totals.bytes).toBe(0);
+});
+
+it('pull and plan can be killed and run again', async () => {
+  await writeFile(
+    join(directory, 'm.yaml'),
+    `apiVersion: sie-mirror/v1\nkind: MirrorManifest\nmetadata: { name: x }\nmodels: [{ repo: ${modelId} }]\nimages: [{ ref: "${world.source.host}/${imageRepository}:${imageTag}" }]\n`,
+  );
+  const insecure = ['--insecure-host', world.source.host];
+  world.source.server.latencyMs = 200;
+  await killed(['plan', 'm.yaml', ...insecure], world.online, () => world.source.server.requests.length > 0);
+  expect(await filesBelow(directory)).not.toContain('mirror.lock.json');
+  world.source.server.latencyMs = 0;
+  expect(await run(['plan', 'm.yaml', ...insecure], { env: world.online })).toMatchObject({ code: 0 });
+  world.source.cdn.faults = () => ({ kind: 'stall', after: mebi });
+  await killed(
+    ['pull', 'mirror.lock.json', '--store', 'store', ...insecure],
+    world.online,
+    () => world.source.cdn.requests.length > 1,
+  );
+  world.source.cdn.faults = undefined;
+  expect(await run(['pull', 'mirror.lock.json', '--store', 'store', ...insecure], { env: world.online })).toMatchObject(
+    { code: 0 },
+  );
+  const again = await run(['pull', 'mirror.lock.json', '--store', 'store', '--json', ...insecure], {
+    env: world.online,
+  });
+  expect((JSON.parse(again.stdout) as { totals: { bytes: number } }).totals.bytes).toBe(0);
+});
+
+it('stops within seconds on the first Ctrl-C, says how to go on, and goes on', async () => {
+  world.hub.cdn.faults = () => ({ kind: 'stall', after: mebi });
+  let kill: (signal: NodeJS.Signals) => void = () => {};
+  const args = ['snapshot', modelId, '--store', 'store'];
+  const result = run(args, { env: world.online, onStart: (given) => (kill = given) });
+  await waitFor('the big file is on its way', () => sent(world.hub.cdn.requests) >= mebi);
+  kill('SIGINT');
+  const { code, stderr } = await result;
+  expect(code).toBe(130);
+  expect(stderr).toContain('run the same command again');
+  world.hub.cdn.faults = undefined;
+  expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
+});

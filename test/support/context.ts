@@ -1,0 +1,31 @@
+import { createContext, type Context } from '../../src/commands/context.ts';
+import type { Event } from '../../src/core/events.ts';
+
+export interface TestContext {
+  context: Context;
+  events: Event[];
+  stop(): void;
+}
+
+/** A context for calling commands without a process of their own. */
+export async function testContext(options: {
+  cwd: string;
+  env?: Record<string, string>;
+  insecureHosts?: string[];
+  retries?: number;
+}): Promise<TestContext> {
+  const events: Event[] = [];
+  const controller = new AbortController();
+  const context = await createContext(
+    {
+      env: options.env ?? {},
+      cwd: options.cwd,
+      home: options.cwd,
+      toolFile: undefined,
+      report: (event) => events.push(event),
+      signal: controller.signal,
+    },
+    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0 },
+  );
+  return { context, events, stop: () => controller.abort() };
+}

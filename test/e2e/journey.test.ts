@@ -72,8 +72,8 @@ it('carries a model and an image across the gap, twice without moving anything t
   expect(Object.keys(listed.files).sort()).toEqual(
     names
       .filter((name) => name.includes('/snapshots/'))
-      .map((name) => name.split(`${world.commit}/`)[1])
-      .sort(),
+      .map((name) => name.split(`${world.commit}/`)[1] ?? '')
+      .sort((a, b) => (a < b ? -1 : 1)),
   );
   // The default keeps the source's host in the path; a port's colon becomes a dash.
   const imported = world.zone.manifest(`m/${world.source.host.replace(':', '-')}/${imageRepository}`, imageTag);

@@ -17,9 +17,9 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-// Terminal escapes and other controls, and the marks that reorder text: a hostile name must not paint on a screen.
+// Terminal escapes and other controls, line breaks of any kind, and the marks that reorder text: a hostile name must not paint on a screen.
 // eslint-disable-next-line no-control-regex
-const unprintable = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Text from outside, with everything that could steer a terminal written as `\u001b`. */
 export function printable(text: string): string {

@@ -11,7 +11,7 @@ export function checkRelativePath(path: string, where: string): string {
     path === '' ||
     path.length > 4096 ||
     // eslint-disable-next-line no-control-regex
-    /[\u0000-\u001f\u007f\\]/.test(path) ||
+    /[\u0000-\u001f\u007f\\\p{Surrogate}]/u.test(path) ||
     /^[A-Za-z]:/.test(path) ||
     parts.some((part) => part === '' || part === '.' || part === '..' || Buffer.byteLength(part) > 255);
   if (bad)
@@ -23,15 +23,20 @@ export function checkRelativePath(path: string, where: string): string {
   return path;
 }
 
-/** Where a relative symbolic link at `path` leads within its tree; undefined when it leaves the tree. */
+/**
+ * Where a relative symbolic link at `path` leads within its tree; undefined when it leaves the tree, or goes up again
+ * after it went down: with a link in between, that may be anywhere.
+ */
 export function linkTarget(path: string, link: string): string | undefined {
   if (link.startsWith('/') || link === '') return undefined;
   const parts = path.split('/').slice(0, -1);
+  let down = false;
   for (const part of link.split('/')) {
     if (part === '..') {
-      if (parts.pop() === undefined) return undefined;
+      if (down || parts.pop() === undefined) return undefined;
     } else if (part !== '.' && part !== '') {
       parts.push(part);
+      down = true;
     }
   }
   return parts.length === 0 ? undefined : parts.join('/');

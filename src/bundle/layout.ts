@@ -1,5 +1,5 @@
 import { MirrorError } from '../core/errors.ts';
-import { formatBytes } from '../core/text.ts';
+import { formatBytes, printable } from '../core/text.ts';
 import { endBytes, paddingOf, tarHeader } from './tar-header.ts';
 
 /** What is to be put into a bundle: a regular file, or a symbolic link. */
@@ -28,6 +28,8 @@ export interface VolumePlan {
 /** The default: the largest file of FAT32. */
 export const defaultVolumeSize = 4 * 1024 ** 3 - 1;
 const smallestVolume = 64 * 1024;
+/** Four digits: with a fifth, names would no longer sort in the order in which `cat` has to join them. */
+const maxParts = 9999;
 
 /** Where a member's bytes begin. */
 export function dataOffset(member: Member): number {
@@ -37,7 +39,7 @@ export function dataOffset(member: Member): number {
 /**
  * Computes every volume from names and sizes alone, before a byte is read: entries in the given order, a new volume
  * where the next one does not fit, and only what is larger than a volume in parts.
- * @throws E_USAGE when the volume size is too small to hold anything
+ * @throws E_USAGE when the volume size is too small to hold anything, or a file in at most 9999 parts
  */
 export function planVolumes(name: string, entries: readonly LayoutEntry[], volumeSize: number): VolumePlan[] {
   if (!(volumeSize >= smallestVolume))
@@ -83,6 +85,10 @@ class Planner {
     // All names of the parts have one length, so the header of any of them tells how much data fits.
     const most = this.#limit - tarHeader({ path: partName(path, 1, 1), size: this.#limit }).length;
     const count = Math.ceil(size / most);
+    if (count > maxParts)
+      throw new MirrorError('E_USAGE', `\`${printable(path)}\` would need ${count} volumes, ${maxParts} are the most`, {
+        hint: `give a larger \`--volume-size\`: at least ${formatBytes(Math.ceil(size / maxParts) + smallestVolume)}`,
+      });
     for (let index = 0; index < count; index += 1) {
       const start = index * most;
       const length = Math.min(most, size - start);

@@ -35,7 +35,8 @@ export const descriptorSchema: z.ZodType<Descriptor> = z.object({
 
 const documentSchema = z.object({
   schemaVersion: z.literal(2),
-  mediaType: z.string().optional(),
+  // A manifest that calls itself something else would be pushed as something else.
+  mediaType: z.enum(mediaTypes).optional(),
   artifactType: z.string().optional(),
   config: descriptorSchema.optional(),
   layers: z.array(descriptorSchema).max(10_000).optional(),

@@ -4,6 +4,7 @@ import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath, linkTarget } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { validate, parseJson, z } from '../core/validate.ts';
+import { blockBytes } from './tar-header.ts';
 
 export const inventorySchemaId = 'sie-mirror/inventory/v1';
 
@@ -140,6 +141,7 @@ export function parseInventory(bytes: Uint8Array): Inventory {
   const inventory = validate(inventorySchema, parseJson(bytes, bundleFiles.inventory), bundleFiles.inventory);
   checkPaths(inventory);
   checkParts(inventory);
+  checkPlaces(inventory);
   checkItems(inventory);
   return inventory;
 }
@@ -148,50 +150,81 @@ function corrupt(text: string): MirrorError {
   return new MirrorError('E_CORRUPT', `\`${bundleFiles.inventory}\`: ${text}`);
 }
 
-/** No path leaves the tree, meets another one on a file system without case, or passes through a link. */
+/** No path leaves the tree, and no link leads out of its own, nor through another link, which may lead anywhere. */
 function checkPaths({ blobs, links }: Inventory): void {
   const where = `\`${bundleFiles.inventory}\``;
-  const seen = new Map<string, string>();
+  checkTree(
+    [...blobs, ...links].map(({ path }) => path),
+    where,
+  );
   const linkPaths = new Set(links.map(({ path }) => fold(path)));
-  for (const { path } of [...blobs, ...links]) {
+  for (const { path, target } of links) {
+    const end = linkTarget(path, target);
+    if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`))
+      throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
+    checkRelativePath(end, where);
+    if (parentsOf(end).some((parent) => linkPaths.has(fold(parent))))
+      throw corrupt(`the link \`${printable(path)}\` leads through another link`);
+  }
+}
+
+/** Each path is plain, meets no other one on a file system without case, and passes through no other one. */
+function checkTree(paths: readonly string[], where: string): void {
+  const seen = new Map<string, string>();
+  for (const path of paths) {
     checkRelativePath(path, where);
     const other = seen.get(fold(path));
     if (other !== undefined)
       throw corrupt(`the paths \`${printable(other)}\` and \`${printable(path)}\` are one on some file systems`);
     seen.set(fold(path), path);
   }
-  for (const { path } of [...blobs, ...links]) {
-    for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
-      const parent = fold(path.slice(0, slash));
-      if (linkPaths.has(parent) || seen.has(parent))
-        throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
-    }
-  }
-  for (const { path, target } of links) {
-    const end = linkTarget(path, target);
-    if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`))
-      throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
-  }
+  for (const path of paths)
+    if (parentsOf(path).some((parent) => seen.has(fold(parent))))
+      throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
+}
+
+/** `a`, `a/b` for `a/b/c`. */
+function parentsOf(path: string): string[] {
+  const parts = path.split('/');
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
 }
 
 function fold(path: string): string {
   return path.normalize('NFC').toLowerCase();
 }
 
-function checkParts({ blobs, links, volumes }: Inventory): void {
+function checkParts({ blobs }: Inventory): void {
   for (const { path, size, parts } of blobs) {
     if (parts.reduce((sum, each) => sum + each.size, 0) !== size)
       throw corrupt(`the parts of \`${printable(path)}\` do not add up to its size`);
     if (parts.length > 1 && parts.some((each) => each.digest === undefined))
       throw corrupt(`a part of \`${printable(path)}\` has no digest`);
-    for (const each of parts) {
-      const inside = volumes[each.volume - 1];
-      if (!inside || each.offset + each.size > inside.size)
-        throw corrupt(`a part of \`${printable(path)}\` lies outside its volume`);
+  }
+}
+
+/** Each part and link has its place in a volume to itself, with room for the header before its bytes. */
+function checkPlaces({ blobs, links, volumes }: Inventory): void {
+  checkTree(
+    volumes.map(({ name }) => name),
+    'a volume',
+  );
+  const taken = volumes.map((): { path: string; start: number; end: number }[] => []);
+  const take = (path: string, number: number, start: number, end: number): void => {
+    const inside = volumes[number - 1];
+    if (!inside || start < 0 || end > inside.size)
+      throw corrupt(`a part of \`${printable(path)}\` lies outside its volume`);
+    taken[number - 1]?.push({ path, start, end });
+  };
+  for (const { path, parts } of blobs)
+    for (const each of parts) take(path, each.volume, each.offset - blockBytes, each.offset + each.size);
+  for (const { path, offset, volume: number } of links) take(path, number, offset, offset + blockBytes);
+  for (const places of taken) {
+    let end = 0;
+    for (const place of places.sort((a, b) => a.start - b.start)) {
+      if (place.start < end) throw corrupt(`\`${printable(place.path)}\` overlaps another entry in its volume`);
+      end = place.end;
     }
   }
-  for (const link of links)
-    if (!volumes[link.volume - 1]) throw corrupt(`the link \`${printable(link.path)}\` lies in no volume`);
 }
 
 const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
@@ -202,7 +235,10 @@ function checkItems({ items, blobs }: Inventory): void {
     if (item.kind !== 'model') continue;
     if (!repoPattern.test(item.repo)) throw corrupt(`\`${printable(item.repo)}\` is not a repo`);
     for (const ref of item.refs) checkRelativePath(ref, `the model \`${item.repo}\``);
-    for (const file of item.files) checkRelativePath(file.path, `the model \`${item.repo}\``);
+    checkTree(
+      item.files.map(({ path }) => path),
+      `the model \`${item.repo}\``,
+    );
     for (const file of [...item.files, item.tree])
       if (held.get(file.digest) !== file.size)
         throw corrupt(`the model \`${item.repo}\` needs \`${file.digest}\`, which is not in the bundle`);

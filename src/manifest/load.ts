@@ -8,30 +8,37 @@ import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifes
 /**
  * Reads what the user wrote: a mirror manifest in YAML, or a lock in JSON (which is YAML too).
  * @param name of the file, for messages
- * @throws E_MANIFEST, naming line, place and the nearest known key
+ * @throws E_MANIFEST, naming line, place and the nearest known key; E_CORRUPT for a lock whose paths leave the store
  */
 export function loadManifest(
   text: string,
   name: string,
 ): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
-  const document = parseDocument(text, { uniqueKeys: true });
-  const [error] = document.errors;
-  if (error)
-    throw new MirrorError(
-      'E_MANIFEST',
-      `\`${name}\` is not valid YAML: ${printable(error.message.split('\n')[0] ?? '')}`,
-      { cause: error },
-    );
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  const value = readYaml(text, name);
   if ((value as { schema?: unknown } | null)?.schema === lockSchemaId)
     return { kind: 'lock', lock: loadLock(value, name) };
   checkKeys(value, name);
   return { kind: 'manifest', manifest: validate(mirrorManifestSchema, value, name, 'E_MANIFEST') };
 }
 
+function readYaml(text: string, name: string): unknown {
+  const document = parseDocument(text, { uniqueKeys: true });
+  try {
+    const [error] = document.errors;
+    if (error) throw error;
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    // An alias to nothing, or to too much, is told only when it is followed.
+    const [reason = ''] = error instanceof Error ? error.message.split('\n') : [];
+    throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(reason)}`, { cause: error });
+  }
+}
+
+/** A lock may have come from somebody else: nothing of it that becomes a path may leave the store. */
 function loadLock(value: unknown, name: string): Lock {
   const lock = validate(lockSchema, value, name, 'E_MANIFEST');
-  for (const model of lock.models) for (const file of model.files) checkRelativePath(file.path, `\`${name}\``);
+  for (const { revision, files } of lock.models)
+    for (const path of [revision, ...files.map((file) => file.path)]) checkRelativePath(path, `\`${name}\``);
   return lock;
 }
 

@@ -6,13 +6,13 @@ const model = z.strictObject({ repo: z.string(), revision: z.string().optional()
 const image = z.strictObject({ ref: z.string(), to: z.string().optional() });
 const rewrite = z.strictObject({ from: z.string(), to: z.string() });
 
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'may have letters, digits, `.`, `_` and `-`');
+
 /** The user's YAML: what to mirror. */
 export const mirrorManifestSchema = z.strictObject({
   apiVersion: z.literal('sie-mirror/v1'),
   kind: z.literal('MirrorManifest'),
-  metadata: z.strictObject({
-    name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'may have letters, digits, `.`, `_` and `-`'),
-  }),
+  metadata: z.strictObject({ name }),
   models: z.array(model).default([]),
   images: z.array(image).default([]),
   rewrite: z.array(rewrite).default([]),
@@ -55,14 +55,19 @@ export interface Lock {
 
 const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
 const size = z.number().int().nonnegative();
+const repo = z.string().regex(/^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/, 'is not a repo');
+const checksum = z.discriminatedUnion('algorithm', [
+  z.strictObject({ algorithm: z.literal('sha256'), hex: z.string().regex(/^[0-9a-f]{64}$/) }),
+  z.strictObject({ algorithm: z.literal('git-sha1'), hex: z.string().regex(/^[0-9a-f]{40}$/) }),
+]);
 const commit = z.string().regex(/^[0-9a-f]{40}$/, 'is not a commit');
 
 export const lockSchema: z.ZodType<Lock> = z.strictObject({
   schema: z.literal(lockSchemaId),
-  name: z.string(),
+  name,
   models: z.array(
     z.strictObject({
-      repo: z.string(),
+      repo,
       revision: z.string(),
       canonical: z.string(),
       commit,
@@ -72,7 +77,7 @@ export const lockSchema: z.ZodType<Lock> = z.strictObject({
         z.strictObject({
           path: z.string(),
           size,
-          checksum: z.strictObject({ algorithm: z.enum(['sha256', 'git-sha1']), hex: z.string() }),
+          checksum,
           gitOid: z.string(),
         }),
       ),

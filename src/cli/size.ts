@@ -17,11 +17,12 @@ const units: Record<string, number> = {
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?(-1)?$/i.exec(text.trim());
   const unit = units[(match?.[2] ?? '').toLowerCase()];
-  if (!match || unit === undefined)
+  const size = Math.floor(Number(match?.[1]) * (unit ?? Number.NaN)) - (match?.[3] ? 1 : 0);
+  if (!Number.isSafeInteger(size))
     throw new MirrorError('E_USAGE', `\`${text}\` is not a size`, {
       hint: 'write it as `4GiB-1`, `700MiB` or a number of bytes',
     });
-  return Math.floor(Number(match[1]) * unit) - (match[3] ? 1 : 0);
+  return size;
 }
 
 /** @throws E_USAGE */

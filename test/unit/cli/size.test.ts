@@ -1,0 +1,55 @@
+import { expect, it } from 'vitest';
+import { parseCount, parseSize } from '../../../src/cli/size.ts';
+import { codeOfCall } from '../../support/failures.ts';
+
+it.each([
+  ['4GiB-1', 4_294_967_295],
+  ['4GiB', 4_294_967_296],
+  ['700MiB', 734_003_200],
+  ['700 mib', 734_003_200],
+  [' 1KiB ', 1024],
+  ['25GB', 25_000_000_000],
+  ['1.5KiB', 1536],
+  ['1.5TB', 1_500_000_000_000],
+  ['2TiB', 2_199_023_255_552],
+  ['1048576', 1_048_576],
+  ['5b', 5],
+  ['1KB', 1000],
+  ['0', 0],
+])('reads %j as %d bytes', (text, bytes) => {
+  expect(parseSize(text)).toBe(bytes);
+});
+
+it.each([
+  '',
+  ' ',
+  'x',
+  '-1',
+  '4G',
+  '4GiB-2',
+  '4GiB+1',
+  '1,5GiB',
+  '4 GiB GiB',
+  '0x10',
+  '1e3',
+  'NaN',
+  'Infinity',
+  '.5GiB',
+  '4PiB',
+])('refuses %j as a size', (text) => {
+  expect(codeOfCall(() => parseSize(text))).toBe('E_USAGE');
+});
+
+it('refuses a size beyond counting', () => {
+  expect(codeOfCall(() => parseSize('9'.repeat(400)))).toBe('E_USAGE');
+  expect(codeOfCall(() => parseSize(`${'9'.repeat(20)}TiB`))).toBe('E_USAGE');
+});
+
+it('reads whole numbers from the least one', () => {
+  expect(parseCount('--n', 1)('1')).toBe(1);
+  expect(parseCount('--n', 1)('1024')).toBe(1024);
+});
+
+it.each(['0', '-1', '1.5', '', 'x', '1 2', 'Infinity', 'NaN', '9007199254740992'])('refuses %j as a count', (text) => {
+  expect(codeOfCall(() => parseCount('--n', 1)(text))).toBe('E_USAGE');
+});

@@ -19,7 +19,7 @@ export function fileContent(extents: readonly Extent[]): Content {
     async *open(offset, signal) {
       let skip = offset;
       for (const extent of extents) {
-        if (skip >= extent.size && extent.size > 0) {
+        if (skip > 0 && skip >= extent.size) {
           skip -= extent.size;
         } else {
           yield* readExtent({ ...extent, offset: extent.offset + skip, size: extent.size - skip }, signal);

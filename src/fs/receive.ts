@@ -33,9 +33,10 @@ export async function receiveFile(
     const known = toMirrorError(error);
     const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
     if (wrongBytes) await rm(partial, { force: true });
-    // The wrong bytes may be those of the earlier run; a fresh start tells.
     if (!wrongBytes || resumed === 0) throw known;
-    await receive(partial, content, expected, 0, options);
+    // The wrong bytes may be those of the earlier run; a fresh start tells.
+    await receiveFile(path, content, expected, options);
+    return;
   }
   await rename(partial, path);
 }

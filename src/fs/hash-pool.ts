@@ -66,9 +66,11 @@ export class HashPool implements AsyncDisposable {
   readonly #queue: Job[] = [];
   readonly #running = new Map<Worker, Job>();
   readonly #onBytes: (bytes: number) => void;
+  readonly #signal: AbortSignal | undefined;
 
   constructor(threads: number, onBytes: (bytes: number) => void, signal?: AbortSignal) {
     this.#onBytes = onBytes;
+    this.#signal = signal;
     signal?.addEventListener('abort', () => this.#abort(), { once: true });
     for (let index = 0; index < threads; index += 1) {
       const worker = new Worker(workerSource, { eval: true });
@@ -81,9 +83,10 @@ export class HashPool implements AsyncDisposable {
 
   /**
    * sha256 in hex over the extents, one after the other.
-   * @throws E_SIZE_MISMATCH when a file ends early, or the system's error
+   * @throws E_SIZE_MISMATCH when a file ends early, E_ABORTED, or the system's error
    */
   async sha256(extents: readonly Extent[]): Promise<string> {
+    if (this.#signal?.aborted) throw stopped();
     return new Promise((resolve, reject) => {
       this.#queue.push({ extents, resolve, reject });
       this.#next();
@@ -95,8 +98,7 @@ export class HashPool implements AsyncDisposable {
   }
 
   #abort(): void {
-    const stopped = new MirrorError('E_ABORTED', 'interrupted');
-    for (const job of [...this.#running.values(), ...this.#queue.splice(0)]) job.reject(stopped);
+    for (const job of [...this.#running.values(), ...this.#queue.splice(0)]) job.reject(stopped());
   }
 
   #next(): void {
@@ -119,6 +121,10 @@ export class HashPool implements AsyncDisposable {
     else job?.reject(asError(error));
     this.#next();
   }
+}
+
+function stopped(): MirrorError {
+  return new MirrorError('E_ABORTED', 'interrupted');
 }
 
 function asError(error: Answer['error']): Error {

@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import { type ErrorCode, MirrorError } from '../../../src/core/errors.ts';
+import { type RetryOptions, resuming, retrying } from '../../../src/http/retry.ts';
+import { collect, watchedContent } from '../../support/contents.ts';
+import { codeOf, failureOf } from '../../support/failures.ts';
+import { seededBytes } from '../../support/seeded-bytes.ts';
+
+/** Retry without pauses; what would have been waited for is kept. */
+function patience(options: Partial<RetryOptions> = {}): RetryOptions & { pauses: number[] } {
+  const pauses: number[] = [];
+  return {
+    attempts: 4,
+    pauseMs: 0,
+    maxPauseMs: 0,
+    maxWaitMs: 1000,
+    ...options,
+    onRetry: (error, pauseMs) => {
+      pauses.push(pauseMs);
+      options.onRetry?.(error, pauseMs);
+    },
+    pauses,
+  };
+}
+
+/** Work that fails with the errors given, one after the other, and then succeeds. */
+function failing(...errors: readonly unknown[]): { work: () => Promise<string>; calls: () => number } {
+  let calls = 0;
+  const work = async (): Promise<string> => {
+    await Promise.resolve();
+    calls += 1;
+    if (calls <= errors.length) throw errors[calls - 1];
+    return 'done';
+  };
+  return { work, calls: () => calls };
+}
+
+const error = (code: ErrorCode, retryAfterMs?: number): MirrorError =>
+  new MirrorError(code, 'x', retryAfterMs === undefined ? {} : { retryAfterMs });
+
+describe('retrying', () => {
+  it.each<ErrorCode>(['E_NETWORK', 'E_REMOTE', 'E_RATE_LIMIT'])('tries again after %s', async (code) => {
+    const { work, calls } = failing(error(code), error(code));
+
+    expect(await retrying(work, patience())).toBe('done');
+    expect(calls()).toBe(3);
+  });
+
+  it.each<ErrorCode>(['E_AUTH', 'E_NOT_FOUND', 'E_DIGEST_MISMATCH', 'E_REFUSED', 'E_TLS', 'E_PROTOCOL', 'E_ABORTED'])(
+    'gives up at once after %s',
+    async (code) => {
+      const { work, calls } = failing(error(code));
+
+      expect(await codeOf(retrying(work, patience()))).toBe(code);
+      expect(calls()).toBe(1);
+    },
+  );
+
+  it('gives up at once on what nobody translated', async () => {
+    const { work, calls } = failing(new TypeError('x'));
+
+    expect(await codeOf(retrying(work, patience()))).toBe('E_INTERNAL');
+    expect(calls()).toBe(1);
+  });
+
+  it('throws the last error as it was', async () => {
+    const last = error('E_REMOTE');
+    const { work, calls } = failing(error('E_NETWORK'), error('E_NETWORK'), error('E_NETWORK'), last);
+
+    expect(await failureOf(retrying(work, patience()))).toBe(last);
+    expect(calls()).toBe(4);
+  });
+
+  it('doubles its pauses up to the longest', async () => {
+    const options = patience({ attempts: 6, pauseMs: 0.01, maxPauseMs: 0.05 });
+    const { work } = failing(...Array.from({ length: 5 }, () => error('E_NETWORK')));
+
+    await retrying(work, options);
+
+    const middles = [0.01, 0.02, 0.04, 0.05, 0.05];
+    expect(options.pauses).toHaveLength(5);
+    for (const [index, middle] of middles.entries()) {
+      expect(options.pauses[index]).toBeGreaterThanOrEqual(middle * 0.79);
+      expect(options.pauses[index]).toBeLessThanOrEqual(middle * 1.21);
+    }
+  });
+
+  it('waits as long as it was asked to', async () => {
+    const options = patience();
+    const { work } = failing(error('E_RATE_LIMIT', 3), error('E_REMOTE', 1));
+
+    expect(await retrying(work, options)).toBe('done');
+    expect(options.pauses).toEqual([3, 1]);
+  });
+
+  it('does not wait longer than it may', async () => {
+    const options = patience({ maxWaitMs: 100 });
+    const { work, calls } = failing(error('E_RATE_LIMIT', 101));
+
+    expect(await codeOf(retrying(work, options))).toBe('E_RATE_LIMIT');
+    expect(calls()).toBe(1);
+    expect(options.pauses).toEqual([]);
+  });
+
+  it('stops waiting when it is interrupted', async () => {
+    const controller = new AbortController();
+    const options = patience({ maxWaitMs: 600_000, onRetry: () => controller.abort() });
+    const { work, calls } = failing(error('E_RATE_LIMIT', 500_000));
+
+    expect(await codeOf(retrying(work, options, controller.signal))).toBe('E_ABORTED');
+    expect(calls()).toBe(1);
+  });
+
+  it('does not try again after an interruption', async () => {
+    const { work, calls } = failing(error('E_NETWORK'));
+
+    expect(await codeOf(retrying(work, patience(), AbortSignal.abort()))).toBe('E_NETWORK');
+    expect(calls()).toBe(1);
+  });
+});
+
+describe('resuming', () => {
+  const kibi = 1024;
+  const bytes = seededBytes('resuming', 640 * kibi);
+
+  it('goes on from the byte that it had reached', async () => {
+    const content = watchedContent(bytes, {
+      chunk: 64 * kibi,
+      broken: (position, opening) => (position === opening * 128 * kibi ? error('E_NETWORK') : undefined),
+    });
+
+    const received = await collect(resuming(content, patience()).open(0));
+
+    expect(received.equals(bytes)).toBe(true);
+    expect(content.opened).toEqual([0, 128, 256, 384, 512].map((each) => each * kibi));
+  });
+
+  it('begins where it is asked to', async () => {
+    const content = watchedContent(bytes, {
+      broken: (position, opening) => (opening === 1 && position >= 300 * kibi ? error('E_NETWORK') : undefined),
+    });
+
+    const received = await collect(resuming(content, patience()).open(200 * kibi));
+
+    expect(received.equals(bytes.subarray(200 * kibi))).toBe(true);
+    expect(content.opened).toEqual([200 * kibi, 328 * kibi]);
+  });
+
+  it('goes on for as long as there is progress', async () => {
+    const content = watchedContent(bytes, {
+      chunk: 64 * kibi,
+      broken: (position, opening) => (position === opening * 64 * kibi ? error('E_NETWORK') : undefined),
+    });
+
+    expect(await collect(resuming(content, patience({ attempts: 2 })).open(0))).toHaveLength(bytes.length);
+    expect(content.opened).toHaveLength(10);
+  });
+
+  it('gives up after some attempts without progress', async () => {
+    const content = watchedContent(bytes, {
+      broken: (position) => (position === 128 * kibi ? error('E_NETWORK') : undefined),
+    });
+
+    expect(await codeOf(collect(resuming(content, patience({ attempts: 3 })).open(0)))).toBe('E_NETWORK');
+    expect(content.opened).toEqual([0, 128 * kibi, 128 * kibi]);
+  });
+
+  it('does not take a few bytes for progress', async () => {
+    const content = watchedContent(bytes, {
+      chunk: kibi,
+      broken: (position, opening) => (position === opening * kibi ? error('E_NETWORK') : undefined),
+    });
+
+    expect(await codeOf(collect(resuming(content, patience({ attempts: 3 })).open(0)))).toBe('E_NETWORK');
+    expect(content.opened).toEqual([0, kibi, 2 * kibi]);
+  });
+
+  it('gives up at once on what cannot pass', async () => {
+    const content = watchedContent(bytes, { broken: () => error('E_NOT_FOUND') });
+
+    expect(await codeOf(collect(resuming(content, patience()).open(0)))).toBe('E_NOT_FOUND');
+    expect(content.opened).toEqual([0]);
+  });
+});

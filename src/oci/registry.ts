@@ -3,7 +3,7 @@ import { type Digest, digestLike, isDigest, sha256 } from '../core/digest.ts';
 import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { KeyedQueue } from '../core/limit.ts';
 import type { Content, ContentTarget } from '../core/ports.ts';
-import { metadataLimit, readVerified, verified } from '../core/stream.ts';
+import { metadataLimit, readAll, readVerified, verified } from '../core/stream.ts';
 import { checksumOf } from '../core/digest.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../http/client.ts';
@@ -281,6 +281,8 @@ export class RegistryRepository implements ContentTarget {
     const headers = { 'content-type': 'application/octet-stream', 'content-length': String(expected.size) };
     let response: HttpResponse;
     try {
+      // Nothing is read of the body of an empty request.
+      if (expected.size === 0) await readAll(body());
       response = await this.#send(() => ({ ...request, headers, body: expected.size === 0 ? '' : body() }));
     } catch (error) {
       throw broken.error ?? error;

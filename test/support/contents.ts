@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Descriptor } from '../../src/core/descriptor.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Content } from '../../src/core/ports.ts';
@@ -62,14 +59,4 @@ export async function collectItems<T>(items: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = [];
   for await (const item of items) found.push(item);
   return found;
-}
-
-/** Gives the work a fresh directory, and takes it away again. */
-export async function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
-  const directory = await mkdtemp(join(tmpdir(), 'sie-mirror-test-'));
-  try {
-    return await work(directory);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
 }

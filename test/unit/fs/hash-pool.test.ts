@@ -3,8 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { HashPool } from '../../../src/fs/hash-pool.ts';
-import { inDirectory } from '../../support/contents.ts';
+
 import { codeOf } from '../../support/failures.ts';
+import { temporaryDirectory } from '../../support/place.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';
 
 const mebi = 1024 * 1024;
@@ -12,11 +13,11 @@ const bytes = Buffer.from(seededBytes('pool', 5 * mebi + 3));
 const hex = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
 async function withFile(work: (path: string) => Promise<void>): Promise<void> {
-  await inDirectory(async (directory) => {
-    const path = join(directory, 'file');
-    await writeFile(path, bytes);
-    await work(path);
-  });
+  await using place = await temporaryDirectory();
+  const directory = place.path;
+  const path = join(directory, 'file');
+  await writeFile(path, bytes);
+  await work(path);
 }
 
 it('hashes a file, and pieces of files as one', async () => {

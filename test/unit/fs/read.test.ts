@@ -2,8 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { type Extent, fileContent } from '../../../src/fs/read.ts';
-import { collect, inDirectory } from '../../support/contents.ts';
+import { collect } from '../../support/contents.ts';
 import { codeOf } from '../../support/failures.ts';
+import { temporaryDirectory } from '../../support/place.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';
 
 const mebi = 1024 * 1024;
@@ -11,16 +12,16 @@ const bytes = Buffer.from(seededBytes('read', 2 * mebi + 5));
 
 /** Three pieces of a file, out of their order, with an empty one between. */
 async function withExtents(work: (extents: Extent[], whole: Buffer) => Promise<void>): Promise<void> {
-  await inDirectory(async (directory) => {
-    const path = join(directory, 'file');
-    await writeFile(path, bytes);
-    const extents = [
-      { path, offset: mebi, size: mebi + 5 },
-      { path, offset: 7, size: 0 },
-      { path, offset: 0, size: 100 },
-    ];
-    await work(extents, Buffer.concat([bytes.subarray(mebi), bytes.subarray(0, 100)]));
-  });
+  await using place = await temporaryDirectory();
+  const directory = place.path;
+  const path = join(directory, 'file');
+  await writeFile(path, bytes);
+  const extents = [
+    { path, offset: mebi, size: mebi + 5 },
+    { path, offset: 7, size: 0 },
+    { path, offset: 0, size: 100 },
+  ];
+  await work(extents, Buffer.concat([bytes.subarray(mebi), bytes.subarray(0, 100)]));
 }
 
 it('reads pieces of files one after the other', async () => {

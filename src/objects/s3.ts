@@ -5,7 +5,7 @@ import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { type ErrorCode, type ErrorPlace, isAbort, MirrorError } from '../core/errors.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { Check, readVerified } from '../core/stream.ts';
-import { type RetryOptions, retrying } from '../http/retry.ts';
+import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
 
 export interface S3Options {
   bucket: string;
@@ -75,20 +75,24 @@ export class S3Store implements ObjectStore {
     if (!state) return undefined;
     const read = async (offset: number, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> => {
       const { sdk, client } = await this.#load();
-      const found = await this.#try(key, 's3:GetObject', () =>
-        client.send(
-          new sdk.GetObjectCommand({ ...this.#address(key), ...(offset > 0 ? { Range: `bytes=${offset}-` } : {}) }),
-          signal ? { abortSignal: signal } : {},
-        ),
-      );
+      const range = offset > 0 ? { Range: `bytes=${offset}-` } : {};
+      const found = await client.send(new sdk.GetObjectCommand({ ...this.#address(key), ...range }), abortable(signal));
       return found.Body as AsyncIterable<Uint8Array>;
     };
-    return {
+    const translate = (error: unknown): MirrorError => this.#translate(error, key, 's3:GetObject');
+    const plain: Content = {
       size: state.size,
       async *open(offset, signal) {
-        yield* await read(offset, signal);
+        // A range that begins at the end is refused by every store.
+        if (offset >= state.size && offset > 0) return;
+        try {
+          yield* await read(offset, signal);
+        } catch (error) {
+          throw translate(error);
+        }
       },
     };
+    return resuming(plain, this.#options.retry);
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {

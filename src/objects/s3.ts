@@ -195,29 +195,33 @@ export class S3Store implements ObjectStore {
     const flying = new Set<Promise<void>>();
     let failed: { error: unknown } | undefined;
     let number = 0;
-    for await (const body of inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk))) {
-      number += 1;
-      const PartNumber = number;
-      const part = this.#try(
-        key,
-        's3:PutObject',
-        () =>
-          client.send(
-            new sdk.UploadPartCommand({ ...upload, PartNumber, Body: body, ContentLength: body.length }),
-            abortable(signal),
-          ),
-        signal,
-      )
-        .then(({ ETag }) => void done.push({ PartNumber, ETag }))
-        .catch((error: unknown) => {
-          failed ??= { error };
-        })
-        .finally(() => flying.delete(part));
-      flying.add(part);
-      if (flying.size >= slots) await Promise.race(flying);
-      if (failed) break;
+    try {
+      for await (const body of inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk))) {
+        number += 1;
+        const PartNumber = number;
+        const part = this.#try(
+          key,
+          's3:PutObject',
+          () =>
+            client.send(
+              new sdk.UploadPartCommand({ ...upload, PartNumber, Body: body, ContentLength: body.length }),
+              abortable(signal),
+            ),
+          signal,
+        )
+          .then(({ ETag }) => void done.push({ PartNumber, ETag }))
+          .catch((error: unknown) => {
+            failed ??= { error };
+          })
+          .finally(() => flying.delete(part));
+        flying.add(part);
+        if (flying.size >= slots) await Promise.race(flying);
+        if (failed) break;
+      }
+    } finally {
+      // A part that is still on its way would outlive the abort of its upload.
+      await Promise.all(flying);
     }
-    await Promise.all(flying);
     if (failed) throw failed.error;
     check.finish();
     return done.sort((a, b) => a.PartNumber - b.PartNumber);

@@ -282,7 +282,8 @@ export class S3Store implements ObjectStore {
         followRegionRedirects: true,
         requestHandler: {
           connectionTimeout: stallMs,
-          requestTimeout: 10 * stallMs,
+          // A store may be silent while it puts the parts of a large object together.
+          socketTimeout: 10 * stallMs,
           httpsAgent: new HttpsAgent({
             keepAlive: true,
             maxSockets: 32,

@@ -13,6 +13,7 @@ export async function openObjects(context: Context, url: string): Promise<Object
       bucket: s3[1] ?? '',
       prefix: (s3[2] ?? '').replace(/^\/+|\/+$/g, ''),
       ca: context.ca,
+      pathStyle: (context.env['AWS_ENDPOINT_URL_S3'] ?? context.env['AWS_ENDPOINT_URL']) !== undefined,
       retry: context.retry,
     });
   if (url.startsWith('file:')) {

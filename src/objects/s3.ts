@@ -13,6 +13,8 @@ export interface S3Options {
   prefix: string;
   ca?: string | undefined;
   retry: RetryOptions;
+  /** Names the bucket in the path and not in the host, as stores with an address of their own want it. */
+  pathStyle?: boolean;
   stallMs?: number;
 }
 
@@ -273,12 +275,13 @@ export class S3Store implements ObjectStore {
 
   #load(): Promise<{ sdk: Sdk; client: S3Client }> {
     this.#loaded ??= loadSdk().then((sdk) => {
-      const { ca, stallMs = 30_000 } = this.#options;
+      const { ca, pathStyle = false, stallMs = 30_000 } = this.#options;
       const client = new sdk.S3Client({
         // Trailers and checksum headers are what third-party stores refuse; payloads are signed with their sha256 anyway.
         requestChecksumCalculation: 'WHEN_REQUIRED',
         responseChecksumValidation: 'WHEN_REQUIRED',
         maxAttempts: 1,
+        forcePathStyle: pathStyle,
         followRegionRedirects: true,
         requestHandler: {
           connectionTimeout: stallMs,

@@ -1,0 +1,170 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, expect, it, vi } from 'vitest';
+import { openObjects } from '../../src/commands/objects.ts';
+import { sha256 } from '../../src/core/digest.ts';
+import { contentOf } from '../../src/core/stream.ts';
+import { S3Store } from '../../src/objects/s3.ts';
+import { collect } from '../support/contents.ts';
+import { testContext } from '../support/context.ts';
+import { codeOf, failureOf } from '../support/failures.ts';
+import { temporaryDirectory } from '../support/place.ts';
+import { startS3, type TestS3 } from '../support/s3.ts';
+import { slowDown } from '../support/s3-error.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
+import type { Fault } from '../support/server.ts';
+
+const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
+const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
+const bytes = Buffer.from(seededBytes('s3', 600_000));
+const expected = { digest: sha256(bytes), size: bytes.length };
+
+afterEach(() => vi.unstubAllEnvs());
+
+function stubEnvironment(url: string): Record<string, string> {
+  const env = {
+    AWS_ENDPOINT_URL_S3: url,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+  };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  return env;
+}
+
+/** A store whose requests that match are damaged by the faults given, one after the other. */
+async function damaged(pattern: RegExp, faults: readonly Fault[]): Promise<{ s3: TestS3; store: S3Store }> {
+  const left = [...faults];
+  const s3 = await startS3({
+    buckets: ['models'],
+    ...keys,
+    faults: ({ method, path }) => (pattern.test(`${method} ${path}`) ? left.shift() : undefined),
+  });
+  stubEnvironment(s3.url);
+  return { s3, store: new S3Store({ bucket: 'models', prefix: '', retry, stallMs: 20 }) };
+}
+
+const unavailable: Fault = { kind: 'status', status: 503 };
+
+it.each<[string, RegExp, Fault[]]>([
+  ['GET is reset', /^GET /, [{ kind: 'reset', after: 200_000 }]],
+  ['GET ends early', /^GET /, [{ kind: 'truncate', after: 200_000 }]],
+  ['GET stalls', /^GET /, [{ kind: 'stall', after: 200_000 }]],
+  ['GET is refused for a while', /^GET /, [unavailable, slowDown()]],
+  ['HEAD is refused for a while', /^HEAD /, [unavailable, unavailable]],
+])('reads an object though its %s', async (_, pattern, faults) => {
+  const { s3, store } = await damaged(pattern, faults);
+  s3.put('models', 'a', bytes);
+
+  const content = await store.get('a');
+
+  expect(content?.size).toBe(bytes.length);
+  expect((await collect(content ? content.open(0) : contentOf(Buffer.alloc(0)).open(0))).equals(bytes)).toBe(true);
+  await s3.close();
+});
+
+it('goes on from the byte that it had reached', async () => {
+  const { s3, store } = await damaged(/^GET /, [{ kind: 'reset', after: 500_000 }]);
+  s3.put('models', 'a', bytes);
+
+  const content = await store.get('a');
+  await collect(content ? content.open(0) : contentOf(Buffer.alloc(0)).open(0));
+
+  const ranges = s3.server.requests.filter(({ method }) => method === 'GET').map(({ headers }) => headers.range);
+  expect(ranges).toHaveLength(2);
+  expect(Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1])).toBeGreaterThan(300_000);
+  await s3.close();
+});
+
+it.each<[string, Fault[]]>([
+  ['is unavailable for a while', [unavailable, unavailable]],
+  ['asks to slow down', [slowDown()]],
+])('puts an object though the store %s', async (_, faults) => {
+  const { s3, store } = await damaged(/^PUT /, faults);
+
+  await store.put('a', contentOf(bytes), expected);
+
+  expect(await store.head('a')).toEqual({ key: 'a', ...expected });
+  await s3.close();
+});
+
+it('puts a large object though parts of it fail at first', async () => {
+  const { s3, store } = await damaged(/^PUT .*partNumber=/, [unavailable, slowDown(), unavailable]);
+  const large = seededBytes('large', 20 * 1024 * 1024);
+
+  await store.put('a', contentOf(large), { digest: sha256(large), size: large.length });
+
+  expect(sha256(s3.objects.get('models/a')?.body ?? Buffer.alloc(0))).toBe(sha256(large));
+  expect(s3.dangling()).toEqual([]);
+  await s3.close();
+});
+
+it('gives up after some attempts, and leaves nothing', async () => {
+  const { s3, store } = await damaged(
+    /^PUT .*partNumber=/,
+    Array.from({ length: 100 }, () => unavailable),
+  );
+  const large = seededBytes('large', 20 * 1024 * 1024);
+
+  const error = await failureOf(store.put('a', contentOf(large), { digest: sha256(large), size: large.length }));
+
+  expect([error.exit, error.at.side]).toEqual([5, 'target']);
+  expect(s3.objects.size).toBe(0);
+  expect(s3.dangling()).toEqual([]);
+  await s3.close();
+});
+
+it('drops a store that never answers', async () => {
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  stubEnvironment(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const store = new S3Store({ bucket: 'models', prefix: '', retry, stallMs: 10 });
+
+  expect(await codeOf(store.head('a'))).toBe('E_NETWORK');
+
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+it.each<[string, Partial<Parameters<typeof startS3>[0]>, string]>([
+  ['no such bucket', { buckets: ['other'] }, 'E_NOT_FOUND'],
+  ['an unknown key', { accessKeyId: 'OTHER' }, 'E_AUTH'],
+  ['a wrong secret', { secretAccessKey: 'other' }, 'E_AUTH'],
+  ['an action that is denied', { deny: (action) => action === 'PutObject' }, 'E_AUTH'],
+])('tells of %s', async (_, options, code) => {
+  const s3 = await startS3({ buckets: ['models'], ...keys, ...options });
+  stubEnvironment(s3.url);
+  const store = new S3Store({ bucket: 'models', prefix: '', retry });
+
+  expect(await codeOf(store.put('a', contentOf(bytes), expected))).toBe(code);
+  expect(s3.objects.size).toBe(0);
+  await s3.close();
+});
+
+it('addresses a store that has a name by path, as others do', async () => {
+  await using place = await temporaryDirectory();
+  const s3 = await startS3({ buckets: ['models'], ...keys });
+  const env = stubEnvironment(s3.url.replace('127.0.0.1', 'localhost'));
+  const { context } = await testContext({ cwd: place.path, env });
+
+  const store = await openObjects(context, 's3://models/sie/models/');
+  await store.put('a', contentOf(bytes), expected);
+
+  expect([...s3.objects.keys()]).toEqual(['models/sie/models/a']);
+  await context.close();
+  await s3.close();
+});
+
+it('keeps objects in a directory that is named as a URL', async () => {
+  await using place = await temporaryDirectory();
+  const { context } = await testContext({ cwd: place.path });
+
+  const store = await openObjects(context, `file://${join(place.path, 'a b')}`);
+  await store.put('x/y', contentOf(bytes), expected);
+
+  expect(await store.head('x/y')).toEqual({ key: 'x/y', ...expected });
+  expect(await codeOf(openObjects(context, 'ftp://x/y'))).toBe('E_USAGE');
+  expect(await codeOf(openObjects(context, 's3://UPPER/y'))).toBe('E_USAGE');
+  await context.close();
+});

@@ -1,0 +1,35 @@
+import { afterEach, vi } from 'vitest';
+import { DirectoryStore } from '../../src/objects/dir.ts';
+import { S3Store } from '../../src/objects/s3.ts';
+import { temporaryDirectory } from '../support/place.ts';
+import { startS3 } from '../support/s3.ts';
+import { objectStoreContract, type StoreUnderTest } from './object-store.contract.ts';
+
+const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
+
+afterEach(() => vi.unstubAllEnvs());
+
+async function directoryStore(): Promise<StoreUnderTest> {
+  const place = await temporaryDirectory();
+  const store = new DirectoryStore(place.path);
+  await store.prepare();
+  return { store, cleanup: async () => place[Symbol.asyncDispose]() };
+}
+
+async function s3Store(prefix: string): Promise<StoreUnderTest> {
+  const s3 = await startS3({ buckets: ['models'], pageSize: 7, ...keys });
+  vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.url);
+  vi.stubEnv('AWS_REGION', 'us-east-1');
+  vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
+  const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
+  return {
+    store: new S3Store({ bucket: 'models', prefix, retry }),
+    dangling: async () => Promise.resolve(s3.dangling().map(({ key }) => key)),
+    cleanup: () => s3.close(),
+  };
+}
+
+objectStoreContract('directory', directoryStore);
+objectStoreContract('S3', () => s3Store(''));
+objectStoreContract('S3 below a prefix', () => s3Store('sie/models + größe'));

@@ -88,8 +88,11 @@ async function checkSums(
   return results.filter((finding) => finding !== undefined);
 }
 
-function unreadable(file: string, error: unknown): Finding {
-  return { file, problem: 'unreadable', message: `\`${file}\` cannot be read: ${toMirrorError(error).message}` };
+/** An interruption is no finding: nothing is known then. @throws E_ABORTED */
+function unreadable(file: string, error: unknown, what = file): Finding {
+  const known = toMirrorError(error);
+  if (known.code === 'E_ABORTED') throw known;
+  return { file, problem: 'unreadable', message: `\`${what}\` cannot be read: ${known.message}` };
 }
 
 /** A member as the inventory has it, with the header bytes that must stand before it. */
@@ -190,14 +193,8 @@ class VolumeCheck {
       if (`sha256:${await this.#pool.sha256(extents)}` === blob.digest) return [];
     } catch (error) {
       this.#badPaths.add(blob.path);
-      const known = toMirrorError(error);
-      return [
-        {
-          file: this.#volumeNames(blob),
-          problem: 'unreadable',
-          message: `\`${blob.path}\` in \`${this.#volumeNames(blob)}\` cannot be read: ${known.message}`,
-        },
-      ];
+      const names = this.#volumeNames(blob);
+      return [unreadable(names, error, `${blob.path}\` in \`${names}`)];
     }
     this.#badPaths.add(blob.path);
     return this.#blame(blob);

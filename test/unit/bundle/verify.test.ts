@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { bundleFiles, formatInventory, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
+import { planVolumes } from '../../../src/bundle/layout.ts';
+import { openSealed } from '../../../src/bundle/reader.ts';
+import { formatSums } from '../../../src/bundle/seal.ts';
+import { type Verdict, verifyBundle } from '../../../src/bundle/verify.ts';
+import { writeVolumes } from '../../../src/bundle/writer.ts';
+import { codeOf } from '../../support/failures.ts';
+import { temporaryDirectory } from '../../support/place.ts';
+import { seededBytes } from '../../support/seeded-bytes.ts';
+
+const volumeSize = 64 * 1024;
+
+/** A bundle of small files, of one that is larger than a volume, and of a link. */
+async function makeBundle(place: string): Promise<{ directory: string; inventory: Inventory }> {
+  const directory = join(place, 'bundle');
+  await mkdir(directory);
+  const sizes = { 'hub/a': 10_000, 'hub/b': 0, 'hub/large': 150_000, 'oci/c': 30_000 };
+  const files = await Promise.all(
+    Object.entries(sizes).map(async ([path, size]) => {
+      const from = join(place, path.replace('/', '-'));
+      await writeFile(from, seededBytes(path, size));
+      return { path, from, size };
+    }),
+  );
+  const entries = [...files, { path: 'hub/link', link: 'a' }];
+  const plans = planVolumes('b', entries, volumeSize);
+  const written = await writeVolumes(directory, plans, files, { report: () => {} });
+  const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
+  await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
+  await writeFile(join(directory, bundleFiles.guide), 'read me\n');
+  const names = [...inventory.volumes.map(({ name }) => name), bundleFiles.inventory, bundleFiles.guide];
+  const sums = new Map<string, string>();
+  for (const name of names)
+    sums.set(
+      name,
+      createHash('sha256')
+        .update(await readFile(join(directory, name)))
+        .digest('hex'),
+    );
+  await writeFile(join(directory, bundleFiles.sums), formatSums(sums));
+  return { directory, inventory };
+}
+
+async function verify(directory: string, signal?: AbortSignal): Promise<Verdict> {
+  return verifyBundle(await openSealed(directory, undefined), {
+    threads: 2,
+    onTotal: () => {},
+    onBytes: () => {},
+    signal,
+  });
+}
+
+async function flip(path: string, offset: number): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[offset] = (bytes[offset] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+it('finds nothing wrong with a good bundle', async () => {
+  await using place = await temporaryDirectory();
+  const { directory, inventory } = await makeBundle(place.path);
+
+  const verdict = await verify(directory);
+
+  expect(verdict.findings).toEqual([]);
+  expect(verdict.inventory).toEqual(inventory);
+  expect(inventory.volumes.length).toBeGreaterThan(3);
+});
+
+describe('one wrong bit', () => {
+  it.each<[string, (size: number) => number]>([
+    ['in the first header', () => 5],
+    ['in a file', () => 600],
+    ['in the blocks at the end', (size) => size - 1],
+    ['right before the end', (size) => size - 1025],
+  ])('%s of each volume is found, and that volume is named', async (_, offsetIn) => {
+    await using place = await temporaryDirectory();
+    const { directory, inventory } = await makeBundle(place.path);
+
+    for (const { name, size } of inventory.volumes) {
+      await flip(join(directory, name), offsetIn(size));
+      const { findings } = await verify(directory);
+      expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
+      await flip(join(directory, name), offsetIn(size));
+    }
+  });
+
+  it.each([bundleFiles.inventory, bundleFiles.guide])('of %s is found', async (name) => {
+    await using place = await temporaryDirectory();
+    const { directory } = await makeBundle(place.path);
+    await flip(join(directory, name), 3);
+
+    const { findings } = await verify(directory);
+
+    expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
+  });
+});
+
+describe('the set of files', () => {
+  it.each<[string, string, (path: string) => Promise<void>]>([
+    ['missing', 'missing', (path) => rm(path)],
+    ['shorter', 'size', (path) => truncate(path, 1000)],
+    ['empty', 'size', (path) => truncate(path, 0)],
+    ['longer', 'size', (path) => truncate(path, 3 * volumeSize)],
+    [
+      'a directory',
+      'corrupt',
+      async (path) => {
+        await rm(path);
+        await mkdir(path);
+      },
+    ],
+  ])('has a volume that is %s', async (_, problem, damage) => {
+    await using place = await temporaryDirectory();
+    const { directory, inventory } = await makeBundle(place.path);
+    const name = inventory.volumes[1]?.name ?? '';
+    await damage(join(directory, name));
+
+    const { findings } = await verify(directory);
+
+    expect(findings).toContainEqual(expect.objectContaining({ file: name, problem }));
+    expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
+  });
+
+  it('has a file that does not belong to it', async () => {
+    await using place = await temporaryDirectory();
+    const { directory, inventory } = await makeBundle(place.path);
+    const name = inventory.volumes[0]?.name ?? '';
+    await rename(join(directory, name), join(directory, 'renamed.tar'));
+
+    const { findings } = await verify(directory);
+
+    expect(findings.map(({ file, problem }) => [file, problem])).toEqual(
+      expect.arrayContaining([
+        [name, 'missing'],
+        ['renamed.tar', 'extra'],
+      ]),
+    );
+  });
+});
+
+it('gives no verdict when it is interrupted', async () => {
+  await using place = await temporaryDirectory();
+  const { directory } = await makeBundle(place.path);
+
+  expect(await codeOf(verify(directory, AbortSignal.abort()))).toBe('E_ABORTED');
+});

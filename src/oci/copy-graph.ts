@@ -144,8 +144,16 @@ function describe(node: GraphNode, listed: Descriptor): GraphNode {
   return { ...node, descriptor: { ...listed, ...node.descriptor } };
 }
 
+/** A manifest and all below it, each once, however often indexes name it. */
 function manifestsOf(node: GraphNode): GraphNode[] {
-  return [node, ...node.children.flatMap(manifestsOf)];
+  const found = new Map<Digest, GraphNode>();
+  const visit = (each: GraphNode): void => {
+    if (found.has(each.descriptor.digest)) return;
+    found.set(each.descriptor.digest, each);
+    each.children.forEach(visit);
+  };
+  visit(node);
+  return [...found.values()];
 }
 
 /** Every descriptor of an image, each once. */
@@ -218,6 +226,7 @@ class CopyRun {
   readonly #options: CopyOptions;
   readonly #limit: Limit;
   readonly #done = new Map<Digest, Promise<void>>();
+  readonly #forced = new Map<Digest, Promise<void>>();
   readonly #stop = new AbortController();
   #failed: { error: unknown } | undefined;
   readonly #signal: AbortSignal;
@@ -231,7 +240,7 @@ class CopyRun {
   }
 
   async node(node: GraphNode): Promise<void> {
-    await this.#once(node.descriptor, async () => {
+    await once(this.#done, node.descriptor, async () => {
       if (await this.#limit(() => this.#target.exists(node.descriptor))) {
         this.#count(
           manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]),
@@ -254,8 +263,8 @@ class CopyRun {
 
   async #children(node: GraphNode, force: boolean): Promise<void> {
     await this.all([
-      ...node.children.map((child) => () => (force ? this.#forced(child) : this.node(child))),
-      ...blobsOf(node).map((blob) => () => (force ? this.#pushBlob(blob) : this.#blob(blob))),
+      ...node.children.map((child) => () => (force ? this.#forceNode(child) : this.node(child))),
+      ...blobsOf(node).map((blob) => () => (force ? this.#force(blob, () => this.#pushBlob(blob)) : this.#blob(blob))),
     ]);
   }
 
@@ -273,28 +282,37 @@ class CopyRun {
     if (this.#failed && outcomes.some(({ status }) => status === 'rejected')) throw this.#failed.error;
   }
 
-  async #forced(node: GraphNode): Promise<void> {
-    await this.#children(node, true);
-    await this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
+  /** What several parents force is pushed once. */
+  #force(descriptor: Descriptor, work: () => Promise<void>): Promise<void> {
+    return once(this.#forced, descriptor, work);
+  }
+
+  async #forceNode(node: GraphNode): Promise<void> {
+    await this.#force(node.descriptor, async () => {
+      await this.#children(node, true);
+      await this.#push(node);
+    });
   }
 
   async #pushManifest(node: GraphNode): Promise<void> {
-    const push = (): Promise<void> =>
-      this.#limit(() => this.#target.push(node.descriptor, contentOf(node.bytes), this.#signal));
     try {
-      await push();
+      await this.#push(node);
     } catch (error) {
       if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
       // The target said that a child is there and now misses parts of it: an earlier copy was interrupted, or its cache lied.
       await this.#children(node, true);
-      await push();
+      await this.#push(node);
     }
     this.#options.report({ type: 'bytes', bytes: node.descriptor.size });
     this.#count([node.descriptor], 'copied');
   }
 
+  async #push({ descriptor, bytes }: GraphNode): Promise<void> {
+    await this.#limit(() => this.#target.push(descriptor, contentOf(bytes), this.#signal));
+  }
+
   async #blob(blob: Descriptor): Promise<void> {
-    await this.#once(blob, async () => {
+    await once(this.#done, blob, async () => {
       if (await this.#limit(() => this.#target.exists(blob))) this.#count([blob], 'present');
       else await this.#pushBlob(blob);
     });
@@ -311,15 +329,6 @@ class CopyRun {
     this.#count([blob], 'copied');
   }
 
-  #once(descriptor: Descriptor, work: () => Promise<void>): Promise<void> {
-    let done = this.#done.get(descriptor.digest);
-    if (!done) {
-      done = work();
-      this.#done.set(descriptor.digest, done);
-    }
-    return done;
-  }
-
   #count(descriptors: Descriptor[], what: 'copied' | 'present'): void {
     const unique = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor.size]));
     this.tally[what] += unique.size;
@@ -328,4 +337,10 @@ class CopyRun {
       if (what === 'present') this.#options.report({ type: 'bytes', bytes: size });
     }
   }
+}
+
+function once(done: Map<Digest, Promise<void>>, { digest }: Descriptor, work: () => Promise<void>): Promise<void> {
+  const begun = done.get(digest) ?? work();
+  done.set(digest, begun);
+  return begun;
 }

@@ -207,8 +207,8 @@ export async function copyImage(
   const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
   await run.all(extras.map((node) => () => run.node(node)));
   for (const [subject, referrers] of bySubject(image)) await target.attach(subject, referrers);
-  for (const { tag, node } of image.tagged) await run.tag(node.descriptor, tag);
-  await run.tag(image.root.descriptor, reference);
+  for (const { tag, node } of image.tagged) await run.tag(node, tag);
+  await run.tag(image.root, reference);
   return run.tally;
 }
 
@@ -253,12 +253,13 @@ class CopyRun {
     });
   }
 
-  async tag(descriptor: Descriptor, reference: string): Promise<void> {
+  async tag(node: GraphNode, reference: string): Promise<void> {
     const now = await this.#target.resolve(reference).catch((error: unknown) => {
       if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
       throw error;
     });
-    if (now?.digest !== descriptor.digest) await this.#target.tag(descriptor, reference);
+    if (now?.digest === node.descriptor.digest) return;
+    await this.#healing(node, () => this.#target.tag(node.descriptor, reference));
   }
 
   async #children(node: GraphNode, force: boolean): Promise<void> {
@@ -295,16 +296,21 @@ class CopyRun {
   }
 
   async #pushManifest(node: GraphNode): Promise<void> {
-    try {
-      await this.#push(node);
-    } catch (error) {
-      if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
-      // The target said that a child is there and now misses parts of it: an earlier copy was interrupted, or its cache lied.
-      await this.#children(node, true);
-      await this.#push(node);
-    }
+    await this.#healing(node, () => this.#push(node));
     this.#options.report({ type: 'bytes', bytes: node.descriptor.size });
     this.#count([node.descriptor], 'copied');
+  }
+
+  /** Does what makes the target look at a manifest's children; those that it then misses are pushed, whatever it said before. */
+  async #healing(node: GraphNode, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
+      // An earlier copy was interrupted, something was deleted, or the target's cache lied.
+      await this.#children(node, true);
+      await work();
+    }
   }
 
   async #push({ descriptor, bytes }: GraphNode): Promise<void> {

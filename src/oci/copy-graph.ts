@@ -1,9 +1,9 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, type Digest } from '../core/digest.ts';
-import { MirrorError } from '../core/errors.ts';
+import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { type Limit, limitTo } from '../core/limit.ts';
-import type { ContentSource, ContentTarget } from '../core/ports.ts';
+import type { Content, ContentSource, ContentTarget } from '../core/ports.ts';
 import { contentOf, counted, metadataLimit, readVerified } from '../core/stream.ts';
 import { digestTag } from './reference.ts';
 import { isForeign, isManifest, type ManifestDocument, parseManifest } from './types.ts';
@@ -81,11 +81,13 @@ class GraphReader {
         `the manifest \`${digest}\` has ${size} bytes, registries take at most ${metadataLimit}`,
         { at: { side: 'source', item: digest } },
       );
-    const bytes = await this.#limit(async () => {
-      const content = await this.#source.fetch(descriptor);
-      return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#signal);
+    const { bytes, document } = await at('source', digest, async () => {
+      const bytes = await this.#limit(async () => {
+        const content = await this.#source.fetch(descriptor);
+        return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#signal);
+      });
+      return { bytes, document: parseManifest(bytes, descriptor.mediaType, digest) };
     });
-    const document = parseManifest(bytes, descriptor.mediaType, digest);
     const children = await Promise.all(
       document.manifests.filter(isManifest).map((child) => this.read(child, depth + 1)),
     );
@@ -206,7 +208,8 @@ export async function copyImage(
   await run.node(image.root);
   const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
   await run.all(extras.map((node) => () => run.node(node)));
-  for (const [subject, referrers] of bySubject(image)) await target.attach(subject, referrers);
+  for (const [subject, referrers] of bySubject(image))
+    await at('target', subject.digest, () => target.attach(subject, referrers));
   for (const { tag, node } of image.tagged) await run.tag(node, tag);
   await run.tag(image.root, reference);
   return run.tally;
@@ -241,7 +244,7 @@ class CopyRun {
 
   async node(node: GraphNode): Promise<void> {
     await once(this.#done, node.descriptor, async () => {
-      if (await this.#limit(() => this.#target.exists(node.descriptor))) {
+      if (await this.#exists(node.descriptor)) {
         this.#count(
           manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]),
           'present',
@@ -259,7 +262,7 @@ class CopyRun {
       throw error;
     });
     if (now?.digest === node.descriptor.digest) return;
-    await this.#healing(node, () => this.#target.tag(node.descriptor, reference));
+    await this.#healing(node, () => at('target', reference, () => this.#target.tag(node.descriptor, reference)));
   }
 
   async #children(node: GraphNode, force: boolean): Promise<void> {
@@ -313,13 +316,28 @@ class CopyRun {
     }
   }
 
+  async #exists(descriptor: Descriptor): Promise<boolean> {
+    return at('target', descriptor.digest, () => this.#limit(() => this.#target.exists(descriptor)));
+  }
+
   async #push({ descriptor, bytes }: GraphNode): Promise<void> {
-    await this.#limit(() => this.#target.push(descriptor, contentOf(bytes), this.#signal));
+    await this.#limit(() => this.#send(descriptor, contentOf(bytes)));
+  }
+
+  /** The target checks what it gets; what is not as it was announced is the source's fault. */
+  async #send(descriptor: Descriptor, content: Content): Promise<void> {
+    try {
+      await this.#target.push(descriptor, content, this.#signal);
+    } catch (error) {
+      const known = toMirrorError(error);
+      const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
+      throw placeError(known, { side: wrongBytes ? 'source' : 'target', item: descriptor.digest });
+    }
   }
 
   async #blob(blob: Descriptor): Promise<void> {
     await once(this.#done, blob, async () => {
-      if (await this.#limit(() => this.#target.exists(blob))) this.#count([blob], 'present');
+      if (await this.#exists(blob)) this.#count([blob], 'present');
       else await this.#pushBlob(blob);
     });
   }
@@ -327,10 +345,10 @@ class CopyRun {
   async #pushBlob(blob: Descriptor): Promise<void> {
     await this.#limit(async () => {
       this.#signal.throwIfAborted();
-      const content = counted(await this.#source.fetch(blob), (bytes) =>
+      const content = counted(await at('source', blob.digest, () => this.#source.fetch(blob)), (bytes) =>
         this.#options.report({ type: 'bytes', bytes }),
       );
-      await this.#target.push(blob, content, this.#signal);
+      await this.#send(blob, fromSource(content, blob.digest));
     });
     this.#count([blob], 'copied');
   }
@@ -349,4 +367,27 @@ function once(done: Map<Digest, Promise<void>>, { digest }: Descriptor, work: ()
   const begun = done.get(digest) ?? work();
   done.set(digest, begun);
   return begun;
+}
+
+/** Work at one side: its errors say so, unless they know better. */
+async function at<T>(side: 'source' | 'target', item: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw placeError(error, { side, item });
+  }
+}
+
+/** The same content, whose errors say that it was the source that broke. */
+function fromSource(content: Content, item: string): Content {
+  return {
+    size: content.size,
+    async *open(offset, signal) {
+      try {
+        yield* content.open(offset, signal);
+      } catch (error) {
+        throw placeError(error, { side: 'source', item });
+      }
+    },
+  };
 }

@@ -63,6 +63,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   const retry: RetryOptions = {
     ...defaultRetry,
     ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
+    signal,
     onRetry: (error, pauseMs) =>
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
   };

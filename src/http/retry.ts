@@ -9,6 +9,8 @@ export interface RetryOptions {
   pauseMs: number;
   maxPauseMs: number;
   maxWaitMs: number;
+  /** Ends a pause for those who have no signal of their own. */
+  signal?: AbortSignal;
   /** Told before each pause. */
   onRetry?: (error: MirrorError, pauseMs: number) => void;
 }
@@ -57,7 +59,7 @@ async function pauseOrThrow(
   error: MirrorError,
   attempt: number,
   options: RetryOptions,
-  signal?: AbortSignal,
+  signal = options.signal,
 ): Promise<void> {
   if (!error.retryable || attempt >= options.attempts || signal?.aborted) throw error;
   const backoff = Math.min(options.pauseMs * 2 ** (attempt - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);

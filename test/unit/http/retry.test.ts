@@ -110,6 +110,14 @@ describe('retrying', () => {
     expect(calls()).toBe(1);
   });
 
+  it('stops waiting when all is interrupted', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const options = patience({ maxWaitMs: 600_000, signal, onRetry: () => controller.abort() });
+
+    expect(await codeOf(retrying(failing(error('E_RATE_LIMIT', 500_000)).work, options))).toBe('E_ABORTED');
+  });
+
   it('does not try again after an interruption', async () => {
     const { work, calls } = failing(error('E_NETWORK'));
 

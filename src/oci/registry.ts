@@ -385,6 +385,7 @@ const registryCodes: Record<string, ErrorCode> = {
   DIGEST_INVALID: 'E_DIGEST_MISMATCH',
   SIZE_INVALID: 'E_SIZE_MISMATCH',
   MANIFEST_INVALID: 'E_REFUSED',
+  TAG_INVALID: 'E_REFUSED',
   UNSUPPORTED: 'E_REFUSED',
   UNAUTHORIZED: 'E_AUTH',
   DENIED: 'E_AUTH',
@@ -400,6 +401,8 @@ function readErrors(text: string, status: number): { code: ErrorCode; said: stri
   } catch {
     first = undefined;
   }
-  const code = (status < 500 ? registryCodes[first?.code ?? ''] : undefined) ?? codeOfStatus(status);
+  // With 413 SIZE_INVALID means too large, not another size than was announced.
+  const telling = status < 500 && status !== 413;
+  const code = (telling ? registryCodes[first?.code ?? ''] : undefined) ?? codeOfStatus(status);
   return { code, said: [first?.code, first?.message].filter(Boolean).join(': ').slice(0, 300) };
 }

@@ -99,7 +99,8 @@ function show(report: Report, json: boolean): number {
 function progressKind(asked: ProgressKind | 'auto'): ProgressKind {
   if (asked !== 'auto') return asked;
   const { CI, TERM } = process.env;
-  return process.stderr.isTTY && !CI && TERM !== 'dumb' ? 'tty' : 'plain';
+  // Some containers give a terminal of no width, on which nothing can be drawn.
+  return process.stderr.isTTY && process.stderr.columns > 0 && !CI && TERM !== 'dumb' ? 'tty' : 'plain';
 }
 
 /** The first signal stops cleanly, the second at once. */

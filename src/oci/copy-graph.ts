@@ -24,7 +24,7 @@ export interface ImageGraph {
 }
 
 export interface GraphOptions {
-  /** Bodies of manifests and blobs that move at once. */
+  /** Large bodies that move at once. */
   slots: number;
   referrers: boolean;
   signal?: AbortSignal | undefined;
@@ -52,7 +52,7 @@ class GraphReader {
 
   constructor(source: ContentSource, options: GraphOptions) {
     this.#source = source;
-    this.#limit = limitTo(Math.max(options.slots, 8));
+    this.#limit = limitTo(requestsAtOnce(options.slots));
     this.#signal = options.signal;
   }
 
@@ -179,6 +179,14 @@ function blobsOf(node: GraphNode): Descriptor[] {
   );
 }
 
+/** Up to this a blob costs round trips rather than bandwidth. */
+const smallBlob = 1024 * 1024;
+
+/** Requests with a small body or none wait for the other side most of the time, so there may be more of them. */
+function requestsAtOnce(slots: number): number {
+  return slots === 1 ? 1 : slots * 5;
+}
+
 export interface CopyOptions {
   slots: number;
   report: Reporter;
@@ -227,7 +235,8 @@ class CopyRun {
   readonly #source: ContentSource;
   readonly #target: ContentTarget;
   readonly #options: CopyOptions;
-  readonly #limit: Limit;
+  readonly #bodies: Limit;
+  readonly #requests: Limit;
   readonly #done = new Map<Digest, Promise<void>>();
   readonly #forced = new Map<Digest, Promise<void>>();
   readonly #stop = new AbortController();
@@ -238,7 +247,8 @@ class CopyRun {
     this.#source = source;
     this.#target = target;
     this.#options = options;
-    this.#limit = limitTo(options.slots);
+    this.#bodies = limitTo(options.slots);
+    this.#requests = limitTo(requestsAtOnce(options.slots));
     this.#signal = options.signal ? AbortSignal.any([options.signal, this.#stop.signal]) : this.#stop.signal;
   }
 
@@ -317,11 +327,11 @@ class CopyRun {
   }
 
   async #exists(descriptor: Descriptor): Promise<boolean> {
-    return at('target', descriptor.digest, () => this.#limit(() => this.#target.exists(descriptor)));
+    return at('target', descriptor.digest, () => this.#requests(() => this.#target.exists(descriptor)));
   }
 
   async #push({ descriptor, bytes }: GraphNode): Promise<void> {
-    await this.#limit(() => this.#send(descriptor, contentOf(bytes)));
+    await this.#requests(() => this.#send(descriptor, contentOf(bytes)));
   }
 
   /** The target checks what it gets; what is not as it was announced is the source's fault. */
@@ -343,7 +353,8 @@ class CopyRun {
   }
 
   async #pushBlob(blob: Descriptor): Promise<void> {
-    await this.#limit(async () => {
+    const lane = blob.size <= smallBlob ? this.#requests : this.#bodies;
+    await lane(async () => {
       this.#signal.throwIfAborted();
       const content = counted(await at('source', blob.digest, () => this.#source.fetch(blob)), (bytes) =>
         this.#options.report({ type: 'bytes', bytes }),

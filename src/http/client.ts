@@ -107,7 +107,12 @@ export class HttpClient {
   async #once(request: HttpRequest): Promise<HttpResponse> {
     const at = { ...request.at, url: redactUrl(request.url) };
     try {
-      const options: Parameters<typeof undiciRequest>[1] = { method: request.method, dispatcher: this.#agent };
+      // Without `reset` undici drops the connection after each HEAD, and the next request pays for a handshake.
+      const options: Parameters<typeof undiciRequest>[1] = {
+        method: request.method,
+        dispatcher: this.#agent,
+        reset: false,
+      };
       if (request.headers) options.headers = request.headers;
       if (request.body !== undefined) options.body = request.body as Dispatcher.DispatchOptions['body'] & Uint8Array;
       if (request.signal) options.signal = request.signal;

@@ -95,7 +95,7 @@ const HUB_VERSIONS = ['0.36.2', '1.33.0', 'newest'];
 const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
 /** Where the tools are kept: `.real` below the project, or SIE_MIRROR_REAL_DIR. */
-export function toolsDirectory(): string {
+function toolsDirectory(): string {
   const chosen = process.env['SIE_MIRROR_REAL_DIR'];
   return chosen ? resolve(chosen) : resolve(import.meta.dirname, '../../.real');
 }

@@ -16,7 +16,7 @@ export async function* pieces(...chunks: readonly (Uint8Array | string)[]): Asyn
 }
 
 /** Bytes in chunks of some size, from an offset on. */
-export async function* chunked(bytes: Uint8Array, offset: number, size: number): AsyncGenerator<Uint8Array> {
+async function* chunked(bytes: Uint8Array, offset: number, size: number): AsyncGenerator<Uint8Array> {
   for (let start = offset; start < bytes.length; start += size) {
     await Promise.resolve();
     yield bytes.subarray(start, start + size);

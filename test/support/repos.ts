@@ -46,7 +46,7 @@ export function tinyModel(seed: number, options: TinyModelOptions = {}): RepoFil
 }
 
 /** A valid safetensors file: header length, header, then tensors without gaps. */
-export function safetensors(seed: number, dataBytes: number): Uint8Array {
+function safetensors(seed: number, dataBytes: number): Uint8Array {
   const rows = Math.max(2, Math.floor(dataBytes / (4 * DIM)));
   const rowBytes = 4 * DIM;
   const end = rows * rowBytes;

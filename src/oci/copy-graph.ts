@@ -216,17 +216,16 @@ export async function copyImage(
   await run.node(image.root);
   const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
   await run.all(extras.map((node) => () => run.node(node)));
-  for (const [subject, referrers] of bySubject(image))
-    await at('target', subject.digest, () => target.attach(subject, referrers));
+  for (const [subject, referrers] of bySubject(image)) await run.attach(subject, referrers);
   for (const { tag, node } of image.tagged) await run.tag(node, tag);
   await run.tag(image.root, reference);
   return run.tally;
 }
 
-function bySubject(image: ImageGraph): Map<Descriptor, Descriptor[]> {
-  const subjects = new Map<Descriptor, Descriptor[]>();
+function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
+  const subjects = new Map<Descriptor, GraphNode[]>();
   for (const { subject, referrer } of image.attached)
-    subjects.set(subject, [...(subjects.get(subject) ?? []), referrer.descriptor]);
+    subjects.set(subject, [...(subjects.get(subject) ?? []), referrer]);
   return subjects;
 }
 
@@ -272,7 +271,10 @@ class CopyRun {
       throw error;
     });
     if (now?.digest === node.descriptor.digest) return;
-    await this.#healing(node, () => at('target', reference, () => this.#target.tag(node.descriptor, reference)));
+    await healing(
+      () => this.#children(node, true),
+      () => at('target', reference, () => this.#target.tag(node.descriptor, reference)),
+    );
   }
 
   async #children(node: GraphNode, force: boolean): Promise<void> {
@@ -309,21 +311,18 @@ class CopyRun {
   }
 
   async #pushManifest(node: GraphNode): Promise<void> {
-    await this.#healing(node, () => this.#push(node));
+    await healing(
+      () => this.#children(node, true),
+      () => this.#push(node),
+    );
     this.#options.report({ type: 'bytes', bytes: node.descriptor.size });
     this.#count([node.descriptor], 'copied');
   }
 
-  /** Does what makes the target look at a manifest's children; those that it then misses are pushed, whatever it said before. */
-  async #healing(node: GraphNode, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
-      // An earlier copy was interrupted, something was deleted, or the target's cache lied.
-      await this.#children(node, true);
-      await work();
-    }
+  async attach(subject: Descriptor, referrers: readonly GraphNode[]): Promise<void> {
+    const descriptors = referrers.map(({ descriptor }) => descriptor);
+    const force = (): Promise<void> => this.all(referrers.map((node) => () => this.#forceNode(node)));
+    await healing(force, () => at('target', subject.digest, () => this.#target.attach(subject, descriptors)));
   }
 
   async #exists(descriptor: Descriptor): Promise<boolean> {
@@ -378,6 +377,18 @@ function once(done: Map<Digest, Promise<void>>, { digest }: Descriptor, work: ()
   const begun = done.get(digest) ?? work();
   done.set(digest, begun);
   return begun;
+}
+
+/** Does what makes the target look at children of a manifest; when it misses some, they are pushed whatever it said before. */
+async function healing(force: () => Promise<void>, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
+    // An earlier copy was interrupted, something was deleted, or the target's cache lied.
+    await force();
+    await work();
+  }
 }
 
 /** Work at one side: its errors say so, unless they know better. */

@@ -37,7 +37,7 @@ export async function listTree(root: string): Promise<TreeEntry[]> {
 async function walk(root: string, below: string, entries: TreeEntry[]): Promise<void> {
   for await (const entry of await opendir(join(root, below))) {
     const path = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (entry.name.endsWith(partialSuffix)) continue;
+    if (entry.isFile() && entry.name.endsWith(partialSuffix)) continue;
     if (entry.isDirectory()) await walk(root, path, entries);
     else if (entry.isSymbolicLink()) entries.push({ path, link: await readlink(join(root, path)) });
     else if (entry.isFile()) entries.push({ path, size: (await stat(join(root, path))).size });

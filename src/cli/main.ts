@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import type { Outside } from '../commands/context.ts';
-import { type Invocation, parseCommandLine } from './program.ts';
+import { version } from '../core/version.ts';
+import type { Invocation } from './program.ts';
 import { renderError, renderErrorJson, renderFailures, renderJson, renderReport } from './render.ts';
 import type { ProgressKind } from './progress.ts';
 
@@ -23,8 +24,14 @@ export async function main(): Promise<never> {
 }
 
 async function runCommandLine(argv: readonly string[]): Promise<number> {
+  // Scripts ask this often; it need not wait for the parser.
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
   let invocation: Invocation | undefined;
   try {
+    const { parseCommandLine } = await import('./program.ts');
     invocation = parseCommandLine(
       argv,
       (text) => process.stdout.write(text),

@@ -4,7 +4,7 @@ import { BundleReader, checkFileSet, checkSizes, readInventory } from '../bundle
 import { refuseFindings } from '../bundle/verify.ts';
 import { type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import { forEachLimited } from '../core/limit.ts';
+import { forEachBySize } from '../core/limit.ts';
 import type { Content, ObjectStore } from '../core/ports.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { contentOf, counted } from '../core/stream.ts';
@@ -101,9 +101,7 @@ function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
     size: commit.length,
     content: contentOf(commit),
   });
-  const files = item.files
-    .map((file) => stored(`snapshots/${item.commit}/${file.path}`, file))
-    .sort((a, b) => b.size - a.size);
+  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
   return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
 }
 
@@ -148,7 +146,7 @@ async function importModels(
 async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<number> {
   let moved = 0;
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
-  await forEachLimited(objects, context.slots, async ({ key, digest, size, content }) => {
+  await forEachBySize(objects, context.slots, async ({ key, digest, size, content }) => {
     context.signal.throwIfAborted();
     const there = await store.head(key);
     if (there?.size === size && there.digest === digest) {

@@ -9,6 +9,14 @@ export function limitTo(slots: number): Limit {
   return pLimit(slots);
 }
 
+/** Up to this a body costs round trips rather than bandwidth. */
+export const smallBody = 1024 * 1024;
+
+/** Requests with a small body or none wait for the other side most of the time, so there may be more of them. */
+export function requestsAtOnce(slots: number): number {
+  return slots === 1 ? 1 : slots * 5;
+}
+
 /**
  * Applies `work` to each item with at most `slots` at a time. The first error stops what has not begun, waits for what
  * has, and is thrown.
@@ -18,11 +26,31 @@ export async function forEachLimited<T>(
   slots: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  let failed: { error: unknown } | undefined;
   const limit = pLimit(slots);
+  await forEachInLane(items, () => limit, work);
+}
+
+/** The same in two lanes: few large items, the largest first, and beside them many small ones. */
+export async function forEachBySize<T extends { size: number }>(
+  items: readonly T[],
+  slots: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const large = pLimit(slots);
+  const small = pLimit(requestsAtOnce(slots));
+  const largestFirst = [...items].sort((a, b) => b.size - a.size);
+  await forEachInLane(largestFirst, ({ size }) => (size > smallBody ? large : small), work);
+}
+
+async function forEachInLane<T>(
+  items: readonly T[],
+  laneOf: (item: T) => Limit,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let failed: { error: unknown } | undefined;
   await Promise.all(
     items.map((item) =>
-      limit(async () => {
+      laneOf(item)(async () => {
         if (failed) return;
         try {
           await work(item);

@@ -43,9 +43,10 @@ export class RepoCache {
       posix.dirname(posix.join('snapshots', commit, file.path)),
       `blobs/${file.checksum.hex}`,
     );
-    if ((await linkAt(path)) === target) return;
+    const found = await linkAt(path);
+    if (found === target) return;
+    if (found !== undefined) await rm(path);
     await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true });
     await symlink(target, path);
   }
 
@@ -74,6 +75,7 @@ function treeDocument(files: readonly RepoFile[]): string {
   return JSON.stringify({ format_version: 1, files: Object.fromEntries(entries) });
 }
 
+/** The target of a link, empty for a file that is none; undefined when nothing stands there. */
 async function linkAt(path: string): Promise<string | undefined> {
   try {
     if ((await lstat(path)).isDirectory())
@@ -83,7 +85,8 @@ async function linkAt(path: string): Promise<string | undefined> {
     return await readlink(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'EINVAL') return undefined;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'EINVAL') return '';
     throw error;
   }
 }

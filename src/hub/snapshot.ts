@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Reporter } from '../core/events.ts';
-import { forEachLimited } from '../core/limit.ts';
+import { forEachBySize, forEachLimited } from '../core/limit.ts';
 import { counted } from '../core/stream.ts';
 import { RepoCache } from './cache.ts';
 import type { HubClient, RepoFile, RepoInfo, RepoRequest } from './client.ts';
@@ -11,6 +11,9 @@ export interface SnapshotPlan extends RepoInfo {
   revision: string;
   files: RepoFile[];
 }
+
+/** Calls of the file system wait for each other less than for us. */
+const linksAtOnce = 16;
 
 /** Two calls to the hub. @throws E_NOT_FOUND, E_GATED, E_AUTH */
 export async function planSnapshot(hub: HubClient, request: RepoRequest): Promise<SnapshotPlan> {
@@ -37,7 +40,7 @@ export async function fetchSnapshot(
   const cache = new RepoCache(join(store, 'hub'), plan.repo);
   await cache.prepare();
   const tally: SnapshotTally = { fetched: 0, fetchedBytes: 0, present: 0 };
-  await forEachLimited(longestFirst(plan.files), options.slots, async (file) => {
+  await forEachBySize(unique(plan.files), options.slots, async (file) => {
     options.signal?.throwIfAborted();
     if (await cache.has(file)) {
       tally.present += 1;
@@ -51,16 +54,15 @@ export async function fetchSnapshot(
     await cache.receive(file, content, `${plan.repo}/${file.path}`, options.signal);
     tally.fetched += 1;
   });
-  for (const file of plan.files) await cache.link(plan.commit, file);
+  await forEachLimited(plan.files, linksAtOnce, (file) => cache.link(plan.commit, file));
   await cache.writeTree(plan.commit, plan.files);
   for (const revision of refsOf(plan)) await cache.writeRef(revision, plan.commit);
   return tally;
 }
 
 /** Files with the same bytes are fetched once. */
-function longestFirst(files: readonly RepoFile[]): RepoFile[] {
-  const unique = new Map(files.map((file) => [file.checksum.hex, file]));
-  return [...unique.values()].sort((a, b) => b.size - a.size);
+function unique(files: readonly RepoFile[]): RepoFile[] {
+  return [...new Map(files.map((file) => [file.checksum.hex, file])).values()];
 }
 
 /** Loaders ask for `main` whatever was asked for here; a commit needs no ref of its own. */

@@ -2,7 +2,7 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
-import { type Limit, limitTo } from '../core/limit.ts';
+import { type Limit, limitTo, requestsAtOnce, smallBody } from '../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../core/ports.ts';
 import { contentOf, counted, metadataLimit, readVerified } from '../core/stream.ts';
 import { digestTag } from './reference.ts';
@@ -179,14 +179,6 @@ function blobsOf(node: GraphNode): Descriptor[] {
   );
 }
 
-/** Up to this a blob costs round trips rather than bandwidth. */
-const smallBlob = 1024 * 1024;
-
-/** Requests with a small body or none wait for the other side most of the time, so there may be more of them. */
-function requestsAtOnce(slots: number): number {
-  return slots === 1 ? 1 : slots * 5;
-}
-
 export interface CopyOptions {
   slots: number;
   report: Reporter;
@@ -352,7 +344,7 @@ class CopyRun {
   }
 
   async #pushBlob(blob: Descriptor): Promise<void> {
-    const lane = blob.size <= smallBlob ? this.#requests : this.#bodies;
+    const lane = blob.size <= smallBody ? this.#requests : this.#bodies;
     await lane(async () => {
       this.#signal.throwIfAborted();
       const content = counted(await at('source', blob.digest, () => this.#source.fetch(blob)), (bytes) =>

@@ -228,12 +228,20 @@ function checkPlaces({ blobs, links, volumes }: Inventory): void {
 }
 
 const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
+/** https://github.com/opencontainers/image-spec/blob/main/annotations.md : the grammar of names in a layout. */
+const namePattern =
+  /^[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*)*$/;
 
 function checkItems({ items, blobs }: Inventory): void {
   const held = new Map(blobs.map((blob) => [blob.digest, blob.size]));
   for (const item of items) {
-    if (item.kind !== 'model') continue;
-    if (!repoPattern.test(item.repo)) throw corrupt(`\`${printable(item.repo)}\` is not a repo`);
+    if (item.kind === 'image') {
+      if (!namePattern.test(item.reference) || (item.to !== undefined && !namePattern.test(item.to)))
+        throw corrupt(`\`${printable(item.reference)}\` is not the name of an image`);
+      continue;
+    }
+    if (!repoPattern.test(item.repo) || item.repo.includes('--'))
+      throw corrupt(`\`${printable(item.repo)}\` is not a repo`);
     for (const ref of item.refs) checkRelativePath(ref, `the model \`${item.repo}\``);
     checkTree(
       item.files.map(({ path }) => path),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Checksum, type Digest, formatChecksum, openHash } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
-import { BatchWriter, partialSuffix } from '../fs/atomic.ts';
+import { BatchWriter, namePath, partialSuffix } from '../fs/atomic.ts';
 import { fileContent } from '../fs/read.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
 import { dataOffset, type VolumePlan } from './layout.ts';
@@ -154,6 +154,8 @@ class VolumeWriter {
     try {
       await this.#members(file, links);
       await file.sync();
+    } catch (error) {
+      throw namePath(error, this.#path);
     } finally {
       await file.close();
     }

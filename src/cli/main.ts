@@ -13,8 +13,8 @@ import type { ProgressKind } from './progress.ts';
 export async function main(): Promise<never> {
   // The AWS SDK would print a warning about Node 20 into a user's terminal.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
-  // A reader that has seen enough (`| head`) is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  // A reader that has seen enough (`| head`) is no failure, and hides none.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => error.code !== 'EPIPE' && process.exit(1));
   process.stderr.on('error', () => {});
   const code = await runCommandLine(process.argv.slice(2));
   await Promise.all(
@@ -63,15 +63,16 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
   const { createContext } = await import('../commands/context.ts');
   const progress = makeProgress(progressKind(flags.quiet ? 'none' : flags.progress), process.stderr);
   const stop = catchSignals(() => progress.stop());
-  const outside: Outside = {
-    env: process.env,
-    cwd: process.cwd(),
-    home: homedir(),
-    toolFile: toolFile(),
-    report: progress.report,
-    signal: stop.signal,
-  };
   try {
+    const outside: Outside = {
+      env: process.env,
+      cwd: process.cwd(),
+      home: process.env['HOME'] ?? homedir(),
+      toolFile: toolFile(),
+      report: progress.report,
+      signal: stop.signal,
+      process: { pid: process.pid, isRunning },
+    };
     const context = await createContext(outside, {
       concurrency: flags.concurrency,
       retries: flags.retries,
@@ -126,6 +127,16 @@ function catchSignals(clear: () => void): { signal: AbortSignal; readonly caught
   on('SIGINT', 130);
   on('SIGTERM', 143);
   return state;
+}
+
+/** A process of somebody else's answers EPERM, and runs. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 /** The one-file form of this very program: itself, or beside the compiled sources. */

@@ -27,7 +27,7 @@ export interface Invocation {
 interface Flag {
   flags: string;
   text: string;
-  parse?: (value: string) => unknown;
+  parse?: (value: string, before: unknown) => unknown;
   fallback?: unknown;
   required?: boolean;
 }
@@ -221,7 +221,11 @@ const commonFlags: Flag[] = [
     parse: parseCount('--retries', 0),
   },
   { flags: '--ca <file>', text: 'PEM file of certificate authorities to trust beside the public ones' },
-  { flags: '--insecure-host <host...>', text: 'registry hosts (HOST or HOST:PORT) to be spoken to by plain HTTP' },
+  {
+    flags: '--insecure-host <host>',
+    text: 'registry (HOST or HOST:PORT) to be spoken to by plain HTTP; can be given again',
+    parse: collect,
+  },
 ];
 
 const exitCodes = `
@@ -294,4 +298,9 @@ function toOption(flag: Flag): Option {
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
+}
+
+/** For flags that may be given more than once. */
+function collect(value: string, before: unknown): string[] {
+  return [...(Array.isArray(before) ? before.map(String) : []), value];
 }

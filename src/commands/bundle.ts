@@ -7,6 +7,7 @@ import {
   formatInventory,
   type Inventory,
   inventorySchemaId,
+  parseInventory,
   type BundleItem,
   type BundleBlob,
 } from '../bundle/inventory.ts';
@@ -17,7 +18,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { toolName } from '../core/version.ts';
-import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
+import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
 import { descriptorsOf } from '../oci/copy-graph.ts';
 import type { Context } from './context.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
@@ -43,6 +44,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const name = checkName(options.name ?? contents.lock?.name ?? 'sie-mirror-bundle');
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directory = join(context.path(options.out), name);
+  await context.lock(directory, join(directory, '..', `.${name}.lock`));
   await clearDirectory(directory, name);
   const bytes = plans.reduce((sum, { size }) => sum + size, 0);
   await checkSpace(directory, bytes + tool.length);
@@ -50,6 +52,8 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
   const written = await writeVolumes(directory, plans, contents.files, context);
   const inventory = makeInventory(name, contents, written);
+  // What a verifier would refuse must not leave.
+  parseInventory(Buffer.from(formatInventory(inventory)));
   await seal(directory, inventory, tool, key);
   return summarise(directory, inventory, plans, key);
 }
@@ -84,8 +88,7 @@ async function clearDirectory(directory: string, name: string): Promise<void> {
     const plain = file.replace(/(?:\.[0-9a-f]{8})?\.partial$/, '');
     return (
       Object.values<string>(bundleFiles).includes(plain) ||
-      (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain)) ||
-      file.endsWith(partialSuffix)
+      (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain))
     );
   };
   const foreign = found.find((file) => !ours(file));
@@ -93,7 +96,7 @@ async function clearDirectory(directory: string, name: string): Promise<void> {
     throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, {
       hint: 'choose another `--out` or `--name`, or move it away',
     });
-  for (const file of found) await rm(join(directory, file));
+  for (const file of found) await rm(join(directory, file), { recursive: true });
 }
 
 async function checkSpace(directory: string, bytes: number): Promise<void> {
@@ -154,6 +157,8 @@ async function seal(directory: string, inventory: Inventory, tool: Buffer, key: 
   await add(bundleFiles.tool, tool);
   await add(bundleFiles.guide, verifyGuide(inventory, key && fingerprint(key)));
   await add(bundleFiles.inventory, formatInventory(inventory));
+  // What the sums speak of is on the medium before they are.
+  await syncDirectory(directory);
   const text = formatSums(sums);
   if (key) {
     const { plain, sigstore } = signSums(Buffer.from(text), key);

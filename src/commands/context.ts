@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Reporter } from '../core/events.ts';
 import { toolName } from '../core/version.ts';
+import { type LockOwner, lockPlace } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
 import { defaultRetry, type RetryOptions } from '../http/retry.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
@@ -19,6 +20,7 @@ export interface Outside {
   toolFile: string | undefined;
   report: Reporter;
   signal: AbortSignal;
+  process: LockOwner;
 }
 
 /** Flags that every command takes. */
@@ -46,8 +48,13 @@ export interface Context {
   path(path: string): string;
   hub(): HubClient;
   registry(host: string, side: 'source' | 'target'): Registry;
+  /** Keeps other processes out of a directory until the command ends. @throws E_REFUSED */
+  lock(directory: string, lockFile?: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/** More hash faster than any medium reads, and each costs memory. */
+const maxThreads = 8;
 
 /** @throws E_USAGE, E_NOT_FOUND for a `--ca` that cannot be read */
 export async function createContext(outside: Outside, options: CommonOptions): Promise<Context> {
@@ -59,7 +66,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   const extra = env['NODE_EXTRA_CA_CERTS'];
   // Naming authorities of our own switches off Node's reading of this variable.
   const trusted = ca !== undefined && extra ? `${ca}\n${await readFile(extra, 'utf8')}` : ca;
-  const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [] });
+  const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [], signal });
   const retry: RetryOptions = {
     ...defaultRetry,
     ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
@@ -69,6 +76,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   };
   const credentials: CredentialFinder = dockerCredentials(env['DOCKER_CONFIG'] ?? join(outside.home, '.docker'));
   const registries = new Map<string, Registry>();
+  const locks = new Map<string, AsyncDisposable>();
   return {
     env,
     report,
@@ -76,7 +84,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     http,
     retry,
     slots: options.concurrency ?? 6,
-    threads: availableParallelism(),
+    threads: Math.min(availableParallelism(), maxThreads),
     ca: trusted,
     toolFile: outside.toolFile,
     path,
@@ -87,13 +95,27 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       registries.set(key, registry);
       return registry;
     },
-    close: () => http.close(),
+    lock: async (directory, lockFile = join(directory, '.sie-mirror.lock')) => {
+      if (!locks.has(lockFile)) locks.set(lockFile, await lockPlace(lockFile, directory, outside.process));
+    },
+    close: async () => {
+      for (const lock of locks.values()) await lock[Symbol.asyncDispose]();
+      await http.close();
+    },
   };
 }
 
 function hubEndpoint(env: Outside['env']): string {
   const endpoint = env['HF_ENDPOINT']?.replace(/\/+$/, '') || defaultEndpoint;
   if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-    throw new MirrorError('E_USAGE', `HF_ENDPOINT is \`${endpoint}\`, an address with https:// was wanted`);
+    throw new MirrorError('E_USAGE', 'HF_ENDPOINT is no address that begins with https://');
+  if (hasPassword(endpoint))
+    throw new MirrorError('E_USAGE', 'HF_ENDPOINT holds a password', { hint: 'take it out, and set HF_TOKEN' });
   return endpoint;
+}
+
+/** Addresses are printed; one with a password in it must not be. */
+export function hasPassword(address: string): boolean {
+  const { username, password } = new URL(address);
+  return username !== '' || password !== '';
 }

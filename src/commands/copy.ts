@@ -1,9 +1,8 @@
 import { type Report, makeReport } from '../core/report.ts';
 import { formatBytes } from '../core/text.ts';
-import { type CopyTally, copyImage, descriptorsOf, type ImageGraph, readImage } from '../oci/copy-graph.ts';
+import { type CopyTally, copyImage, descriptorsOf, type ImageGraph, readImage, resolved } from '../oci/copy-graph.ts';
 import type { ContentSource, ContentTarget } from '../core/ports.ts';
 import type { Descriptor } from '../core/descriptor.ts';
-import { MirrorError } from '../core/errors.ts';
 import type { Context } from './context.ts';
 import { openSource, openTarget } from './endpoint.ts';
 
@@ -19,7 +18,7 @@ export async function copy(options: CopyCommandOptions, context: Context): Promi
   const to = await openTarget(context, options.target, from);
   context.report({ type: 'stage', text: `copying ${from.shown} to ${to.name}` });
   const root = await from.source.resolve(from.wanted);
-  const { tally } = await moveImage(from.source, to.target, root, to.reference, options.referrers, context);
+  const tally = await moveImage(from.source, to.target, root, to.reference, options.referrers, context);
   const state = tally.copied === 0 ? 'present' : 'done';
   const detail = { source: from.shown, target: to.name, mediaType: root.mediaType, ...tally };
   const done =
@@ -34,7 +33,7 @@ export async function copy(options: CopyCommandOptions, context: Context): Promi
   );
 }
 
-/** The image's graph and what moving it did; when nothing about it can have changed, nothing of it is read. */
+/** Moves an image; when nothing about it can have changed, nothing of it is read. */
 export async function moveImage(
   source: ContentSource,
   target: ContentTarget,
@@ -42,19 +41,20 @@ export async function moveImage(
   reference: string,
   referrers: boolean,
   context: Context,
-): Promise<{ tally: CopyTally; image: ImageGraph | undefined }> {
-  if (!referrers && (await digestAt(target, reference)) === root.digest)
-    return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, image: undefined };
-  const image = await readImage(source, root, { slots: context.slots, referrers, signal: context.signal });
-  context.report({ type: 'total', bytes: descriptorsOf(image).reduce((sum, { size }) => sum + size, 0) });
-  return { tally: await copyImage(source, target, image, reference, context), image };
+): Promise<CopyTally> {
+  if (!referrers && (await resolved(target, reference))?.digest === root.digest)
+    return { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size };
+  return copyImage(source, target, await readWhole(source, root, referrers, context), reference, context);
 }
 
-async function digestAt(target: ContentTarget, reference: string): Promise<string | undefined> {
-  try {
-    return (await target.resolve(reference)).digest;
-  } catch (error) {
-    if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
-    throw error;
-  }
+/** The graph of an image, and how much of it there is for the progress. */
+export async function readWhole(
+  source: ContentSource,
+  root: Descriptor,
+  referrers: boolean,
+  context: Context,
+): Promise<ImageGraph> {
+  const image = await readImage(source, root, { slots: context.slots, referrers, signal: context.signal });
+  context.report({ type: 'total', bytes: descriptorsOf(image).reduce((sum, { size }) => sum + size, 0) });
+  return image;
 }

@@ -1,9 +1,10 @@
 import { isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { ContentSource, ContentTarget } from '../core/ports.ts';
+import { ensureWritable } from '../fs/atomic.ts';
 import { directoryTree } from '../fs/tree.ts';
 import { OciLayout, WritableLayout, WritableView } from '../oci/layout.ts';
-import { digestTag, formatReference, parseReference, wantedOf } from '../oci/reference.ts';
+import { digestTag, formatReference, parseReference, type Reference, wantedOf } from '../oci/reference.ts';
 import { resilientSource, resilientTarget } from '../oci/resilient.ts';
 import type { Context } from './context.ts';
 
@@ -65,15 +66,28 @@ export async function openTarget(context: Context, text: string, from: SourceEnd
   if (!text.startsWith('oci:')) {
     const named = parseReference(text);
     const explicit = named.digest === undefined && /:[^/]+$/.test(text);
-    const reference = explicit ? (named.tag ?? 'latest') : (named.digest ?? from.tag ?? from.wanted);
-    const repository = context.registry(named.registry, 'target').repository(named.repository);
-    const name = `${named.registry}/${named.repository}${isDigest(reference) ? '@' : ':'}${reference}`;
-    return { name, target: resilientTarget(repository, context.retry), reference };
+    return openRepository(
+      context,
+      named,
+      explicit ? (named.tag ?? 'latest') : (named.digest ?? from.tag ?? from.wanted),
+    );
   }
   const { directory, name } = splitLayout(text);
+  await ensureWritable(context.path(directory));
+  await context.lock(context.path(directory));
   const layout = await WritableLayout.open(context.path(directory));
   const { repository, reference } = splitName(name ?? from.name);
   return { name: `oci:${directory}:${name ?? from.name}`, target: new WritableView(layout, repository), reference };
+}
+
+/** @param reference tag or digest that the image gets in the repository */
+export function openRepository(
+  context: Context,
+  { registry, repository }: Reference,
+  reference: string,
+): TargetEndpoint {
+  const target = resilientTarget(context.registry(registry, 'target').repository(repository), context.retry);
+  return { name: `${registry}/${repository}${isDigest(reference) ? '@' : ':'}${reference}`, target, reference };
 }
 
 function splitLayout(text: string): { directory: string; name: string | undefined } {

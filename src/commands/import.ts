@@ -11,13 +11,14 @@ import { contentOf, counted } from '../core/stream.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import { repoFolder } from '../hub/cache.ts';
-import { defaultPlacement } from '../manifest/placement.ts';
+import { defaultPlacement, refuseCollisions } from '../manifest/placement.ts';
+import { copyImage, descriptorsOf, type ImageGraph } from '../oci/copy-graph.ts';
 import { OciLayout } from '../oci/layout.ts';
-import { parseReference } from '../oci/reference.ts';
+import { parseReference, type Reference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { moveImage } from './copy.ts';
-import { openTarget, type SourceEndpoint, splitName } from './endpoint.ts';
+import { readWhole } from './copy.ts';
+import { openRepository, splitName } from './endpoint.ts';
 import { openObjects } from './objects.ts';
 import { formatReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
 import { openBundle } from './sealed.ts';
@@ -36,13 +37,14 @@ export interface ImportOptions {
 
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
-  const store = options.models === undefined ? undefined : await openObjects(context, options.models);
   if (options.images !== undefined) parseReference(`${options.images}/x`);
   const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
   refuseFindings(await checkFileSet(bundle));
   const inventory = await readInventory(bundle);
   refuseFindings(await checkSizes(bundle, inventory));
   checkTargets(inventory, options);
+  const images = options.images === undefined ? [] : placeImages(inventory, options.images);
+  const store = options.models === undefined ? undefined : await openObjects(context, options.models);
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const origin = {
@@ -57,11 +59,14 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const items: ReportItem[] = [];
   const reader = new BundleReader(bundle.directory, inventory);
   if (store) await importModels(reader, store, items, receipt, context);
-  if (options.images !== undefined) await importImages(reader, options.images, items, receipt, context);
+  await importImages(reader, images, items, receipt, context);
   receipt.complete = items.every(({ state }) => state !== 'failed');
-  const text = formatReceipt(receipt);
-  if (store) await putReceipt(store, inventory.name, text, context.signal);
-  await writeFileAtomic(receiptPath, text);
+  // The file first: a store that takes nothing must not cost the record of what it refused.
+  await writeFileAtomic(receiptPath, formatReceipt(receipt));
+  if (store)
+    await attempt(items, 'receipt', store.name, () =>
+      putReceipt(store, inventory.name, formatReceipt(receipt), context.signal),
+    );
   return summarise(items, receipt, receiptPath);
 }
 
@@ -159,43 +164,72 @@ async function putObjects(objects: readonly ModelObject[], store: ObjectStore, c
   return moved;
 }
 
+/** An image of the bundle and where it goes. */
+interface PlacedImage {
+  item: ImageItem;
+  repository: string;
+  target: Reference;
+  reference: string;
+}
+
+/** Decided before anything moves. @throws E_CORRUPT for a place that no registry has, E_MANIFEST for two images in one place */
+function placeImages(inventory: Inventory, place: string): PlacedImage[] {
+  const placed = inventory.items
+    .filter((item) => item.kind === 'image')
+    .map((item): PlacedImage => {
+      const { repository, reference } = splitName(item.reference);
+      const to = item.to ?? defaultPlacement(repository === '' ? 'images' : repository);
+      return { item, repository, target: readPlace(`${place}/${to}`, reference, item), reference };
+    });
+  refuseCollisions(
+    placed.map(({ item, target, reference }) => ({
+      reference: item.reference,
+      to: target.repository,
+      tag: reference,
+      digest: item.root.digest,
+    })),
+  );
+  return placed;
+}
+
+function readPlace(repository: string, reference: string, item: ImageItem): Reference {
+  try {
+    return parseReference(`${repository}${isDigest(reference) ? '@' : ':'}${reference}`);
+  } catch (error) {
+    throw new MirrorError(
+      'E_CORRUPT',
+      `the bundle wants \`${item.reference}\` imported as \`${repository}\`, which is no place in a registry`,
+      { at: { side: 'source', item: item.reference }, cause: error },
+    );
+  }
+}
+
 async function importImages(
   reader: BundleReader,
-  place: string,
+  images: readonly PlacedImage[],
   items: ReportItem[],
   receipt: Receipt,
   context: Context,
 ): Promise<void> {
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
-  for (const item of reader.inventory.items) {
-    if (item.kind !== 'image') continue;
-    context.report({ type: 'stage', text: `importing ${item.reference} to ${place}` });
-    await attempt(items, 'image', item.reference, () => importImage(item, layout, place, items, receipt, context));
+  for (const image of images) {
+    context.report({ type: 'stage', text: `importing ${image.item.reference} to ${image.target.registry}` });
+    await attempt(items, 'image', image.item.reference, () => importImage(image, layout, items, receipt, context));
   }
 }
 
 async function importImage(
-  item: ImageItem,
+  { item, repository, target: place, reference }: PlacedImage,
   layout: OciLayout,
-  place: string,
   items: ReportItem[],
   receipt: Receipt,
   context: Context,
 ): Promise<void> {
-  const { repository, reference } = splitName(item.reference);
-  const source: SourceEndpoint = {
-    name: item.reference,
-    shown: item.reference,
-    source: layout.view(repository),
-    wanted: reference,
-    tag: isDigest(reference) ? undefined : reference,
-  };
-  const target = await openTarget(
-    context,
-    `${place}/${item.to ?? defaultPlacement(repository === '' ? 'images' : repository)}`,
-    source,
-  );
-  const { tally } = await moveImage(source.source, target.target, item.root, target.reference, true, context);
+  const target = openRepository(context, place, reference);
+  const source = layout.view(repository);
+  const image = await readWhole(source, item.root, true, context);
+  checkWhole(item, image);
+  const tally = await copyImage(source, target.target, image, reference, context);
   receipt.images.push({
     reference: item.reference,
     target: target.name,
@@ -204,14 +238,30 @@ async function importImage(
   });
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: item.reference, state, bytes: tally.copiedBytes });
+  const detail = { target: target.name, ...tally };
   items.push({
     kind: 'image',
     name: item.reference,
     state,
     digest: item.root.digest,
     bytes: tally.copiedBytes,
-    detail: { target: target.name, ...tally },
+    detail,
   });
+}
+
+/** What is going to move has to be what the inventory, and so the signature, speaks of. @throws E_CORRUPT */
+function checkWhole(item: ImageItem, image: ImageGraph): void {
+  const moved = new Set(descriptorsOf(image).map(({ digest }) => digest));
+  const lacking = item.digests.find((digest) => !moved.has(digest));
+  if (lacking !== undefined || moved.size !== new Set(item.digests).size)
+    throw new MirrorError(
+      'E_CORRUPT',
+      `\`${item.reference}\` in the volumes is not what the inventory says${lacking === undefined ? '' : `: \`${lacking}\` is missing`}`,
+      {
+        hint: 'run `sie-mirror verify` and copy the bundle again',
+        at: { side: 'source', item: item.reference },
+      },
+    );
 }
 
 async function putReceipt(store: ObjectStore, name: string, text: string, signal: AbortSignal): Promise<void> {

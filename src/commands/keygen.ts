@@ -1,9 +1,9 @@
-import { lstat, writeFile } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fingerprint, makeKeyPair, readPublicKey } from '../bundle/seal.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
-import { ensureWritable } from '../fs/atomic.ts';
+import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
 
 export interface KeygenOptions {
@@ -24,8 +24,8 @@ export async function keygen(options: KeygenOptions, context: Context): Promise<
         hint: 'choose another directory with `--out`',
       });
   const { privatePem, publicPem } = makeKeyPair();
-  await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
-  await writeFile(publicPath, publicPem, { mode: 0o644, flag: 'wx' });
+  await writeFileAtomic(privatePath, privatePem, 0o600);
+  await writeFileAtomic(publicPath, publicPem);
   const print = fingerprint(readPublicKey(publicPem, keyFiles.public));
   return makeReport(
     'keygen',

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { DirectoryStore } from '../objects/dir.ts';
@@ -19,10 +18,11 @@ export async function openObjects(context: Context, url: string): Promise<Object
   if (url.startsWith('file:')) {
     const directory =
       URL.canParse(url) && url.startsWith('file:///')
-        ? fileURLToPath(url)
+        ? decodeURIComponent(new URL(url).pathname)
         : context.path(url.replace(/^file:(?:\/\/)?/, ''));
     const store = new DirectoryStore(directory);
     await store.prepare();
+    await context.lock(directory);
     return store;
   }
   throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {

@@ -128,10 +128,23 @@ async function lockImage(
   const root = await from.source.resolve(from.wanted);
   const graph = await readImage(from.source, root, { slots: context.slots, referrers: true, signal: context.signal });
   const bytes = descriptorsOf(graph).reduce((sum, { size }) => sum + size, 0);
-  return {
-    reference: from.name,
-    root,
-    bytes,
-    to: placementOf(`${registry}/${repository}`, image.to, manifest.rewrite),
-  };
+  const to = placementOf(`${registry}/${repository}`, image.to, manifest.rewrite);
+  checkPlacement(to, image.ref);
+  return { reference: from.name, root, bytes, to };
+}
+
+/** Said here, where it can be mended, and not in the zone. @throws E_MANIFEST */
+function checkPlacement(to: string, image: string): void {
+  try {
+    parseReference(`registry.zone/${to}:tag`);
+  } catch (error) {
+    throw new MirrorError(
+      'E_MANIFEST',
+      `\`${image}\` would be imported as \`${to}\`, which no registry takes as a repository`,
+      {
+        hint: 'use lower-case letters and digits, with `.`, `_`, `-` between them, and `/`',
+        cause: error,
+      },
+    );
+  }
 }

@@ -22,6 +22,7 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   const loaded = await loadFile(options.manifest, context);
   const store = context.path(options.store);
   await ensureWritable(store);
+  await context.lock(store);
   const resolved: ReportItem[] = [];
   const lock = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
   const unresolved = resolved.filter(({ state }) => state === 'failed');
@@ -52,7 +53,7 @@ async function pullImage(image: LockedImage, store: string, items: ReportItem[],
   context.report({ type: 'stage', text: `copying ${image.reference}` });
   const from = await openSource(context, image.reference);
   const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
-  const { tally } = await moveImage(from.source, to.target, image.root, to.reference, true, context);
+  const tally = await moveImage(from.source, to.target, image.root, to.reference, true, context);
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
   items.push({

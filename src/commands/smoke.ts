@@ -3,7 +3,7 @@ import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { SieClient, type SieHealth } from '../sie/client.ts';
 import { checkVector } from '../sie/vector.ts';
-import type { Context } from './context.ts';
+import { type Context, hasPassword } from './context.ts';
 
 export interface SmokeOptions {
   url: string;
@@ -27,6 +27,8 @@ export async function smoke(options: SmokeOptions, context: Context): Promise<Re
     throw new MirrorError('E_USAGE', `\`${options.url}\` is no address`, {
       hint: 'write it as `http://HOST:PORT` or `https://HOST`',
     });
+  if (hasPassword(options.url))
+    throw new MirrorError('E_USAGE', 'the address holds a password', { hint: 'take it out, and set SIE_AUTH_TOKEN' });
   const client = new SieClient(context.http, options.url, context.env['SIE_AUTH_TOKEN']?.trim() || undefined);
   const run = new SmokeRun(client, options, context);
   const { vector, seconds, timings, worker } = await run.run();

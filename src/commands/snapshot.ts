@@ -16,6 +16,7 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   const requests = options.repos.map(parseRepo);
   const store = context.path(options.store);
   await ensureWritable(store);
+  await context.lock(store);
   const items = await fetchModels(
     requests.map((request) => ({ ...request })),
     store,

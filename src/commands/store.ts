@@ -5,6 +5,7 @@ import type { SourceFile } from '../bundle/writer.ts';
 import { type Checksum, checksumOf, type Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { linkTarget } from '../core/path.ts';
+import { parseJson, validate, z } from '../core/validate.ts';
 import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
 import { loadManifest } from '../manifest/load.ts';
 import type { Lock } from '../manifest/schema.ts';
@@ -136,6 +137,7 @@ async function readRepo(
       blobs.add(stored);
     }
     await addFile(contents, store, tree);
+    checkFiles(model, await readFile(join(store, tree), 'utf8'));
     contents.models.push(model);
   }
   for (const path of blobs) {
@@ -146,6 +148,21 @@ async function readRepo(
     if (name.length === 64) placed.set(name, first ?? path);
   }
 }
+
+/** The snapshot has to have exactly the files that were fetched for it. @throws E_MISSING, E_CORRUPT */
+function checkFiles(model: StoredModel, tree: string): void {
+  const { files } = validate(treeSchema, parseJson(tree, model.tree), model.tree);
+  const found = new Set(model.files.map(({ path }) => path));
+  const missing = Object.keys(files).find((path) => !found.has(path));
+  if (missing !== undefined)
+    throw new MirrorError('E_MISSING', `\`${missing}\` of \`${model.repo}@${model.commit}\` is missing in the store`, {
+      hint: `run \`sie-mirror snapshot ${model.repo}@${model.commit}\` again`,
+      at: { side: 'source', item: missing },
+    });
+  model.files = model.files.filter(({ path }) => Object.hasOwn(files, path));
+}
+
+const treeSchema = z.object({ files: z.record(z.string(), z.unknown()) });
 
 /** Blobs of the cache are named by what the hub declares of them. */
 function checksumOfName(name: string): Checksum | undefined {

@@ -132,6 +132,8 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
     hint: 'move it away or choose another directory',
   },
   ENOENT: { code: 'E_NOT_FOUND', text: 'there is no such file or directory' },
+  ENAMETOOLONG: { code: 'E_PATH', text: 'the name is too long for its file system' },
+  ELOOP: { code: 'E_PATH', text: 'symbolic links lead in a circle' },
   EIO: {
     code: 'E_CORRUPT',
     text: 'the medium returned an input/output error',
@@ -143,7 +145,11 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
 function fromSystemError(error: unknown): MirrorError | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code, path } = error as NodeJS.ErrnoException;
-  const known = code === undefined ? undefined : systemErrors[code];
+  const unknown =
+    'syscall' in error && path !== undefined
+      ? { code: 'E_PATH' as const, text: `the system answered ${code ?? 'nothing'}` }
+      : undefined;
+  const known: { code: ErrorCode; text: string; hint?: string } | undefined = systemErrors[code ?? ''] ?? unknown;
   if (!known) return undefined;
   const message = path === undefined ? known.text : `\`${path}\`: ${known.text}`;
   return new MirrorError(

@@ -79,3 +79,34 @@ export class KeyedQueue {
     }
   }
 }
+
+/** A number of bytes that may be in memory at once; who asks for more than is free waits its turn. */
+export class Budget {
+  #free: number;
+  readonly #limit: number;
+  readonly #waiting: { bytes: number; go: () => void }[] = [];
+
+  constructor(bytes: number) {
+    this.#free = bytes;
+    this.#limit = bytes;
+  }
+
+  /** What is larger than the whole budget takes all of it. */
+  async take(bytes: number): Promise<void> {
+    const wanted = Math.min(bytes, this.#limit);
+    if (this.#waiting.length === 0 && this.#free >= wanted) {
+      this.#free -= wanted;
+      return;
+    }
+    await new Promise<void>((go) => this.#waiting.push({ bytes: wanted, go }));
+  }
+
+  give(bytes: number): void {
+    this.#free += Math.min(bytes, this.#limit);
+    for (let [first] = this.#waiting; first && first.bytes <= this.#free; [first] = this.#waiting) {
+      this.#waiting.shift();
+      this.#free -= first.bytes;
+      first.go();
+    }
+  }
+}

@@ -24,7 +24,8 @@ export function parseJson(text: string | Uint8Array, item: string, code: ErrorCo
     return JSON.parse(
       typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'),
     ) as unknown;
-  } catch (error) {
-    throw new MirrorError(code, `\`${printable(item)}\` is not valid JSON`, { cause: error });
+  } catch {
+    // The engine's own error quotes the text, which may be a password.
+    throw new MirrorError(code, `\`${printable(item)}\` is not valid JSON`);
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { type MirrorError, toMirrorError } from '../core/errors.ts';
 
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
@@ -18,10 +19,31 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
       await file.close();
     }
     await rename(temporary, path);
+    await syncDirectory(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw namePath(error, path);
   }
+}
+
+/** After a power cut a name is there only if its directory was synced too. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } catch (error) {
+    // Some file systems cannot sync a directory; they are no worse off than without the call.
+    if (!['EINVAL', 'ENOTSUP', 'EPERM', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    await directory.close();
+  }
+}
+
+/** A write that fails does not say where; this does. */
+export function namePath(error: unknown, path: string): MirrorError {
+  if (error instanceof Error && 'syscall' in error && (error as NodeJS.ErrnoException).path === undefined)
+    Object.assign(error, { path });
+  return toMirrorError(error);
 }
 
 /** Makes `path` a directory that can be written to, or throws the system's error. */

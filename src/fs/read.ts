@@ -36,7 +36,7 @@ export function fileContent(extents: readonly Extent[]): Content {
  */
 async function* readExtent(extent: Extent, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const file = await open(extent.path, 'r');
-  let next = readAt(file, extent, 0);
+  let next = ahead(readAt(file, extent, 0));
   try {
     let position = 0;
     while (position < extent.size) {
@@ -48,13 +48,19 @@ async function* readExtent(extent: Extent, signal?: AbortSignal): AsyncGenerator
           `\`${extent.path}\` ends at byte ${extent.offset + position}, ${extent.offset + extent.size} were wanted`,
         );
       position += chunk.length;
-      next = readAt(file, extent, position);
+      next = ahead(readAt(file, extent, position));
       yield chunk;
     }
   } finally {
     await next.catch(() => {});
     await file.close();
   }
+}
+
+/** A read that fails while the consumer is busy is told of when its turn comes; until then nobody waits for it. */
+function ahead(read: Promise<Buffer>): Promise<Buffer> {
+  read.catch(() => {});
+  return read;
 }
 
 async function readAt(file: FileHandle, extent: Extent, position: number): Promise<Buffer> {

@@ -1,9 +1,9 @@
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check, type Expectation } from '../core/stream.ts';
-import { BatchWriter, partialSuffix } from './atomic.ts';
+import { BatchWriter, namePath, partialSuffix } from './atomic.ts';
 import { fileContent } from './read.ts';
 
 /** Takes note of the bytes of a file as they become known; `resumed` ones were already on disk. */
@@ -30,7 +30,7 @@ export async function receiveFile(
   try {
     await receive(partial, content, expected, resumed, options);
   } catch (error) {
-    const known = toMirrorError(error);
+    const known = namePath(error, partial);
     const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
     if (wrongBytes) await rm(partial, { force: true });
     if (!wrongBytes || resumed === 0) throw known;

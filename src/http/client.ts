@@ -9,6 +9,8 @@ export interface HttpClientOptions {
   ca?: string | undefined;
   /** Hosts (`name` or `name:port`) that may be spoken to by plain HTTP. */
   insecureHosts?: readonly string[];
+  /** Ends every request of a run that is interrupted. */
+  signal?: AbortSignal;
   /** A connection that gives no byte for this long is dropped. */
   stallMs?: number;
 }
@@ -115,7 +117,8 @@ export class HttpClient {
       };
       if (request.headers) options.headers = request.headers;
       if (request.body !== undefined) options.body = request.body as Dispatcher.DispatchOptions['body'] & Uint8Array;
-      if (request.signal) options.signal = request.signal;
+      const signals = [request.signal, this.#options.signal].filter((signal) => signal !== undefined);
+      if (signals.length > 0) options.signal = AbortSignal.any(signals);
       if (request.answerMs !== undefined) options.headersTimeout = request.answerMs;
       const response = await undiciRequest(request.url, options);
       return wrap(response, request.url, at);
@@ -151,8 +154,11 @@ async function* translated(body: AsyncIterable<Uint8Array>, at: ErrorPlace): Asy
   }
 }
 
-/** @throws E_PROTOCOL for a target that no server has business sending us to */
-function redirectTarget(from: URL, location: string, at: ErrorPlace): URL {
+/**
+ * Where a server sends us, by a redirect, an upload session or a next page.
+ * @throws E_PROTOCOL for a target that no server has business sending us to
+ */
+export function redirectTarget(from: URL, location: string, at: ErrorPlace): URL {
   const place = { ...at, url: redactUrl(from) };
   const to = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
   if (!to || (to.protocol !== 'https:' && to.protocol !== 'http:'))

@@ -45,8 +45,15 @@ export function statusError(
 /** https://www.rfc-editor.org/rfc/rfc9110#name-retry-after, in milliseconds. */
 export function retryAfter(response: HttpResponse): number | undefined {
   const value = response.headers['retry-after'];
-  if (value === undefined) return undefined;
+  if (value === undefined) return rateLimitReset(response);
   if (/^\d+$/.test(value)) return Number(value) * 1000;
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+}
+
+/** What the hub says instead: `RateLimit: "api";r=0;t=55`, seconds until the window ends. https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ */
+function rateLimitReset(response: HttpResponse): number | undefined {
+  if (response.status !== 429) return undefined;
+  const seconds = /;\s*t=(\d+)/.exec(response.headers['ratelimit'] ?? '')?.[1];
+  return seconds === undefined ? undefined : (Number(seconds) + 1) * 1000;
 }

@@ -1,5 +1,5 @@
 import { MirrorError } from '../core/errors.ts';
-import type { HttpRequest, HttpResponse } from './client.ts';
+import { type HttpRequest, type HttpResponse, redactUrl } from './client.ts';
 import { failure } from './failure.ts';
 
 /**
@@ -26,14 +26,22 @@ export async function* openRange(
     await response.discard();
     throw error;
   }
+  let missing = size - offset;
   for await (const chunk of response.body) {
     if (skip >= chunk.length) {
       skip -= chunk.length;
     } else {
-      yield skip > 0 ? chunk.subarray(skip) : chunk;
+      const wanted = skip > 0 ? chunk.subarray(skip) : chunk;
       skip = 0;
+      missing -= wanted.length;
+      yield wanted;
     }
   }
+  // Too much is for the receiver to refuse; too little may come with the next try.
+  if (missing > 0)
+    throw new MirrorError('E_NETWORK', `\`${response.url.host}\`: the answer ended ${missing} bytes early`, {
+      at: { ...at, url: redactUrl(response.url), status: response.status },
+    });
 }
 
 /** How many bytes of the answer to skip so that it begins at `offset`. */

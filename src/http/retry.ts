@@ -15,7 +15,7 @@ export interface RetryOptions {
   onRetry?: (error: MirrorError, pauseMs: number) => void;
 }
 
-export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseMs: 10_000, maxWaitMs: 120_000 };
+export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseMs: 10_000, maxWaitMs: 330_000 };
 
 /** Tries again what failed in a way that may pass; the last error comes out as it was. */
 export async function retrying<T>(work: () => Promise<T>, options: RetryOptions, signal?: AbortSignal): Promise<T> {

@@ -1,5 +1,5 @@
 import type { Checksum } from '../core/digest.ts';
-import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
+import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content } from '../core/ports.ts';
 import { printable } from '../core/text.ts';
@@ -68,7 +68,11 @@ export class HubClient {
   }
 
   /** @throws E_NOT_FOUND, E_GATED, E_AUTH */
-  async info({ repo, revision }: RepoRequest): Promise<RepoInfo> {
+  async info(request: RepoRequest): Promise<RepoInfo> {
+    return asListing(request.repo, () => this.#info(request));
+  }
+
+  async #info({ repo, revision }: RepoRequest): Promise<RepoInfo> {
     const { modelInfo } = await import('@huggingface/hub');
     const info = await modelInfo({
       name: repo,
@@ -88,6 +92,10 @@ export class HubClient {
 
   /** @throws E_CORRUPT for names that try to leave the tree */
   async files(repo: string, commit: string): Promise<RepoFile[]> {
+    return asListing(repo, () => this.#files(repo, commit));
+  }
+
+  async #files(repo: string, commit: string): Promise<RepoFile[]> {
     const { listFiles } = await import('@huggingface/hub');
     const files: RepoFile[] = [];
     const listing = listFiles({
@@ -98,6 +106,10 @@ export class HubClient {
       fetch: this.#fetch(`${repo}@${commit}`),
     });
     for await (const entry of listing) {
+      if (files.length >= maxFiles)
+        throw new MirrorError('E_PROTOCOL', `the hub lists more than ${maxFiles} files for \`${repo}\``, {
+          at: { side: 'source', item: repo },
+        });
       if (entry.type !== 'file') continue;
       const path = checkRelativePath(entry.path, `the repo \`${repo}\``);
       const gitOid = entry.oid ?? '';
@@ -137,7 +149,13 @@ export class HubClient {
 
   /** What @huggingface/hub calls instead of the global fetch: our connections, our token rules, our errors. */
   #fetch(item: string): typeof fetch {
+    let pages = 0;
     return async (input, init) => {
+      pages += 1;
+      if (pages > maxPages)
+        throw new MirrorError('E_PROTOCOL', `the hub lists \`${item}\` on more than ${maxPages} pages`, {
+          at: { side: 'source', item },
+        });
       const url = new URL(input instanceof Request ? input.url : input);
       const at: ErrorPlace = { side: 'source', item };
       const accept = new Headers(init?.headers).get('accept') ?? 'application/json';
@@ -186,6 +204,8 @@ export class HubClient {
       this.#options.token === undefined
         ? 'set HF_TOKEN to a token of an account that may read it'
         : 'check that the token of HF_TOKEN may read it';
+    if (said.startsWith('Access to this resource is disabled'))
+      return new MirrorError('E_AUTH', `\`${repo}\` has been disabled by the hub`, { hint: `see ${page}`, at: place });
     if (kind === 'RevisionNotFound')
       return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such revision`, {
         hint: `see ${page}/tree/main for what there is`,
@@ -206,6 +226,25 @@ export class HubClient {
     if (code === 'E_AUTH')
       return new MirrorError(code, `the hub refused the token for \`${repo}\``, { hint: token, at: place });
     return statusError(response, at, said, code);
+  }
+}
+
+/** A listing that has more than this never ends. */
+const maxFiles = 1_000_000;
+const maxPages = 2000;
+
+/** What is no listing makes the library trip over it; that is the hub's doing. */
+async function asListing<T>(repo: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (known.code !== 'E_INTERNAL') throw known;
+    throw new MirrorError('E_PROTOCOL', `the hub gave an answer for \`${repo}\` that cannot be read`, {
+      hint: 'check HF_ENDPOINT',
+      at: { side: 'source', item: repo },
+      cause: error,
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { parseDocument } from 'yaml';
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { printable } from '../core/text.ts';
-import { validate } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
 import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifestSchema } from './schema.ts';
 
 /**
@@ -14,7 +14,8 @@ export function loadManifest(
   text: string,
   name: string,
 ): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
-  const value = readYaml(text, name);
+  // JSON is YAML too, but a lock of many files would take a YAML reader seconds and gigabytes.
+  const value = text.trimStart().startsWith('{') ? parseJson(text, name, 'E_MANIFEST') : readYaml(text, name);
   if ((value as { schema?: unknown } | null)?.schema === lockSchemaId)
     return { kind: 'lock', lock: loadLock(value, name) };
   checkKeys(value, name);

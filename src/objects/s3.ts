@@ -3,6 +3,7 @@ import { rootCertificates } from 'node:tls';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { type ErrorCode, type ErrorPlace, isAbort, MirrorError } from '../core/errors.ts';
+import { Budget } from '../core/limit.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { Check, readVerified } from '../core/stream.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
@@ -24,7 +25,7 @@ const mebi = 1024 * 1024;
 /** Up to this an object goes in one request, whole in memory. */
 const singleLimit = 16 * mebi;
 const maxParts = 10_000;
-/** Parts in memory at once, whatever their size: bounded by bytes. */
+/** Bytes of bodies in memory at once, for all objects together. */
 const flightBytes = 64 * mebi;
 
 /**
@@ -36,6 +37,7 @@ const flightBytes = 64 * mebi;
 export class S3Store implements ObjectStore {
   readonly name: string;
   readonly #options: S3Options;
+  readonly #flight = new Budget(flightBytes);
   #loaded: Promise<{ sdk: Sdk; client: S3Client }> | undefined;
 
   constructor(options: S3Options) {
@@ -123,11 +125,22 @@ export class S3Store implements ObjectStore {
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
   ): Promise<void> {
-    const body = await readVerified(
-      content,
-      { size: expected.size, checksum: checksumOf(expected.digest), item: key },
-      signal,
-    );
+    await this.#flight.take(expected.size);
+    try {
+      await this.#sendWhole(key, content, expected, signal);
+    } finally {
+      this.#flight.give(expected.size);
+    }
+  }
+
+  async #sendWhole(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: key };
+    const body = await readVerified(content, expectation, signal);
     const { sdk, client } = await this.#load();
     await this.#try(
       key,
@@ -191,14 +204,14 @@ export class S3Store implements ObjectStore {
   ): Promise<{ PartNumber: number; ETag: string | undefined }[]> {
     const { sdk, client } = await this.#load();
     const partSize = Math.max(singleLimit / 2, Math.ceil(expected.size / maxParts / mebi) * mebi);
-    const slots = Math.max(1, Math.floor(flightBytes / partSize));
     const check = new Check({ size: expected.size, checksum: checksumOf(expected.digest), item: key });
     const done: { PartNumber: number; ETag: string | undefined }[] = [];
     const flying = new Set<Promise<void>>();
     let failed: { error: unknown } | undefined;
     let number = 0;
     try {
-      for await (const body of inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk))) {
+      const parts = inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk), this.#flight);
+      for await (const body of parts) {
         number += 1;
         const PartNumber = number;
         const part = this.#try(
@@ -215,9 +228,11 @@ export class S3Store implements ObjectStore {
           .catch((error: unknown) => {
             failed ??= { error };
           })
-          .finally(() => flying.delete(part));
+          .finally(() => {
+            flying.delete(part);
+            this.#flight.give(partSize);
+          });
         flying.add(part);
-        if (flying.size >= slots) await Promise.race(flying);
         if (failed) break;
       }
     } finally {
@@ -309,28 +324,43 @@ function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal
   return signal ? { abortSignal: signal } : {};
 }
 
-/** Cuts a stream into buffers of `size`, the last one shorter; each buffer is the consumer's to keep. */
+/**
+ * Cuts a stream into buffers of `size`, the last one shorter; each buffer is the consumer's to keep, and to give back to
+ * the budget it came from.
+ */
 async function* inParts(
   bytes: AsyncIterable<Uint8Array>,
   size: number,
   see: (chunk: Uint8Array) => void,
+  budget: Budget,
 ): AsyncGenerator<Buffer> {
-  let chunks: Uint8Array[] = [];
+  let part: Buffer | undefined;
   let length = 0;
-  for await (const chunk of bytes) {
-    see(chunk);
-    let rest = chunk;
-    while (length + rest.length >= size) {
-      const head = rest.subarray(0, size - length);
-      yield Buffer.concat([...chunks, head]);
-      rest = rest.subarray(head.length);
-      chunks = [];
-      length = 0;
+  const handOver = (): Buffer => {
+    const full = part?.subarray(0, length) ?? Buffer.alloc(0);
+    part = undefined;
+    length = 0;
+    return full;
+  };
+  try {
+    for await (const chunk of bytes) {
+      see(chunk);
+      for (let rest = chunk; rest.length > 0;) {
+        if (!part) {
+          await budget.take(size);
+          part = Buffer.allocUnsafeSlow(size);
+        }
+        const taken = Math.min(rest.length, size - length);
+        part.set(rest.subarray(0, taken), length);
+        length += taken;
+        rest = rest.subarray(taken);
+        if (length === size) yield handOver();
+      }
     }
-    if (rest.length > 0) chunks.push(rest);
-    length += rest.length;
+    if (part) yield handOver();
+  } finally {
+    if (part) budget.give(size);
   }
-  if (length > 0) yield Buffer.concat(chunks);
 }
 
 interface KnownError {

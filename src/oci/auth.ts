@@ -159,7 +159,11 @@ export class RegistryAuth {
         at: this.#at,
       });
     const realm = new URL(text, this.#origin);
-    const safe = realm.protocol === 'https:' || (realm.protocol === 'http:' && this.#origin.startsWith('http:'));
+    const safe =
+      realm.protocol === 'https:' ||
+      (realm.protocol === 'http:' &&
+        this.#origin.startsWith('http:') &&
+        (realm.origin === this.#origin || this.#client.schemeOf(realm.host) === 'http'));
     if (!safe)
       throw new MirrorError(
         'E_PROTOCOL',

@@ -4,9 +4,9 @@ import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { type Limit, limitTo, requestsAtOnce, smallBody } from '../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../core/ports.ts';
-import { contentOf, counted, metadataLimit, readVerified } from '../core/stream.ts';
+import { contentOf, counted, readVerified } from '../core/stream.ts';
 import { digestTag } from './reference.ts';
-import { isForeign, isManifest, type ManifestDocument, parseManifest } from './types.ts';
+import { checkManifestSize, isForeign, isManifest, type ManifestDocument, parseManifest } from './types.ts';
 
 /** A manifest with everything that is reached from it; indexes may nest. */
 export interface GraphNode {
@@ -75,13 +75,8 @@ class GraphReader {
 
   async #fetch(descriptor: Descriptor, depth: number): Promise<GraphNode> {
     const { digest, size } = descriptor;
-    if (size > metadataLimit)
-      throw new MirrorError(
-        'E_SIZE_MISMATCH',
-        `the manifest \`${digest}\` has ${size} bytes, registries take at most ${metadataLimit}`,
-        { at: { side: 'source', item: digest } },
-      );
     const { bytes, document } = await at('source', digest, async () => {
+      checkManifestSize(descriptor, digest);
       const bytes = await this.#limit(async () => {
         const content = await this.#source.fetch(descriptor);
         return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#signal);
@@ -221,6 +216,16 @@ function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
   return subjects;
 }
 
+/** What a tag or digest names; undefined when it names nothing. */
+export async function resolved(source: ContentSource, reference: string): Promise<Descriptor | undefined> {
+  try {
+    return await source.resolve(reference);
+  } catch (error) {
+    if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
 class CopyRun {
   readonly tally: CopyTally = { copied: 0, copiedBytes: 0, present: 0, presentBytes: 0 };
   readonly #source: ContentSource;
@@ -245,7 +250,8 @@ class CopyRun {
 
   async node(node: GraphNode): Promise<void> {
     await once(this.#done, node.descriptor, async () => {
-      if (await this.#exists(node.descriptor)) {
+      const there = await this.#exists(node.descriptor);
+      if (there && !this.#target.local) {
         this.#count(
           manifestsOf(node).flatMap((each) => [each.descriptor, ...blobsOf(each)]),
           'present',
@@ -253,15 +259,13 @@ class CopyRun {
         return;
       }
       await this.#children(node, false);
-      await this.#pushManifest(node);
+      if (there) this.#count([node.descriptor], 'present');
+      else await this.#pushManifest(node);
     });
   }
 
   async tag(node: GraphNode, reference: string): Promise<void> {
-    const now = await this.#target.resolve(reference).catch((error: unknown) => {
-      if (error instanceof MirrorError && error.code === 'E_NOT_FOUND') return undefined;
-      throw error;
-    });
+    const now = await resolved(this.#target, reference);
     if (now?.digest === node.descriptor.digest) return;
     await healing(
       () => this.#children(node, true),

@@ -9,7 +9,7 @@ import { parseJson, validate, z } from '../core/validate.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import { hasFile, receiveFile } from '../fs/receive.ts';
 import { directoryTree } from '../fs/tree.ts';
-import { isManifest, type ManifestDocument, parseManifest, refNameAnnotation } from './types.ts';
+import { checkManifestSize, isManifest, type ManifestDocument, parseManifest, refNameAnnotation } from './types.ts';
 
 /** https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
 export const layoutFile = 'oci-layout';
@@ -88,8 +88,12 @@ export class OciLayout {
     return content && parseJson(await readAll(content.open(0), 64 * 1024 * 1024, path), `${this.name}/${path}`);
   }
 
+  async find(descriptor: Descriptor): Promise<Content | undefined> {
+    return this.tree.file(blobPath(descriptor.digest));
+  }
+
   async content(descriptor: Descriptor): Promise<Content> {
-    const content = await this.tree.file(blobPath(descriptor.digest));
+    const content = await this.find(descriptor);
     if (!content)
       throw new MirrorError('E_NOT_FOUND', `\`${descriptor.digest}\` is not in \`${this.name}\``, {
         at: { item: descriptor.digest },
@@ -100,6 +104,7 @@ export class OciLayout {
   async document(descriptor: Descriptor): Promise<ManifestDocument> {
     let document = this.#documents.get(descriptor.digest);
     if (!document) {
+      checkManifestSize(descriptor, descriptor.digest);
       document = this.content(descriptor).then(async (content) => {
         const bytes = await readVerified(content, {
           size: descriptor.size,
@@ -199,10 +204,7 @@ export class LayoutView implements ContentSource {
   }
 
   async exists(descriptor: Descriptor): Promise<boolean> {
-    return this.#layout.content(descriptor).then(
-      (content) => content.size === descriptor.size,
-      () => false,
-    );
+    return (await this.#layout.find(descriptor))?.size === descriptor.size;
   }
 
   async referrers(subject: Descriptor): Promise<Descriptor[]> {
@@ -223,6 +225,7 @@ export class LayoutView implements ContentSource {
 
 /** The same as a target. */
 export class WritableView extends LayoutView implements ContentTarget {
+  readonly local = true;
   readonly #writable: WritableLayout;
 
   constructor(layout: WritableLayout, repository: string) {

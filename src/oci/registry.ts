@@ -6,13 +6,20 @@ import type { Content, ContentTarget } from '../core/ports.ts';
 import { metadataLimit, readAll, readVerified, verified } from '../core/stream.ts';
 import { checksumOf } from '../core/digest.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
-import type { HttpClient, HttpRequest, HttpResponse } from '../http/client.ts';
+import { type HttpClient, type HttpRequest, type HttpResponse, redirectTarget } from '../http/client.ts';
 import { codeOfStatus, errorText, statusError } from '../http/failure.ts';
 import { openRange } from '../http/range.ts';
 import { RegistryAuth } from './auth.ts';
 import type { CredentialFinder } from './credentials.ts';
 import { dockerHub, fallbackTag } from './reference.ts';
-import { descriptorSchema, isManifest, manifestMediaTypes, mediaTypes, parseManifest } from './types.ts';
+import {
+  checkManifestSize,
+  descriptorSchema,
+  isManifest,
+  manifestMediaTypes,
+  mediaTypes,
+  parseManifest,
+} from './types.ts';
 
 /** One registry host; its repositories share connections and credentials. */
 export class Registry {
@@ -77,7 +84,8 @@ export class RegistryRepository implements ContentTarget {
   async resolve(reference: string): Promise<Descriptor> {
     const head = await this.#manifest('HEAD', reference);
     await head.discard();
-    const digest = head.headers['docker-content-digest'] ?? (isDigest(reference) ? reference : '');
+    // A digest that was asked for is what is wanted, whatever the server calls its answer.
+    const digest = isDigest(reference) ? reference : (head.headers['docker-content-digest'] ?? '');
     const mediaType = mediaTypeOf(head);
     const size = Number(head.headers['content-length'] ?? Number.NaN);
     if (isDigest(digest) && mediaType !== '' && Number.isSafeInteger(size)) return { mediaType, digest, size };
@@ -135,9 +143,7 @@ export class RegistryRepository implements ContentTarget {
 
   async tags(): Promise<string[]> {
     const tags: string[] = [];
-    let url: URL | undefined = this.#url('tags/list?n=1000');
-    while (url) {
-      const response: HttpResponse = await this.#send({ method: 'GET', url, at: this.#place('tags') });
+    for await (const response of this.#pages('tags/list?n=1000', 'tags')) {
       if (response.status === 404) {
         await response.discard();
         return tags;
@@ -145,7 +151,6 @@ export class RegistryRepository implements ContentTarget {
       if (response.status !== 200) throw await this.#failure(response, 'tags');
       const page = validate(tagsSchema, parseJson(await response.bytes(), 'tags', 'E_PROTOCOL'), 'tags', 'E_PROTOCOL');
       tags.push(...(page.tags ?? []));
-      url = nextPage(response);
     }
     return tags;
   }
@@ -153,14 +158,9 @@ export class RegistryRepository implements ContentTarget {
   /** The referrers API, and where it is missing the tag that stands in for it. */
   async referrers(subject: Descriptor): Promise<Descriptor[]> {
     const found: Descriptor[] = [];
-    let url: URL | undefined = this.#url(`referrers/${subject.digest}`);
-    while (url) {
-      const response: HttpResponse = await this.#send({
-        method: 'GET',
-        url,
-        headers: { accept: mediaTypes.ociIndex },
-        at: this.#place(subject.digest),
-      });
+    for await (const response of this.#pages(`referrers/${subject.digest}`, subject.digest, {
+      accept: mediaTypes.ociIndex,
+    })) {
       if (response.status !== 200) {
         await response.discard();
         if (response.status >= 500 || response.status === 429 || response.status === 401)
@@ -171,9 +171,21 @@ export class RegistryRepository implements ContentTarget {
       found.push(
         ...validate(indexSchema, parseJson(bytes, 'referrers', 'E_PROTOCOL'), 'referrers', 'E_PROTOCOL').manifests,
       );
-      url = nextPage(response);
     }
     return found;
+  }
+
+  /** The answers that make up a list. @throws E_PROTOCOL when it does not end */
+  async *#pages(path: string, reference: string, headers: Record<string, string> = {}): AsyncGenerator<HttpResponse> {
+    const at = this.#place(reference);
+    let url: URL | undefined = this.#url(path);
+    for (let page = 1; url; page += 1) {
+      if (page > maxPages)
+        throw new MirrorError('E_PROTOCOL', `\`${url.host}\` gives a list of more than ${maxPages} pages`, { at });
+      const response = await this.#send({ method: 'GET', url, headers, at });
+      yield response;
+      url = response.status === 200 ? nextPage(response, at) : undefined;
+    }
   }
 
   async attach(subject: Descriptor, referrers: readonly Descriptor[]): Promise<void> {
@@ -218,6 +230,7 @@ export class RegistryRepository implements ContentTarget {
 
   async #pushManifest(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     const item = this.#item(expected.digest);
+    checkManifestSize(expected, item);
     const bytes = await readVerified(
       content,
       { size: expected.size, checksum: checksumOf(expected.digest), item },
@@ -236,7 +249,7 @@ export class RegistryRepository implements ContentTarget {
       at: this.#place(reference),
       answerMs: closingMs,
     });
-    if (response.status < 200 || response.status > 202) throw await this.#failure(response, reference);
+    if (response.status < 200 || response.status > 202) throw childUnknown(await this.#failure(response, reference));
     await response.discard();
   }
 
@@ -252,9 +265,7 @@ export class RegistryRepository implements ContentTarget {
     const location = opened.headers['location'];
     if (opened.status !== 202 || location === undefined) throw await this.#failure(opened, expected.digest);
     await opened.discard();
-    const session = new URL(location, opened.url);
-    // Behind a proxy that ends TLS a registry may name itself with http.
-    if (session.host === opened.url.host) session.protocol = opened.url.protocol;
+    const session = sessionUrl(opened.url, location, at);
     // The query is the registry's own and goes back as it came; URLSearchParams would encode it anew.
     const url = new URL(
       `${session.href}${session.search === '' ? '?' : '&'}digest=${encodeURIComponent(expected.digest)}`,
@@ -303,6 +314,7 @@ export class RegistryRepository implements ContentTarget {
   }
 
   async #read(descriptor: Descriptor): Promise<{ bytes: Buffer; mediaType: string }> {
+    checkManifestSize(descriptor, this.#item(descriptor.digest));
     const content = await this.fetch(descriptor);
     const bytes = await readVerified(content, {
       size: descriptor.size,
@@ -355,6 +367,15 @@ export class RegistryRepository implements ContentTarget {
   }
 }
 
+/** What is not found when a manifest is put is a child of it. */
+function childUnknown(error: MirrorError): MirrorError {
+  if (error.code !== 'E_NOT_FOUND') return error;
+  return new MirrorError('E_BLOB_UNKNOWN', `the target misses a part of ${error.at.item ?? 'the manifest'}`, {
+    at: error.at,
+    cause: error,
+  });
+}
+
 /** A registry may move a large blob to its store before it answers. */
 const closingMs = 15 * 60_000;
 
@@ -369,9 +390,19 @@ function mediaTypeOf(response: HttpResponse): string {
   return (response.headers['content-type'] ?? '').split(';')[0]?.trim() ?? '';
 }
 
-function nextPage(response: HttpResponse): URL | undefined {
+/** Behind a proxy that ends TLS a registry may name itself with http. */
+function sessionUrl(from: URL, location: string, at: ErrorPlace): URL {
+  const named = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
+  if (named && named.host === from.host) named.protocol = from.protocol;
+  return redirectTarget(from, named?.href ?? location, at);
+}
+
+/** A list that has more pages than this never ends. */
+const maxPages = 1000;
+
+function nextPage(response: HttpResponse, at: ErrorPlace): URL | undefined {
   const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers['link'] ?? '')?.[1];
-  return link === undefined ? undefined : new URL(link, response.url);
+  return link === undefined ? undefined : redirectTarget(response.url, link, at);
 }
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes */

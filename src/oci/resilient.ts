@@ -18,6 +18,7 @@ export function resilientSource(source: ContentSource, options: RetryOptions): C
 export function resilientTarget(target: ContentTarget, options: RetryOptions): ContentTarget {
   return {
     ...resilientSource(target, options),
+    ...(target.local ? { local: true } : {}),
     push: async (expected: Descriptor, content: Content, signal) => {
       const givenUp = await retrying(() => pushUnlessBroken(target, expected, content, signal), options, signal);
       if (givenUp) throw givenUp;

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { metadataLimit } from '../core/stream.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 
 /** https://github.com/opencontainers/image-spec/blob/main/media-types.md */
@@ -78,6 +79,16 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, item: string
   const artifactType = document.artifactType ?? document.config?.mediaType;
   if (artifactType !== undefined) result.artifactType = artifactType;
   return result;
+}
+
+/** @throws E_SIZE_MISMATCH for more than a registry takes: it would have to be held in memory */
+export function checkManifestSize(descriptor: Descriptor, item: string): void {
+  if (descriptor.size > metadataLimit)
+    throw new MirrorError(
+      'E_SIZE_MISMATCH',
+      `the manifest \`${item}\` has ${descriptor.size} bytes, registries take at most ${metadataLimit}`,
+      { at: { item } },
+    );
 }
 
 function inferMediaType(document: { manifests?: unknown; config?: unknown }, declared: string): string {

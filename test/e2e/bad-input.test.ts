@@ -19,7 +19,7 @@ beforeAll(async () => {
   directory = place.path;
   world = await startWorld();
   reference = `${world.source.host}/${imageRepository}:${imageTag}`;
-  insecure = ['--insecure-host', world.source.host, world.zone.host];
+  insecure = ['--insecure-host', world.source.host, '--insecure-host', world.zone.host];
   await mkdir(join(directory, '.docker'));
   await writeFile(join(directory, '.docker/config.json'), dockerConfig(world.zone));
   for (const args of [

@@ -24,6 +24,7 @@ export async function testContext(options: {
       toolFile: undefined,
       report: (event) => events.push(event),
       signal: controller.signal,
+      process: { pid: process.pid, isRunning: () => false },
     },
     { insecureHosts: options.insecureHosts, retries: options.retries ?? 0 },
   );

@@ -94,7 +94,7 @@ it.each<[string, string[]]>([
 });
 
 it('hands flags over as they were parsed', () => {
-  const line = 'copy a b --json -q --concurrency 3 --insecure-host x:1 y --progress none';
+  const line = 'copy a b --json -q --concurrency 3 --insecure-host x:1 --insecure-host y --progress none';
   const { invocation } = parse(...line.split(' '));
 
   expect(invocation?.command).toBe('copy');

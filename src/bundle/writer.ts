@@ -1,14 +1,14 @@
-import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Checksum, type Digest, formatChecksum, openHash } from '../core/digest.ts';
+import { type Checksum, type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
-import { BatchWriter, namePath, partialSuffix } from '../fs/atomic.ts';
-import { fileContent } from '../fs/read.ts';
+import { namePath, partialSuffix } from '../fs/atomic.ts';
+import { HashThread } from '../fs/hash-thread.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
-import { dataOffset, type VolumePlan } from './layout.ts';
+import { dataOffset, type Member, type VolumePlan } from './layout.ts';
 import { endBytes, paddingOf } from './tar-header.ts';
+import { type FileHash, type HashThreads, makeSlots, VolumeFile } from './volume-file.ts';
 
 /** A regular file on its way into a bundle. */
 export interface SourceFile {
@@ -37,158 +37,153 @@ export async function writeVolumes(
   files: readonly SourceFile[],
   options: { report: Reporter; signal?: AbortSignal | undefined },
 ): Promise<WrittenVolumes> {
-  const written: WrittenVolumes = { blobs: [], links: [], volumes: [] };
-  const sources = new Sources(files, written.blobs);
-  for (const [index, plan] of plans.entries()) {
-    const volume = new VolumeWriter(directory, plan, index + 1, sources, options);
-    written.volumes.push(await volume.write(written.links));
-  }
-  return written;
+  const digests = new Map<number, string>();
+  const note = (id: number, hex: string): void => void digests.set(id, hex);
+  await using volume = new HashThread(note);
+  await using fileThread = new HashThread(note);
+  const writer = new VolumeWriter(directory, files, digests, { volume, files: fileThread }, options);
+  for (const [index, plan] of plans.entries()) await writer.write(plan, index + 1);
+  return writer.written;
 }
 
-/** The files by their path in the bundle; a reader lives from a file's first part to its last. */
-class Sources {
-  readonly #files: ReadonlyMap<string, SourceFile>;
-  readonly #blobs: BundleBlob[];
-  readonly #open = new Map<string, SourceReader>();
+type FileMember = Extract<Member, { kind: 'file' }>;
 
-  constructor(files: readonly SourceFile[], blobs: BundleBlob[]) {
-    this.#files = new Map(files.map((file) => [file.path, file]));
-    this.#blobs = blobs;
-  }
-
-  async *read(
-    path: string,
-    start: number,
-    part: Part,
-    split: boolean,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<Uint8Array> {
-    const file = this.#files.get(path);
-    if (!file) throw new MirrorError('E_INTERNAL', `no source for \`${path}\``);
-    const reader = this.#open.get(path) ?? new SourceReader(file);
-    this.#open.set(path, reader);
-    yield* reader.read(start, part, split, signal);
-    if (start + part.size < file.size) return;
-    this.#open.delete(path);
-    this.#blobs.push(reader.finish());
-  }
-}
-
-/** One file, read front to back, maybe over several volumes. */
-class SourceReader {
-  readonly #file: SourceFile;
-  readonly #own: Hash;
-  readonly #declared: Hash | undefined;
-  readonly #parts: Part[] = [];
-
-  constructor(file: SourceFile) {
-    this.#file = file;
-    this.#own = createHash('sha256');
-    // A sha256 that is declared is the same hash as our own.
-    this.#declared =
-      file.checksum && file.checksum.algorithm !== 'sha256' ? openHash(file.checksum.algorithm, file.size) : undefined;
-  }
-
-  async *read(start: number, part: Part, split: boolean, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-    const partHash = split ? createHash('sha256') : undefined;
-    for await (const chunk of fileContent([{ path: this.#file.from, offset: start, size: part.size }]).open(
-      0,
-      signal,
-    )) {
-      this.#own.update(chunk);
-      this.#declared?.update(chunk);
-      partHash?.update(chunk);
-      yield chunk;
-    }
-    this.#parts.push(partHash ? { ...part, digest: `sha256:${partHash.digest('hex')}` } : part);
-  }
-
-  finish(): BundleBlob {
-    const { path, size, checksum } = this.#file;
-    const digest: Digest = `sha256:${this.#own.digest('hex')}`;
-    if (checksum) {
-      const found = {
-        algorithm: checksum.algorithm,
-        hex: this.#declared?.digest('hex') ?? digest.slice('sha256:'.length),
-      };
-      if (found.hex !== checksum.hex)
-        throw new MirrorError(
-          'E_DIGEST_MISMATCH',
-          `\`${path}\` in the store has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``,
-          {
-            hint: `delete \`${this.#file.from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
-            at: { side: 'source', item: path },
-          },
-        );
-    }
-    return { path, digest, size, parts: this.#parts };
-  }
+/** A file from its first part to its last, maybe over several volumes; the numbers name hashes. */
+interface OpenFile {
+  source: SourceFile;
+  own: number;
+  /** A sha256 that is declared is the same hash as our own. */
+  declared: number | undefined;
+  parts: Part[];
 }
 
 class VolumeWriter {
-  readonly #path: string;
-  readonly #plan: VolumePlan;
-  readonly #number: number;
-  readonly #sources: Sources;
+  readonly written: WrittenVolumes = { blobs: [], links: [], volumes: [] };
+  readonly #directory: string;
+  readonly #files: ReadonlyMap<string, SourceFile>;
+  readonly #digests: ReadonlyMap<number, string>;
+  readonly #threads: HashThreads;
   readonly #options: { report: Reporter; signal?: AbortSignal | undefined };
-  readonly #hash = createHash('sha256');
+  readonly #open = new Map<string, OpenFile>();
+  readonly #slots = makeSlots();
+  #hashes = 0;
 
   constructor(
     directory: string,
-    plan: VolumePlan,
-    number: number,
-    sources: Sources,
+    files: readonly SourceFile[],
+    digests: ReadonlyMap<number, string>,
+    threads: HashThreads,
     options: { report: Reporter; signal?: AbortSignal | undefined },
   ) {
-    this.#path = join(directory, plan.name);
-    this.#plan = plan;
-    this.#number = number;
-    this.#sources = sources;
+    this.#directory = directory;
+    this.#files = new Map(files.map((file) => [file.path, file]));
+    this.#digests = digests;
+    this.#threads = threads;
     this.#options = options;
   }
 
-  async write(links: BundleLink[]): Promise<BundleVolume> {
-    const partial = `${this.#path}${partialSuffix}`;
-    const file = await open(partial, 'w', 0o644);
+  async write(plan: VolumePlan, number: number): Promise<void> {
+    const path = join(this.#directory, plan.name);
+    const id = this.#newHash();
+    const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
     try {
-      await this.#members(file, links);
+      const volume = new VolumeFile(file, this.#slots, this.#threads, { id, total: plan.size });
+      try {
+        await this.#members(volume, plan, number);
+      } finally {
+        await volume.settled();
+      }
       await file.sync();
     } catch (error) {
-      throw namePath(error, this.#path);
+      throw namePath(error, path);
     } finally {
       await file.close();
     }
-    await rename(partial, this.#path);
-    return { name: this.#plan.name, size: this.#plan.size, digest: `sha256:${this.#hash.digest('hex')}` };
+    await rename(`${path}${partialSuffix}`, path);
+    this.written.volumes.push({ name: plan.name, size: plan.size, digest: this.#digest(id) });
   }
 
-  async #members(file: FileHandle, links: BundleLink[]): Promise<void> {
-    const writer = new BatchWriter(file, 0);
-    const put = async (bytes: Uint8Array): Promise<void> => {
-      this.#hash.update(bytes);
-      await writer.write(bytes);
-    };
-    for (const member of this.#plan.members) {
-      await put(member.header);
+  /** Members in order; what their hashes came to is known, and checked, when all have been written. */
+  async #members(volume: VolumeFile, plan: VolumePlan, number: number): Promise<void> {
+    const finishing: (() => void)[] = [];
+    for (const member of plan.members) {
+      await volume.put(member.header);
       if (member.kind === 'link') {
-        links.push({ path: member.path, target: member.target, volume: this.#number, offset: member.offset });
+        this.written.links.push({ path: member.path, target: member.target, volume: number, offset: member.offset });
         continue;
       }
-      const part = { volume: this.#number, offset: dataOffset(member), size: member.size };
-      for await (const chunk of this.#sources.read(
-        member.path,
-        member.start,
-        part,
-        member.split,
-        this.#options.signal,
-      )) {
-        await put(chunk);
-        this.#options.report({ type: 'bytes', bytes: chunk.length });
-      }
-      await put(Buffer.alloc(paddingOf(member.size)));
+      finishing.push(await this.#file(volume, member, number));
+      await volume.put(Buffer.alloc(paddingOf(member.size)));
     }
-    await put(Buffer.alloc(endBytes));
-    await writer.flush();
+    await volume.put(Buffer.alloc(endBytes));
+    await volume.finish();
+    for (const finish of finishing) finish();
+  }
+
+  /** @returns what is to be done when the volume's hashes are known */
+  async #file(volume: VolumeFile, member: FileMember, number: number): Promise<() => void> {
+    const file = this.#opened(member.path);
+    const { source, own, declared } = file;
+    const ends = member.start + member.size >= source.size;
+    const total = source.size;
+    const hashes: FileHash[] = [{ id: own, algorithm: 'sha256', total, last: ends }];
+    if (declared !== undefined && source.checksum)
+      hashes.push({ id: declared, algorithm: source.checksum.algorithm, total, last: ends });
+    const part = member.split ? this.#newHash() : undefined;
+    if (part !== undefined) hashes.push({ id: part, algorithm: 'sha256', total: member.size, last: true });
+    await volume.putFile(source.from, member.start, member.size, hashes, {
+      onBytes: (bytes) => this.#options.report({ type: 'bytes', bytes }),
+      signal: this.#options.signal,
+    });
+    return () => {
+      const place: Part = { volume: number, offset: dataOffset(member), size: member.size };
+      file.parts.push(part === undefined ? place : { ...place, digest: this.#digest(part) });
+      if (!ends) return;
+      this.#open.delete(member.path);
+      this.written.blobs.push(this.#blob(file));
+    };
+  }
+
+  #opened(path: string): OpenFile {
+    const known = this.#open.get(path);
+    if (known) return known;
+    const source = this.#files.get(path);
+    if (!source) throw new MirrorError('E_INTERNAL', `no source for \`${path}\``);
+    const other = source.checksum && source.checksum.algorithm !== 'sha256';
+    const file = { source, own: this.#newHash(), declared: other ? this.#newHash() : undefined, parts: [] };
+    this.#open.set(path, file);
+    return file;
+  }
+
+  /** @throws E_DIGEST_MISMATCH when the store is damaged */
+  #blob({ source, own, declared, parts }: OpenFile): BundleBlob {
+    const { path, size, checksum, from } = source;
+    const digest = this.#digest(own);
+    const hex = this.#hex(declared ?? own);
+    if (checksum && hex !== checksum.hex)
+      throw new MirrorError(
+        'E_DIGEST_MISMATCH',
+        `\`${path}\` in the store has digest \`${formatChecksum({ algorithm: checksum.algorithm, hex })}\`, wanted \`${formatChecksum(checksum)}\``,
+        {
+          hint: `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
+          at: { side: 'source', item: path },
+        },
+      );
+    return { path, digest, size, parts };
+  }
+
+  #newHash(): number {
+    this.#hashes += 1;
+    return this.#hashes;
+  }
+
+  #digest(id: number): Digest {
+    return `sha256:${this.#hex(id)}`;
+  }
+
+  #hex(id: number): string {
+    const hex = this.#digests.get(id);
+    if (hex === undefined) throw new MirrorError('E_INTERNAL', `hash ${id} has not ended`);
+    return hex;
   }
 }

@@ -11,13 +11,13 @@ export type Member =
       kind: 'file';
       path: string;
       name: string;
-      header: Buffer;
+      headerBytes: number;
       /** Of the header. */ offset: number;
       size: number;
       /** In the file. */ start: number;
       split: boolean;
     }
-  | { kind: 'link'; path: string; target: string; header: Buffer; offset: number };
+  | { kind: 'link'; path: string; target: string; headerBytes: number; offset: number };
 
 export interface VolumePlan {
   name: string;
@@ -33,7 +33,14 @@ const maxParts = 9999;
 
 /** Where a member's bytes begin. */
 export function dataOffset(member: Member): number {
-  return member.offset + member.header.length;
+  return member.offset + member.headerBytes;
+}
+
+/** Made again when it is needed: a volume may have a hundred thousand members. */
+export function headerOf(member: Member): Buffer {
+  return member.kind === 'link'
+    ? tarHeader({ path: member.path, link: member.target })
+    : tarHeader({ path: member.name, size: member.size });
 }
 
 /**
@@ -68,16 +75,16 @@ class Planner {
   }
 
   link(path: string, target: string): void {
-    const header = tarHeader({ path, link: target });
-    this.#makeRoom(header.length);
-    this.#members.push({ kind: 'link', path, target, header, offset: this.#offset });
-    this.#offset += header.length;
+    const headerBytes = tarHeader({ path, link: target }).length;
+    this.#makeRoom(headerBytes);
+    this.#members.push({ kind: 'link', path, target, headerBytes, offset: this.#offset });
+    this.#offset += headerBytes;
   }
 
   file(path: string, size: number): void {
-    const header = tarHeader({ path, size });
-    if (header.length + size + paddingOf(size) > this.#limit) this.#split(path, size);
-    else this.#file(path, path, header, size, 0, false);
+    const headerBytes = tarHeader({ path, size }).length;
+    if (headerBytes + size + paddingOf(size) > this.#limit) this.#split(path, size);
+    else this.#file(path, path, headerBytes, size, 0, false);
   }
 
   #split(path: string, size: number): void {
@@ -93,14 +100,14 @@ class Planner {
       const start = index * most;
       const length = Math.min(most, size - start);
       const name = partName(path, index + 1, count);
-      this.#file(path, name, tarHeader({ path: name, size: length }), length, start, true);
+      this.#file(path, name, tarHeader({ path: name, size: length }).length, length, start, true);
     }
   }
 
-  #file(path: string, name: string, header: Buffer, size: number, start: number, split: boolean): void {
-    const length = header.length + size + paddingOf(size);
+  #file(path: string, name: string, headerBytes: number, size: number, start: number, split: boolean): void {
+    const length = headerBytes + size + paddingOf(size);
     this.#makeRoom(length);
-    this.#members.push({ kind: 'file', path, name, header, offset: this.#offset, size, start, split });
+    this.#members.push({ kind: 'file', path, name, headerBytes, offset: this.#offset, size, start, split });
     this.#offset += length;
   }
 

@@ -95,12 +95,15 @@ function unreadable(file: string, error: unknown, what = file): Finding {
   return { file, problem: 'unreadable', message: `\`${what}\` cannot be read: ${known.message}` };
 }
 
-/** A member as the inventory has it, with the header bytes that must stand before it. */
+/** A member as the inventory has it; the header that must stand before it is made when it is compared. */
 interface Expected {
   start: number;
-  header: Buffer;
+  header: () => Buffer;
   size: number;
 }
+
+/** Enough to keep every hashing thread busy. */
+const checksAtOnce = 32;
 
 class VolumeCheck {
   readonly #bundle: SealedBundle;
@@ -144,8 +147,13 @@ class VolumeCheck {
       (a, b) =>
         (a.parts[0]?.volume ?? 0) - (b.parts[0]?.volume ?? 0) || (a.parts[0]?.offset ?? 0) - (b.parts[0]?.offset ?? 0),
     );
-    const results = await Promise.all(inOrder.map((blob) => this.#checkBlob(blob)));
-    return [...findings, ...results.flat()];
+    // A few at a time take from one list: a promise for each of a hundred thousand files would cost more than the files.
+    const queue = inOrder.values();
+    const takeFrom = async (): Promise<void> => {
+      for (const blob of queue) findings.push(...(await this.#checkBlob(blob)));
+    };
+    await Promise.all(Array.from({ length: checksAtOnce }, takeFrom));
+    return findings;
   }
 
   /** Members by volume, in order of their place. */
@@ -159,11 +167,11 @@ class VolumeCheck {
     for (const { path, parts } of this.#inventory.blobs)
       for (const [index, part] of parts.entries()) {
         const name = parts.length > 1 ? partName(path, index + 1, parts.length) : path;
-        const header = tarHeader({ path: name, size: part.size });
-        add(part.volume, { start: part.offset - header.length, header, size: part.size });
+        const header = (): Buffer => tarHeader({ path: name, size: part.size });
+        add(part.volume, { start: part.offset - header().length, header, size: part.size });
       }
     for (const { path, target, volume, offset } of this.#inventory.links)
-      add(volume, { start: offset, header: tarHeader({ path, link: target }), size: 0 });
+      add(volume, { start: offset, header: () => tarHeader({ path, link: target }), size: 0 });
     for (const list of members.values()) list.sort((a, b) => a.start - b.start);
     return members;
   }
@@ -232,7 +240,8 @@ class VolumeCheck {
 /** The first byte at which a volume is not what the inventory makes of it, outside the members' own bytes. */
 async function firstMisplaced(file: FileHandle, members: readonly Expected[]): Promise<number | undefined> {
   let end = 0;
-  for (const { start, header, size } of members) {
+  for (const { start, header: makeHeader, size } of members) {
+    const header = makeHeader();
     if (start !== end) return end;
     const padding = paddingOf(size);
     const found = await readBytes(file, start, header.length);

@@ -6,7 +6,7 @@ import type { Reporter } from '../core/events.ts';
 import { namePath, partialSuffix } from '../fs/atomic.ts';
 import { HashThread } from '../fs/hash-thread.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
-import { dataOffset, type Member, type VolumePlan } from './layout.ts';
+import { dataOffset, headerOf, type Member, type VolumePlan } from './layout.ts';
 import { endBytes, paddingOf } from './tar-header.ts';
 import { type FileHash, type HashThreads, makeSlots, VolumeFile } from './volume-file.ts';
 
@@ -107,7 +107,7 @@ class VolumeWriter {
   async #members(volume: VolumeFile, plan: VolumePlan, number: number): Promise<void> {
     const finishing: (() => void)[] = [];
     for (const member of plan.members) {
-      await volume.put(member.header);
+      await volume.put(headerOf(member));
       if (member.kind === 'link') {
         this.written.links.push({ path: member.path, target: member.target, volume: number, offset: member.offset });
         continue;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
-import { SieClient, type SieHealth } from '../sie/client.ts';
+import { SieClient, type SieHealth, type SieWorker } from '../sie/client.ts';
 import { checkVector } from '../sie/vector.ts';
 import { type Context, hasPassword } from './context.ts';
 
@@ -70,10 +70,12 @@ class SmokeRun {
   async run(): Promise<Outcome> {
     const { model, gpu, text = 'hello world' } = this.#options;
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for ${model}` });
+    this.#client.boundAnswers(this.#left());
     const health = await this.#patiently(() => this.#client.health());
     this.#checkProfile(health);
     checkModel(model, await this.#patiently(() => this.#client.models()));
     for (;;) {
+      this.#client.boundAnswers(this.#left());
       const before =
         gpu === undefined ? true : liveGpu(await this.#patiently(() => this.#client.health()), gpu) !== undefined;
       const answer = await this.#client.encode(model, text, gpu, this.#context.signal);
@@ -120,7 +122,10 @@ class SmokeRun {
   /** @throws E_SMOKE when no live worker of the profile can have answered */
   #provenBy(health: SieHealth | undefined, gpu: string): string {
     const worker = health && liveGpu(health, gpu);
-    if (worker !== undefined) return worker;
+    if (health && worker !== undefined) {
+      this.#nameOthers(health, gpu);
+      return worker;
+    }
     const live =
       health?.workers
         .filter(({ healthy }) => healthy)
@@ -137,6 +142,18 @@ class SmokeRun {
     );
   }
 
+  /** No answer names its worker, and workers that share a pool share its work. */
+  #nameOthers(health: SieHealth, gpu: string): void {
+    const others = health.workers
+      .filter((worker) => worker.healthy && !isOf(worker, gpu))
+      .map(({ name, profile }) => `\`${name}\` (${profile})`);
+    if (others.length > 0)
+      this.#context.report({
+        type: 'warning',
+        text: `${others.join(', ')} could have answered too if in the same pool as the ${gpu} workers: the chart gives each pool its own name`,
+      });
+  }
+
   /** Work that a gateway which is only starting up may refuse for a while. */
   async #patiently<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
@@ -150,9 +167,13 @@ class SmokeRun {
     }
   }
 
+  #left(): number {
+    return this.#start + this.#options.timeout * 1000 - Date.now();
+  }
+
   /** @throws E_SMOKE when the time is up, saying what was waited for */
   async #wait(reason: string, error?: MirrorError): Promise<void> {
-    const left = this.#start + this.#options.timeout * 1000 - Date.now();
+    const left = this.#left();
     if (left <= 0) {
       if (error) throw error;
       const hint =
@@ -168,12 +189,14 @@ class SmokeRun {
   }
 }
 
-/** The profile of a live worker that has a GPU; the gateway compares without case and takes spot machines for it. */
+/** The profile of a live worker that has a GPU. */
 function liveGpu(health: SieHealth | undefined, gpu: string): string | undefined {
-  const wanted = [gpu.toLowerCase(), `${gpu.toLowerCase()}-spot`];
-  return health?.workers.find(
-    ({ healthy, profile, memoryBytes }) => healthy && memoryBytes > 0 && wanted.includes(profile.toLowerCase()),
-  )?.profile;
+  return health?.workers.find((worker) => worker.healthy && isOf(worker, gpu))?.profile;
+}
+
+/** The gateway compares without case and takes spot machines for a profile too; GPU memory is the only sign of a GPU. */
+function isOf({ profile, memoryBytes }: SieWorker, gpu: string): boolean {
+  return memoryBytes > 0 && [gpu.toLowerCase(), `${gpu.toLowerCase()}-spot`].includes(profile.toLowerCase());
 }
 
 /** @throws E_NOT_FOUND for an id that the cluster does not list exactly: a wrong case would "load" for ever */

@@ -69,7 +69,7 @@ export class HashPool implements AsyncDisposable {
     for (let index = 0; index < threads; index += 1) {
       const worker = new Worker(workerSource, { eval: true });
       worker.on('message', (answer: Answer) => this.#answer(worker, answer));
-      worker.on('error', (error) => this.#running.get(worker)?.reject(error));
+      worker.on('error', (error) => this.#fail(error));
       this.#workers.push(worker);
       this.#idle.push(worker);
     }
@@ -92,7 +92,12 @@ export class HashPool implements AsyncDisposable {
   }
 
   #abort(): void {
-    for (const job of [...this.#running.values(), ...this.#queue.splice(0)]) job.reject(stopped());
+    this.#fail(stopped());
+  }
+
+  /** A thread that died takes no more work, and what waits for it would wait for ever. */
+  #fail(error: Error): void {
+    for (const job of [...this.#running.values(), ...this.#queue.splice(0)]) job.reject(error);
   }
 
   #next(): void {

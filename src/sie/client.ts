@@ -40,6 +40,8 @@ const healthSchema = z.looseObject({
   workers: z.array(workerSchema).default([]),
 });
 
+/** An upstream time-out of the gateway takes 30 s. */
+const longestAnswerMs = 60_000;
 const answerLimit = 16 * 1024 * 1024;
 
 /** The part of SIE's HTTP interface that a smoke test needs: a gateway, or a standalone sie-server. */
@@ -47,11 +49,17 @@ export class SieClient {
   readonly #http: HttpClient;
   readonly #base: string;
   readonly #token: string | undefined;
+  #answerMs = longestAnswerMs;
 
   constructor(http: HttpClient, base: string, token: string | undefined) {
     this.#http = http;
     this.#base = base.replace(/\/+$/, '');
     this.#token = token;
+  }
+
+  /** Bounds each answer from now on: no request may outlive the time that its caller has left. */
+  boundAnswers(ms: number): void {
+    this.#answerMs = Math.max(1000, Math.min(ms, longestAnswerMs));
   }
 
   /** Undefined where there is no such page: a standalone sie-server. @throws E_AUTH, E_NETWORK, E_REMOTE */
@@ -115,7 +123,7 @@ export class SieClient {
       // The path is taken raw: an encoded slash would name another model.
       const url = new URL(`${this.#base}/v1/encode/${model}`);
       const body = encodeMsgpack({ items: [{ text }], params: { output_types: ['dense'] } });
-      response = await this.#http.send({ method: 'POST', url, headers, body, at, signal, answerMs: 60_000 });
+      response = await this.#http.send({ method: 'POST', url, headers, body, at, signal, answerMs: this.#answerMs });
       if (response.status === 200) return await readAnswer(response, at);
     } catch (error) {
       if (error instanceof MirrorError && error.code === 'E_NETWORK') return { kind: 'wait', reason: error.message };
@@ -132,6 +140,7 @@ export class SieClient {
       headers: { accept: 'application/json', ...this.#authorization() },
       at: this.#place(path),
       follow: false,
+      answerMs: this.#answerMs,
     });
     if (response.status === 401 || response.status === 403) {
       await response.discard();

@@ -37,7 +37,7 @@ const fits = ([list, limit]: [LayoutEntry[], number]): boolean =>
   list.every((each) => 'link' in each || each.size / (limit - 8192) < 9999);
 
 const lengthOf = (member: Member): number =>
-  member.header.length + (member.kind === 'file' ? member.size + paddingOf(member.size) : 0);
+  member.headerBytes + (member.kind === 'file' ? member.size + paddingOf(member.size) : 0);
 
 /** Members follow each other without a gap, from the first byte to the two blocks of zeros. */
 function expectTiled(volume: VolumePlan): void {

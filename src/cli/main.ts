@@ -61,7 +61,7 @@ function withMessageOf(error: MirrorError): MirrorError {
 async function run({ command, flags, run: work }: Invocation): Promise<number> {
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
-  const progress = makeProgress(progressKind(flags.quiet ? 'none' : flags.progress), process.stderr);
+  const progress = await makeProgress(progressKind(flags.quiet ? 'none' : flags.progress), process.stderr);
   const stop = catchSignals(() => progress.stop());
   try {
     const outside: Outside = {

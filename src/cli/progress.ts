@@ -1,4 +1,4 @@
-import ora, { type Ora } from 'ora';
+import type { Ora } from 'ora';
 import type { Event, Reporter } from '../core/events.ts';
 import { formatBytes, printable } from '../core/text.ts';
 
@@ -14,14 +14,16 @@ const plainEveryMs = 10_000;
 const ttyEveryMs = 100;
 
 /** @param stream standard error: standard output is for results */
-export function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream): Progress {
+export async function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream): Promise<Progress> {
   if (kind === 'json') return { report: (event) => void stream.write(`${JSON.stringify(event)}\n`), stop: () => {} };
   if (kind === 'none')
     return {
       report: (event) => event.type === 'warning' && void stream.write(`warning: ${printable(event.text)}\n`),
       stop: () => {},
     };
-  return kind === 'tty' ? new TtyProgress(stream) : new PlainProgress(stream);
+  if (kind === 'plain') return new PlainProgress(stream);
+  const { default: ora } = await import('ora');
+  return new TtyProgress(stream, ora({ stream, discardStdin: false }));
 }
 
 /** What has moved of what is to move, since the last stage began. */
@@ -93,9 +95,9 @@ class TtyProgress implements Progress {
   readonly #spinner: Ora;
   #last = 0;
 
-  constructor(stream: NodeJS.WriteStream) {
+  constructor(stream: NodeJS.WriteStream, spinner: Ora) {
     this.#stream = stream;
-    this.#spinner = ora({ stream, discardStdin: false });
+    this.#spinner = spinner;
   }
 
   readonly report: Reporter = (event) => {

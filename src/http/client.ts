@@ -1,5 +1,5 @@
 import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher, request as undiciRequest } from 'undici';
+import type { Agent, Dispatcher, request as Request } from 'undici';
 import { type ErrorPlace, isAbort, MirrorError } from '../core/errors.ts';
 import { metadataLimit, readAll } from '../core/stream.ts';
 
@@ -57,21 +57,11 @@ export function redactUrl(url: URL | string): string {
  * falls back to HTTP, and each failure comes as a MirrorError that says where.
  */
 export class HttpClient {
-  readonly #agent: Agent;
   readonly #options: HttpClientOptions;
+  #loaded: Promise<{ agent: Agent; request: typeof Request }> | undefined;
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
-    const stallMs = options.stallMs ?? 30_000;
-    this.#agent = new Agent({
-      allowH2: false,
-      connections: 64,
-      pipelining: 1,
-      keepAliveTimeout: 30_000,
-      headersTimeout: stallMs,
-      bodyTimeout: stallMs,
-      connect: { timeout: stallMs, ...(options.ca === undefined ? {} : { ca: [...rootCertificates, options.ca] }) },
-    });
   }
 
   /** `http` for hosts that the user named as insecure, else `https`. */
@@ -103,28 +93,43 @@ export class HttpClient {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await (await this.#loaded)?.agent.destroy();
   }
 
   async #once(request: HttpRequest): Promise<HttpResponse> {
     const at = { ...request.at, url: redactUrl(request.url) };
     try {
+      const { agent, request: send } = await this.#load();
       // Without `reset` undici drops the connection after each HEAD, and the next request pays for a handshake.
-      const options: Parameters<typeof undiciRequest>[1] = {
-        method: request.method,
-        dispatcher: this.#agent,
-        reset: false,
-      };
+      const options: Parameters<typeof send>[1] = { method: request.method, dispatcher: agent, reset: false };
       if (request.headers) options.headers = request.headers;
       if (request.body !== undefined) options.body = request.body as Dispatcher.DispatchOptions['body'] & Uint8Array;
       const signals = [request.signal, this.#options.signal].filter((signal) => signal !== undefined);
       if (signals.length > 0) options.signal = AbortSignal.any(signals);
       if (request.answerMs !== undefined) options.headersTimeout = request.answerMs;
-      const response = await undiciRequest(request.url, options);
+      const response = await send(request.url, options);
       return wrap(response, request.url, at);
     } catch (error) {
       throw translate(error, at);
     }
+  }
+
+  /** Commands that send nothing do not wait for the client to load. */
+  #load(): Promise<{ agent: Agent; request: typeof Request }> {
+    this.#loaded ??= import('undici').then(({ Agent, request }) => {
+      const { ca, stallMs = 30_000 } = this.#options;
+      const agent = new Agent({
+        allowH2: false,
+        connections: 64,
+        pipelining: 1,
+        keepAliveTimeout: 30_000,
+        headersTimeout: stallMs,
+        bodyTimeout: stallMs,
+        connect: { timeout: stallMs, ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }) },
+      });
+      return { agent, request };
+    });
+    return this.#loaded;
   }
 }
 

@@ -201,9 +201,13 @@ export async function copyImage(
 ): Promise<CopyTally> {
   const run = new CopyRun(source, target, options);
   await run.node(image.root);
-  const extras = [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)];
-  await run.all(extras.map((node) => () => run.node(node)));
-  for (const [subject, referrers] of bySubject(image)) await run.attach(subject, referrers);
+  const attached = bySubject(image);
+  // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
+  const inTurn = (nodes: readonly GraphNode[]) => async (): Promise<void> => {
+    for (const node of nodes) await run.node(node);
+  };
+  await run.all([...[...attached.values()].map(inTurn), ...image.tagged.map(({ node }) => inTurn([node]))]);
+  for (const [subject, referrers] of attached) await run.attach(subject, referrers);
   for (const { tag, node } of image.tagged) await run.tag(node, tag);
   await run.tag(image.root, reference);
   return run.tally;

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestLike, isDigest, sha256 } from '../core/digest.ts';
-import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
+import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
 import { KeyedQueue } from '../core/limit.ts';
 import type { Content, ContentTarget } from '../core/ports.ts';
 import { metadataLimit, readAll, readVerified, verified } from '../core/stream.ts';
@@ -73,6 +73,8 @@ export class RegistryRepository implements ContentTarget {
   readonly #registry: Registry;
   readonly #name: string;
   readonly #attaching = new KeyedQueue();
+  /** Known once it has been asked for a list. */
+  #hasReferrersApi = false;
   /** Manifests of this run by digest, for tagging; small, and at most one per image. */
   readonly #manifests = new Map<Digest, { bytes: Buffer; mediaType: string }>();
 
@@ -165,8 +167,10 @@ export class RegistryRepository implements ContentTarget {
         await response.discard();
         if (response.status >= 500 || response.status === 429 || response.status === 401)
           throw statusError(response, this.#place(subject.digest), 'no list of referrers');
+        this.#hasReferrersApi = false;
         return (await this.#fallbackIndex(subject)).manifests;
       }
+      this.#hasReferrersApi = true;
       const bytes = await response.bytes();
       found.push(
         ...validate(indexSchema, parseJson(bytes, 'referrers', 'E_PROTOCOL'), 'referrers', 'E_PROTOCOL').manifests,
@@ -191,8 +195,21 @@ export class RegistryRepository implements ContentTarget {
   async attach(subject: Descriptor, referrers: readonly Descriptor[]): Promise<void> {
     // The fallback tag is read, merged and written back: two writers at once would lose entries.
     await this.#attaching.run(subject.digest, async () => {
-      const present = new Set((await this.referrers(subject)).map(({ digest }) => digest));
-      const missing = referrers.filter(({ digest }) => !present.has(digest));
+      let missing = await this.#unlisted(subject, referrers);
+      if (missing.length > 0 && this.#hasReferrersApi) {
+        // It took them and does not list them: once more, as some lose what comes at once.
+        for (const referrer of missing) await this.#putAgain(referrer);
+        missing = await this.#unlisted(subject, referrers);
+        if (missing.length > 0)
+          throw new MirrorError(
+            'E_REFUSED',
+            `the registry took ${missing.length} referrers of \`${subject.digest}\` and does not list them`,
+            {
+              hint: 'run the same command again; `--no-referrers` leaves them out',
+              at: this.#place(subject.digest),
+            },
+          );
+      }
       if (missing.length === 0) return;
       const index = await this.#fallbackIndex(subject);
       const bytes = Buffer.from(
@@ -204,6 +221,20 @@ export class RegistryRepository implements ContentTarget {
       );
       await this.#putManifest(fallbackTag(subject.digest), bytes, mediaTypes.ociIndex);
     });
+  }
+
+  async #unlisted(subject: Descriptor, referrers: readonly Descriptor[]): Promise<Descriptor[]> {
+    const listed = new Set((await this.referrers(subject)).map(({ digest }) => digest));
+    return referrers.filter(({ digest }) => !listed.has(digest));
+  }
+
+  async #putAgain(descriptor: Descriptor): Promise<void> {
+    try {
+      const { bytes, mediaType } = this.#manifests.get(descriptor.digest) ?? (await this.#read(descriptor));
+      await this.#putManifest(descriptor.digest, bytes, mediaType);
+    } catch (error) {
+      throw childUnknown(toMirrorError(error));
+    }
   }
 
   /**
@@ -367,7 +398,7 @@ export class RegistryRepository implements ContentTarget {
   }
 }
 
-/** What is not found when a manifest is put is a child of it. */
+/** What is not found when a manifest is put or looked up for its subject has not arrived. */
 function childUnknown(error: MirrorError): MirrorError {
   if (error.code !== 'E_NOT_FOUND') return error;
   return new MirrorError('E_BLOB_UNKNOWN', `the target misses a part of ${error.at.item ?? 'the manifest'}`, {

@@ -214,7 +214,11 @@ const commonFlags: Flag[] = [
   { flags: '--json', text: 'print the result as one JSON document' },
   { flags: '-q, --quiet', text: 'say nothing but results, warnings and errors' },
   { flags: '-v, --verbose', text: 'show the causes behind an error' },
-  { flags: '--concurrency <n>', text: 'transfers at once (default: 6)', parse: parseCount('--concurrency', 1) },
+  {
+    flags: '--concurrency <n>',
+    text: 'large transfers at once, and five times as many small ones (default: 6)',
+    parse: parseCount('--concurrency', 1),
+  },
   {
     flags: '--retries <n>',
     text: 'how often to try again what may pass (default: 4)',

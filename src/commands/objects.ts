@@ -7,14 +7,19 @@ import type { Context } from './context.ts';
 /** @param url `s3://BUCKET/PREFIX` or `file://DIR` @throws E_USAGE */
 export async function openObjects(context: Context, url: string): Promise<ObjectStore> {
   const s3 = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(url);
-  if (s3)
+  if (s3) {
+    const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_PROFILE } = context.env;
+    const ownStore = (AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL) !== undefined;
     return new S3Store({
       bucket: s3[1] ?? '',
       prefix: (s3[2] ?? '').replace(/^\/+|\/+$/g, ''),
       ca: context.ca,
-      pathStyle: (context.env['AWS_ENDPOINT_URL_S3'] ?? context.env['AWS_ENDPOINT_URL']) !== undefined,
+      pathStyle: ownStore,
+      // Stores of other makers want some region in a signature, and mostly this one.
+      region: AWS_REGION ?? AWS_DEFAULT_REGION ?? (ownStore && AWS_PROFILE === undefined ? 'us-east-1' : undefined),
       retry: context.retry,
     });
+  }
   if (url.startsWith('file:')) {
     const directory =
       URL.canParse(url) && url.startsWith('file:///')

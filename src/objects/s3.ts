@@ -7,12 +7,15 @@ import { Budget } from '../core/limit.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { Check, readVerified } from '../core/stream.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
+import { PartBuffers } from './part-buffers.ts';
 
 export interface S3Options {
   bucket: string;
   /** Without slashes at its ends; empty for the whole bucket. */
   prefix: string;
   ca?: string | undefined;
+  /** The AWS chain knows it when this is not given. */
+  region?: string | undefined;
   retry: RetryOptions;
   /** Names the bucket in the path and not in the host, as stores with an address of their own want it. */
   pathStyle?: boolean;
@@ -26,7 +29,7 @@ const mebi = 1024 * 1024;
 const singleLimit = 16 * mebi;
 const maxParts = 10_000;
 /** Bytes of bodies in memory at once, for all objects together. */
-const flightBytes = 64 * mebi;
+const flightBytes = 24 * mebi;
 
 /**
  * S3 and what speaks its protocol. Endpoint, region and credentials come from the AWS chain (environment, profile, web
@@ -38,6 +41,7 @@ export class S3Store implements ObjectStore {
   readonly name: string;
   readonly #options: S3Options;
   readonly #flight = new Budget(flightBytes);
+  readonly #buffers = new PartBuffers(this.#flight);
   #loaded: Promise<{ sdk: Sdk; client: S3Client }> | undefined;
 
   constructor(options: S3Options) {
@@ -210,8 +214,10 @@ export class S3Store implements ObjectStore {
     let failed: { error: unknown } | undefined;
     let number = 0;
     try {
-      const parts = inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk), this.#flight);
-      for await (const body of parts) {
+      const parts = inParts(content.open(0, signal), partSize, (chunk) => check.update(chunk), this.#buffers);
+      for await (const { buffer, length } of parts) {
+        const body = buffer.subarray(0, length);
+        let sent = false;
         number += 1;
         const PartNumber = number;
         const part = this.#try(
@@ -224,13 +230,16 @@ export class S3Store implements ObjectStore {
             ),
           signal,
         )
-          .then(({ ETag }) => void done.push({ PartNumber, ETag }))
+          .then(({ ETag }) => {
+            sent = true;
+            done.push({ PartNumber, ETag });
+          })
           .catch((error: unknown) => {
             failed ??= { error };
           })
           .finally(() => {
             flying.delete(part);
-            this.#flight.give(partSize);
+            this.#buffers.give(buffer, sent);
           });
         flying.add(part);
         if (failed) break;
@@ -280,6 +289,13 @@ export class S3Store implements ObjectStore {
         at: place,
         cause: error,
       });
+    // What never reached the network is the settings' fault: no region, a profile that cannot be read.
+    if (status === undefined && code === '' && name === 'Error')
+      return new MirrorError('E_USAGE', `\`${this.name}\`: ${message}`, {
+        hint: 'check AWS_REGION, AWS_PROFILE and the files in ~/.aws',
+        at,
+        cause: error,
+      });
     const passing = status === undefined || status >= 500 || status === 429;
     return new MirrorError(
       passing ? 'E_NETWORK' : 'E_REMOTE',
@@ -290,13 +306,14 @@ export class S3Store implements ObjectStore {
 
   #load(): Promise<{ sdk: Sdk; client: S3Client }> {
     this.#loaded ??= loadSdk().then((sdk) => {
-      const { ca, pathStyle = false, stallMs = 30_000 } = this.#options;
+      const { ca, pathStyle = false, region, stallMs = 30_000 } = this.#options;
       const client = new sdk.S3Client({
         // Trailers and checksum headers are what third-party stores refuse; payloads are signed with their sha256 anyway.
         requestChecksumCalculation: 'WHEN_REQUIRED',
         responseChecksumValidation: 'WHEN_REQUIRED',
         maxAttempts: 1,
         forcePathStyle: pathStyle,
+        ...(region === undefined ? {} : { region }),
         followRegionRedirects: true,
         requestHandler: {
           connectionTimeout: stallMs,
@@ -324,42 +341,40 @@ function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal
   return signal ? { abortSignal: signal } : {};
 }
 
-/**
- * Cuts a stream into buffers of `size`, the last one shorter; each buffer is the consumer's to keep, and to give back to
- * the budget it came from.
- */
+/** A part of an object: the first `length` bytes of a buffer, which is the consumer's to give back. */
+interface FilledPart {
+  buffer: Buffer;
+  length: number;
+}
+
+/** Cuts a stream into parts of `size`, the last one shorter. */
 async function* inParts(
   bytes: AsyncIterable<Uint8Array>,
   size: number,
   see: (chunk: Uint8Array) => void,
-  budget: Budget,
-): AsyncGenerator<Buffer> {
-  let part: Buffer | undefined;
-  let length = 0;
-  const handOver = (): Buffer => {
-    const full = part?.subarray(0, length) ?? Buffer.alloc(0);
-    part = undefined;
-    length = 0;
-    return full;
-  };
+  buffers: PartBuffers,
+): AsyncGenerator<FilledPart> {
+  let part: FilledPart | undefined;
   try {
     for await (const chunk of bytes) {
       see(chunk);
       for (let rest = chunk; rest.length > 0;) {
-        if (!part) {
-          await budget.take(size);
-          part = Buffer.allocUnsafeSlow(size);
-        }
-        const taken = Math.min(rest.length, size - length);
-        part.set(rest.subarray(0, taken), length);
-        length += taken;
+        part ??= { buffer: await buffers.take(size), length: 0 };
+        const taken = Math.min(rest.length, size - part.length);
+        part.buffer.set(rest.subarray(0, taken), part.length);
+        part.length += taken;
         rest = rest.subarray(taken);
-        if (length === size) yield handOver();
+        if (part.length < size) continue;
+        const full = part;
+        part = undefined;
+        yield full;
       }
     }
-    if (part) yield handOver();
+    const last = part;
+    part = undefined;
+    if (last) yield last;
   } finally {
-    if (part) budget.give(size);
+    if (part) buffers.give(part.buffer, true);
   }
 }
 

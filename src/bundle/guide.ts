@@ -9,11 +9,12 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
   const sections = [
     `# How to verify and use the bundle \`${inventory.name}\``,
     `Made by ${inventory.tool}. ${inventory.volumes.length} volume(s), ${inventory.items.length} item(s). Nothing here needs the internet.`,
+    `Run the blocks below in this directory, after setting ${keyFingerprint === undefined ? '' : 'PUBLIC_KEY to the public key file of the maker and '}UNPACK_DIR to an empty directory.`,
     ...(keyFingerprint === undefined ? ['This bundle is not signed.'] : signature(keyFingerprint)),
     '## 2. Every byte',
     block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
     `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its two signatures'}.`,
-    '## 3. With the tool in this bundle (Node.js >= 20 and nothing else)',
+    '## 3. With the tool in this bundle (Node.js >= 20.19 and nothing else)',
     block('tool', `node ${bundleFiles.tool} verify .${keyFingerprint === undefined ? '' : ' --key "$PUBLIC_KEY"'}`),
     '## 4. Unpack by hand',
     `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
@@ -21,7 +22,8 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
     ...(split
       ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)]
       : []),
-    `Point HF_HUB_CACHE at \`hub/\` and set HF_HUB_OFFLINE=1; copy images with \`skopeo copy oci:oci:NAME docker://...\` or \`crane push\`.`,
+    `Models: point HF_HUB_CACHE at \`hub/\` and set HF_HUB_OFFLINE=1.`,
+    ...imageHints(inventory),
   ];
   return `${sections.join('\n\n')}\n`;
 }
@@ -29,7 +31,7 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
 function signature(keyFingerprint: string): string[] {
   return [
     '## 1. The signature, before anything else',
-    `The public key must reach you on another way than this medium. Its fingerprint: \`${keyFingerprint}\``,
+    `The public key must reach you on another way than this medium, and so must its fingerprint: compare it with what \`sie-mirror keygen\` printed for the maker. (The one that was used here: \`${keyFingerprint}\`.)`,
     block('fingerprint', `openssl pkey -pubin -in "$PUBLIC_KEY" -outform DER | openssl dgst -sha256 -r`),
     block(
       'openssl',
@@ -41,6 +43,16 @@ function signature(keyFingerprint: string): string[] {
       `cosign verify-blob --key "$PUBLIC_KEY" --signature ${bundleFiles.signature} --insecure-ignore-tlog ${bundleFiles.sums}\ncosign verify-blob --key "$PUBLIC_KEY" --bundle ${bundleFiles.sigstore} --insecure-ignore-tlog ${bundleFiles.sums}`,
     ),
   ];
+}
+
+/** With `--all`, or only one platform goes and the digest changes. */
+function imageHints({ items }: Inventory): string[] {
+  const names = items.flatMap((item) => (item.kind === 'image' ? [item.reference] : []));
+  if (names.length === 0) return [];
+  const commands = names.map(
+    (name) => `    skopeo copy --all --preserve-digests oci:"$UNPACK_DIR"/oci:${name} docker://REGISTRY/REPOSITORY:TAG`,
+  );
+  return ['Images, with unchanged digests (their signatures and referrers need the tool):', commands.join('\n')];
 }
 
 const joinScript = `find "$UNPACK_DIR" -name '*.part-0001-of-*' | while read -r first; do

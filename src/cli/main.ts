@@ -61,7 +61,8 @@ function withMessageOf(error: MirrorError): MirrorError {
 async function run({ command, flags, run: work }: Invocation): Promise<number> {
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
-  const progress = await makeProgress(progressKind(flags.quiet ? 'none' : flags.progress), process.stderr);
+  const kind = progressKind(flags.quiet ? 'none' : flags.progress);
+  const progress = await makeProgress(kind, process.stderr, Boolean(process.env['NO_COLOR']));
   const stop = catchSignals(() => progress.stop());
   try {
     const outside: Outside = {

@@ -12,10 +12,14 @@ export interface Progress {
 
 const plainEveryMs = 10_000;
 const ttyEveryMs = 100;
+const jsonEveryMs = 500;
 
-/** @param stream standard error: standard output is for results */
-export async function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream): Promise<Progress> {
-  if (kind === 'json') return { report: (event) => void stream.write(`${JSON.stringify(event)}\n`), stop: () => {} };
+/**
+ * @param stream standard error: standard output is for results
+ * @param plain without colours
+ */
+export async function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStream, plain = false): Promise<Progress> {
+  if (kind === 'json') return new JsonProgress(stream);
   if (kind === 'none')
     return {
       report: (event) => event.type === 'warning' && void stream.write(`warning: ${printable(event.text)}\n`),
@@ -23,7 +27,7 @@ export async function makeProgress(kind: ProgressKind, stream: NodeJS.WriteStrea
     };
   if (kind === 'plain') return new PlainProgress(stream);
   const { default: ora } = await import('ora');
-  return new TtyProgress(stream, ora({ stream, discardStdin: false }));
+  return new TtyProgress(stream, ora({ stream, discardStdin: false, ...(plain ? { color: false } : {}) }));
 }
 
 /** What has moved of what is to move, since the last stage began. */
@@ -34,7 +38,10 @@ class Meter {
   #start = Date.now();
 
   take(event: Event): void {
-    if (event.type === 'stage') this.#stage = event.text;
+    if (event.type === 'stage') {
+      this.#stage = event.text;
+      this.#total = 0;
+    }
     if (event.type === 'total') {
       this.#total = event.bytes;
       this.#done = 0;
@@ -51,10 +58,18 @@ class Meter {
     if (!this.moving) return printable(this.#stage);
     const seconds = Math.max((Date.now() - this.#start) / 1000, 0.001);
     const rate = this.#done / seconds;
-    const left = this.#total > this.#done ? `, ${formatSeconds((this.#total - this.#done) / rate)} left` : '';
+    const left =
+      this.#total > this.#done && seconds > 2 ? `, ${formatSeconds((this.#total - this.#done) / rate)} left` : '';
     const percent = Math.min(100, Math.floor((this.#done / this.#total) * 100));
     return `${printable(this.#stage)}  ${formatBytes(this.#done)} of ${formatBytes(this.#total)} (${percent}%), ${formatBytes(rate)}/s${left}`;
   }
+}
+
+/** Leaves out the middle: the start says what is done, the end how far it is. */
+function shorten(line: string, width: number): string {
+  if (line.length <= width) return line;
+  const end = Math.min(Math.floor(width * 0.6), line.length);
+  return `${line.slice(0, Math.max(0, width - end - 1))}…${line.slice(line.length - end)}`;
 }
 
 function formatSeconds(seconds: number): string {
@@ -63,6 +78,36 @@ function formatSeconds(seconds: number): string {
   return whole < 3600
     ? `${Math.floor(whole / 60)} min ${whole % 60} s`
     : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** One object a line; bytes are added up, or a large transfer would be millions of lines. */
+class JsonProgress implements Progress {
+  readonly #stream: NodeJS.WriteStream;
+  #bytes = 0;
+  #last = Date.now();
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+  }
+
+  readonly report: Reporter = (event) => {
+    if (event.type === 'bytes') {
+      this.#bytes += event.bytes;
+      if (Date.now() - this.#last < jsonEveryMs) return;
+    }
+    this.stop();
+    if (event.type !== 'bytes') this.#write(event);
+  };
+
+  stop(): void {
+    if (this.#bytes > 0) this.#write({ type: 'bytes', bytes: this.#bytes });
+    this.#bytes = 0;
+    this.#last = Date.now();
+  }
+
+  #write(event: Event): void {
+    this.#stream.write(`${JSON.stringify(event)}\n`);
+  }
 }
 
 class PlainProgress implements Progress {
@@ -112,7 +157,8 @@ class TtyProgress implements Progress {
 
   #show(): void {
     this.#last = Date.now();
-    this.#spinner.start(this.#meter.line);
+    // A line that wraps cannot be drawn over cleanly on every terminal.
+    this.#spinner.start(shorten(this.#meter.line, this.#stream.columns - 4));
   }
 
   #above(event: { type: 'note' | 'warning'; text: string }): void {

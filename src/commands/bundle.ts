@@ -187,7 +187,7 @@ function summarise(
   const summary = [
     ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),
     print === undefined ? 'not signed; `--sign KEY` would prove who made it' : `signed with the key ${print}`,
-    `${directory}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directory}\``,
+    `${directory}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directory}${key ? ' --key PUBLIC_KEY' : ''}\``,
   ];
   return makeReport('bundle', items, { volumes: plans.length, bytes, items: inventory.items.length }, [...summary]);
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -59,6 +60,13 @@ const maxThreads = 8;
 /** @throws E_USAGE, E_NOT_FOUND for a `--ca` that cannot be read */
 export async function createContext(outside: Outside, options: CommonOptions): Promise<Context> {
   const { env, report, signal } = outside;
+  // Every transfer listens; Node.js would take many of them for a leak.
+  setMaxListeners(0, signal);
+  for (const host of options.insecureHosts ?? [])
+    if (host.includes('/'))
+      throw new MirrorError('E_USAGE', `\`--insecure-host ${host}\`: a host was wanted`, {
+        hint: `write it without a scheme: \`--insecure-host ${host.replace(/^\w+:\/\//, '').replace(/\/.*$/, '')}\``,
+      });
   const path = (given: string): string => resolve(outside.cwd, given);
   const ca = options.ca === undefined ? undefined : await readFile(path(options.ca), 'utf8');
   if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))

@@ -12,7 +12,7 @@ import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { defaultPlacement, refuseCollisions } from '../manifest/placement.ts';
-import { copyImage, descriptorsOf, type ImageGraph } from '../oci/copy-graph.ts';
+import { copyImage, descriptorsOf, type ImageGraph, resolved } from '../oci/copy-graph.ts';
 import { OciLayout } from '../oci/layout.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
@@ -20,7 +20,7 @@ import type { Context } from './context.ts';
 import { readWhole } from './copy.ts';
 import { openRepository, splitName } from './endpoint.ts';
 import { openObjects } from './objects.ts';
-import { formatReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
+import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
 import { openBundle } from './sealed.ts';
 import { nameOf } from './verify.ts';
 
@@ -37,7 +37,7 @@ export interface ImportOptions {
 
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
-  if (options.images !== undefined) parseReference(`${options.images}/x`);
+  checkPlace(options);
   const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
   refuseFindings(await checkFileSet(bundle));
   const inventory = await readInventory(bundle);
@@ -45,6 +45,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
   const store = options.models === undefined ? undefined : await openObjects(context, options.models);
+  await tryTargets(store, images, context);
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const origin = {
@@ -56,6 +57,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
     ...(store ? { models: store.name } : {}),
     ...(options.images === undefined ? {} : { images: options.images }),
   });
+  await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const reader = new BundleReader(bundle.directory, inventory);
   if (store) await importModels(reader, store, items, receipt, context);
@@ -67,20 +69,53 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
     await attempt(items, 'receipt', store.name, () =>
       putReceipt(store, inventory.name, formatReceipt(receipt), context.signal),
     );
-  return summarise(items, receipt, receiptPath);
+  return summarise(items, receipt, receiptPath, inventory);
+}
+
+/** @throws E_USAGE */
+function checkPlace({ images, models }: ImportOptions): void {
+  if (images === undefined && models === undefined)
+    throw new MirrorError('E_USAGE', 'no target was given', {
+      hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both',
+    });
+  if (images === undefined) return;
+  if (images.includes('://'))
+    throw new MirrorError('E_USAGE', `\`--images ${images}\`: HOST[:PORT][/PREFIX] was wanted, without a scheme`);
+  parseReference(`${images}/x`);
+}
+
+/** One request to each target, so that what is wrong with a target is said once and before anything moves. */
+async function tryTargets(
+  store: ObjectStore | undefined,
+  images: readonly PlacedImage[],
+  context: Context,
+): Promise<void> {
+  const [first] = images;
+  if (first) await resolved(openRepository(context, first.target, first.reference).target, first.reference);
+  for await (const _ of store?.list(`${receiptPrefix}/`) ?? []) break;
 }
 
 function checkTargets({ items }: Inventory, options: ImportOptions): void {
   const lacks = (kind: string, flag: string): MirrorError =>
     new MirrorError('E_USAGE', `the bundle holds ${kind} and no target for them was given`, { hint: `add ${flag}` });
-  if (options.models === undefined && options.images === undefined)
-    throw new MirrorError('E_USAGE', 'no target was given', {
-      hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both',
-    });
   if (options.models !== undefined && options.images === undefined && items.every(({ kind }) => kind === 'image'))
     throw lacks('images', '`--images REGISTRY/PREFIX`');
   if (options.images !== undefined && options.models === undefined && items.every(({ kind }) => kind === 'model'))
     throw lacks('models', '`--models s3://BUCKET/PREFIX`');
+}
+
+/** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
+async function carryOver(receipt: Receipt, path: string): Promise<void> {
+  const before = await readReceipt(path);
+  if (!before || before.bundle.inventory !== receipt.bundle.inventory) return;
+  if (receipt.targets.models === undefined && before.targets.models !== undefined) {
+    receipt.targets.models = before.targets.models;
+    receipt.models.push(...before.models);
+  }
+  if (receipt.targets.images === undefined && before.targets.images !== undefined) {
+    receipt.targets.images = before.targets.images;
+    receipt.images.push(...before.images);
+  }
 }
 
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
@@ -118,15 +153,12 @@ async function importModels(
   context: Context,
 ): Promise<void> {
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
-  context.report({
-    type: 'total',
-    bytes: models.flatMap((item) => objectsOf(item, reader).flat()).reduce((sum, { size }) => sum + size, 0),
-  });
   for (const item of models) {
     const name = nameOf(item);
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {
       const stages = objectsOf(item, reader);
+      context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
       let moved = 0;
       for (const stage of stages) moved += await putObjects(stage, store, context);
       receipt.models.push({
@@ -213,7 +245,10 @@ async function importImages(
 ): Promise<void> {
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
   for (const image of images) {
-    context.report({ type: 'stage', text: `importing ${image.item.reference} to ${image.target.registry}` });
+    context.report({
+      type: 'stage',
+      text: `importing ${image.item.reference} to ${image.target.registry}/${image.target.repository}`,
+    });
     await attempt(items, 'image', image.item.reference, () => importImage(image, layout, items, receipt, context));
   }
 }
@@ -274,7 +309,7 @@ async function putReceipt(store: ObjectStore, name: string, text: string, signal
   );
 }
 
-function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string): Report {
+function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string, inventory: Inventory): Report {
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const summary = good.map(
@@ -282,10 +317,18 @@ function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string): 
       `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`,
   );
   const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
+  const left = inventory.items.filter(
+    ({ kind }) => (kind === 'model' ? receipt.targets.models : receipt.targets.images) === undefined,
+  );
+  if (left.length > 0) summary.push(`not imported, as no target was given for them: ${left.map(nameOf).join(', ')}`);
+  if (receipt.complete && receipt.targets.models !== undefined)
+    summary.push(
+      `for SIE, point workers.common.clusterCache.url at ${receipt.targets.models} and ask the cluster with \`sie-mirror smoke\``,
+    );
   summary.push(
     receipt.complete
       ? `imported: ${counts}; receipt: ${receiptPath}`
-      : `INCOMPLETE: ${counts}; run the same command again; receipt: ${receiptPath}`,
+      : `INCOMPLETE: ${counts}; mend what is said above and run the same command again, what has arrived is kept; receipt: ${receiptPath}`,
   );
   return makeReport('import', items, { models: receipt.models.length, images: receipt.images.length, bytes }, summary);
 }

@@ -13,7 +13,7 @@ export interface InspectOptions {
 
 /** What is in a bundle, by its inventory; the volumes are not read. */
 export async function inspect(options: InspectOptions, context: Context): Promise<Report> {
-  const { bundle } = await openBundle(options.bundle, options.key, context);
+  const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
   const inventory = await readInventory(bundle);
   const items = inventory.items.map((item) => contentItem(item, inventory));
   const bytes = inventory.volumes.reduce((sum, { size }) => sum + size, 0);
@@ -21,6 +21,7 @@ export async function inspect(options: InspectOptions, context: Context): Promis
     [kind.padEnd(5), name, formatBytes(size), digest ?? ''].join('  ').trimEnd(),
   );
   summary.push(...inventory.volumes.map(({ name, size }) => `volume  ${name}  ${formatBytes(size)}`));
+  if (keyFingerprint !== undefined) summary.push(`signature  good, by the key ${keyFingerprint}`);
   summary.push(
     `${inventory.name}, made by ${inventory.tool}: ${plural(items.length, 'item')}, ${formatBytes(bytes)} in ${plural(inventory.volumes.length, 'volume')}; not verified here, that is what \`sie-mirror verify\` does`,
   );

@@ -46,7 +46,7 @@ export async function plan(options: PlanOptions, context: Context): Promise<Repo
     );
   summary.push(
     complete
-      ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}: ${formatBytes(bytes)} to fetch, as much again on the medium; lock: ${options.out}`
+      ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}: ${formatBytes(bytes)} to fetch, as much again on the medium; fetch it with \`sie-mirror pull ${options.out}\``
       : 'no lock was written, because not everything could be resolved',
   );
   return makeReport('plan', items, { models: lock.models.length, images: lock.images.length, bytes }, summary);

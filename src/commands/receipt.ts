@@ -1,4 +1,6 @@
-import type { Digest } from '../core/digest.ts';
+import { readFile } from 'node:fs/promises';
+import { type Digest, isDigest } from '../core/digest.ts';
+import { parseJson, validate, z } from '../core/validate.ts';
 import { toolName } from '../core/version.ts';
 
 const receiptSchemaId = 'sie-mirror/receipt/v1';
@@ -26,8 +28,8 @@ export interface ReceivedImage {
 export interface Receipt {
   schema: typeof receiptSchemaId;
   tool: string;
-  bundle: { name: string; /** Of inventory.json. */ inventory: Digest; signedBy: string | undefined };
-  targets: { models?: string; images?: string };
+  bundle: { name: string; /** Of inventory.json. */ inventory: Digest; signedBy?: string | undefined };
+  targets: { models?: string | undefined; images?: string | undefined };
   complete: boolean;
   models: ReceivedModel[];
   images: ReceivedImage[];
@@ -39,4 +41,33 @@ export function startReceipt(bundle: Receipt['bundle'], targets: Receipt['target
 
 export function formatReceipt(receipt: Receipt): string {
   return `${JSON.stringify(receipt, undefined, 1)}\n`;
+}
+
+const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
+const receiptSchema: z.ZodType<Receipt> = z.object({
+  schema: z.literal(receiptSchemaId),
+  tool: z.string(),
+  bundle: z.object({ name: z.string(), inventory: digest, signedBy: z.string().optional() }),
+  targets: z.object({ models: z.string().optional(), images: z.string().optional() }),
+  complete: z.boolean(),
+  models: z.array(
+    z.object({
+      repo: z.string(),
+      commit: z.string(),
+      objects: z.array(z.object({ key: z.string(), digest, size: z.number() })),
+    }),
+  ),
+  images: z.array(z.object({ reference: z.string(), target: z.string(), digest, digests: z.array(digest) })),
+});
+
+/** A receipt of an earlier import; undefined when there is none. @throws E_CORRUPT for a file that is none */
+export async function readReceipt(path: string): Promise<Receipt | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  return validate(receiptSchema, parseJson(text, path), path);
 }

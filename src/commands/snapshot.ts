@@ -51,13 +51,10 @@ export async function fetchModels(
       plans.push('files' in request ? request : await planSnapshot(hub, request));
     });
   }
-  context.report({
-    type: 'total',
-    bytes: plans.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0),
-  });
   for (const plan of plans) {
     const name = `${plan.repo}@${plan.commit}`;
     context.report({ type: 'stage', text: `fetching ${name}` });
+    context.report({ type: 'total', bytes: plan.files.reduce((sum, { size }) => sum + size, 0) });
     await attempt(items, 'model', name, async () => {
       const { fetched, fetchedBytes, present } = await fetchSnapshot(hub, store, plan, context);
       const state = fetched === 0 ? 'present' : 'done';

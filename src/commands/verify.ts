@@ -37,7 +37,7 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const bad = verdict.findings.length;
   const end =
     bad === 0
-      ? `GOOD: ${plural(verdict.inventory?.volumes.length ?? 0, 'volume')}, ${plural(verdict.inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed`
+      ? `GOOD: ${plural(verdict.inventory?.volumes.length ?? 0, 'volume')}, ${plural(verdict.inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${bundle.signed && keyFingerprint === undefined ? ' (signature not checked)' : ''}`
       : `BAD: ${plural(bad, 'problem')}; do not use this bundle before the files above have been copied again`;
   const damaged = verdict.damaged.map((item) => `cannot be used: ${nameOf(item)}`);
   const findings = verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`);

@@ -226,14 +226,19 @@ function translate(error: unknown, at: ErrorPlace): MirrorError {
     return new MirrorError('E_TLS', `the certificate of ${host} is not valid: ${code}`, { at, cause: error });
   if (code === 'EPROTO' || code.startsWith('ERR_SSL'))
     return new MirrorError('E_TLS', `${host} does not speak HTTPS`, {
-      hint: 'if it speaks plain HTTP, allow that with `--insecure-host HOST:PORT`',
+      hint: `if it speaks plain HTTP: for a registry add \`--insecure-host ${at.url === undefined ? 'HOST:PORT' : new URL(at.url).host}\`, for another address write it with http://`,
       at,
       cause: error,
     });
   if (code.startsWith('HPE_'))
     return new MirrorError('E_PROTOCOL', `${host} does not speak HTTP`, { at, cause: error });
   const text = unreachable[code];
-  if (text !== undefined) return new MirrorError('E_NETWORK', `${host}: ${text}`, { at, cause: error });
+  if (text !== undefined)
+    return new MirrorError('E_NETWORK', `${host}: ${text}`, {
+      hint: 'check the address, and whether this machine may reach it',
+      at,
+      cause: error,
+    });
   return new MirrorError('E_NETWORK', `${host}: ${error instanceof Error ? error.message : String(error)}`, {
     at,
     cause: error,

@@ -31,7 +31,9 @@ function readYaml(text: string, name: string): unknown {
   } catch (error) {
     // An alias to nothing, or to too much, is told only when it is followed.
     const [reason = ''] = error instanceof Error ? error.message.split('\n') : [];
-    throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(reason)}`, { cause: error });
+    throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(reason.replace(/:$/, ''))}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
@@ -250,6 +251,8 @@ class CopyRun {
     this.#bodies = limitTo(options.slots);
     this.#requests = limitTo(requestsAtOnce(options.slots));
     this.#signal = options.signal ? AbortSignal.any([options.signal, this.#stop.signal]) : this.#stop.signal;
+    // Every blob listens.
+    setMaxListeners(0, this.#signal);
   }
 
   async node(node: GraphNode): Promise<void> {

@@ -188,7 +188,9 @@ export class LayoutView implements ContentSource {
       ? manifests.find(({ digest }) => digest === reference)
       : manifests.find(({ annotations }) => annotations?.[refNameAnnotation] === this.nameOf(reference));
     if (entry) return bare(entry);
-    const names = (await this.#layout.named()).map(({ name }) => `\`${name}\``);
+    const names = (await this.#layout.named())
+      .filter(({ name }) => !/:sha256-[0-9a-f]{64}\.\w+$/.test(name))
+      .map(({ name }) => `\`${name}\``);
     const hint =
       names.length === 0
         ? 'it holds no named image'

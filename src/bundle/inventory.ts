@@ -3,7 +3,7 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath, linkTarget } from '../core/path.ts';
 import { printable } from '../core/text.ts';
-import { validate, parseJson, z } from '../core/validate.ts';
+import { digestSchema as digest, validate, parseJson, z } from '../core/validate.ts';
 import { blockBytes } from './tar-header.ts';
 
 export const inventorySchemaId = 'sie-mirror/inventory/v1';
@@ -92,7 +92,6 @@ export interface Inventory {
   volumes: BundleVolume[];
 }
 
-const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
 const sha256Digest = z.custom<Digest>(
   (value) => typeof value === 'string' && isDigest(value) && value.startsWith('sha256:'),
   'is not a sha256 digest',

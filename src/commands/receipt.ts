@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { type Digest, isDigest } from '../core/digest.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import type { Digest } from '../core/digest.ts';
+import { digestSchema as digest, parseJson, validate, z } from '../core/validate.ts';
 import { toolName } from '../core/version.ts';
 
 const receiptSchemaId = 'sie-mirror/receipt/v1';
@@ -43,7 +43,6 @@ export function formatReceipt(receipt: Receipt): string {
   return `${JSON.stringify(receipt, undefined, 1)}\n`;
 }
 
-const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
 const receiptSchema: z.ZodType<Receipt> = z.object({
   schema: z.literal(receiptSchemaId),
   tool: z.string(),

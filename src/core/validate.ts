@@ -1,8 +1,15 @@
 import { z } from 'zod';
+import { type Digest, isDigest } from './digest.ts';
 import { type ErrorCode, MirrorError } from './errors.ts';
 import { printable } from './text.ts';
 
 export { z };
+
+/** A digest as documents name it. */
+export const digestSchema = z.custom<Digest>(
+  (value) => typeof value === 'string' && isDigest(value),
+  'is not a digest',
+);
 
 /**
  * Checks parsed data against a schema.

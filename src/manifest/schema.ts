@@ -1,6 +1,6 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { type Checksum, type Digest, isDigest } from '../core/digest.ts';
-import { z } from '../core/validate.ts';
+import type { Checksum } from '../core/digest.ts';
+import { digestSchema as digest, z } from '../core/validate.ts';
 
 const model = z.strictObject({ repo: z.string(), revision: z.string().optional() });
 const image = z.strictObject({ ref: z.string(), to: z.string().optional() });
@@ -53,7 +53,6 @@ export interface Lock {
   images: LockedImage[];
 }
 
-const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
 const size = z.number().int().nonnegative();
 const repo = z.string().regex(/^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/, 'is not a repo');
 const checksum = z.discriminatedUnion('algorithm', [

@@ -5,7 +5,7 @@ import { MirrorError } from '../core/errors.ts';
 import { KeyedQueue } from '../core/limit.ts';
 import type { Content, ContentSource, ContentTarget, FileTree } from '../core/ports.ts';
 import { readAll, readVerified } from '../core/stream.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import { hasFile, receiveFile } from '../fs/receive.ts';
 import { directoryTree } from '../fs/tree.ts';
@@ -22,7 +22,7 @@ const indexSchema = z.looseObject({
   manifests: z.array(
     z.looseObject({
       mediaType: z.string(),
-      digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest'),
+      digest: digestSchema,
       size: z.number().int().nonnegative(),
       artifactType: z.string().optional(),
       annotations: z.record(z.string(), z.string()).optional(),

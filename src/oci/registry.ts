@@ -1,16 +1,17 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestLike, isDigest, sha256 } from '../core/digest.ts';
-import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
+import { type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
 import { KeyedQueue } from '../core/limit.ts';
 import type { Content, ContentTarget } from '../core/ports.ts';
 import { metadataLimit, readAll, readVerified, verified } from '../core/stream.ts';
 import { checksumOf } from '../core/digest.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, redirectTarget } from '../http/client.ts';
-import { codeOfStatus, errorText, statusError } from '../http/failure.ts';
+import { errorText, statusError } from '../http/failure.ts';
 import { openRange } from '../http/range.ts';
 import { RegistryAuth } from './auth.ts';
 import type { CredentialFinder } from './credentials.ts';
+import { readErrors } from './error-codes.ts';
 import { dockerHub, fallbackTag } from './reference.ts';
 import {
   checkManifestSize,
@@ -434,37 +435,4 @@ const maxPages = 1000;
 function nextPage(response: HttpResponse, at: ErrorPlace): URL | undefined {
   const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers['link'] ?? '')?.[1];
   return link === undefined ? undefined : redirectTarget(response.url, link, at);
-}
-
-/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes */
-const registryCodes: Record<string, ErrorCode> = {
-  MANIFEST_BLOB_UNKNOWN: 'E_BLOB_UNKNOWN',
-  BLOB_UNKNOWN: 'E_NOT_FOUND',
-  NAME_UNKNOWN: 'E_NOT_FOUND',
-  MANIFEST_UNKNOWN: 'E_NOT_FOUND',
-  BLOB_UPLOAD_UNKNOWN: 'E_REMOTE',
-  BLOB_UPLOAD_INVALID: 'E_REMOTE',
-  DIGEST_INVALID: 'E_DIGEST_MISMATCH',
-  SIZE_INVALID: 'E_SIZE_MISMATCH',
-  MANIFEST_INVALID: 'E_REFUSED',
-  TAG_INVALID: 'E_REFUSED',
-  UNSUPPORTED: 'E_REFUSED',
-  UNAUTHORIZED: 'E_AUTH',
-  DENIED: 'E_AUTH',
-  TOOMANYREQUESTS: 'E_RATE_LIMIT',
-};
-
-const errorsSchema = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })) });
-
-function readErrors(text: string, status: number): { code: ErrorCode; said: string } {
-  let first: { code: string; message?: string | undefined } | undefined;
-  try {
-    [first] = errorsSchema.parse(JSON.parse(text)).errors;
-  } catch {
-    first = undefined;
-  }
-  // With 413 SIZE_INVALID means too large, not another size than was announced.
-  const telling = status < 500 && status !== 413;
-  const code = (telling ? registryCodes[first?.code ?? ''] : undefined) ?? codeOfStatus(status);
-  return { code, said: [first?.code, first?.message].filter(Boolean).join(': ').slice(0, 300) };
 }

@@ -1,8 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { type Digest, isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { metadataLimit } from '../core/stream.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
 
 /** https://github.com/opencontainers/image-spec/blob/main/media-types.md */
 export const mediaTypes = {
@@ -20,8 +19,6 @@ export function isManifest(descriptor: { mediaType: string }): boolean {
 }
 
 export const refNameAnnotation = 'org.opencontainers.image.ref.name';
-
-const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value), 'is not a digest');
 
 /** https://github.com/opencontainers/image-spec/blob/main/descriptor.md#properties */
 export const descriptorSchema: z.ZodType<Descriptor> = z.object({

@@ -3,7 +3,7 @@ import { dirname, join, posix } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
-import { hasFile, receiveFile } from '../fs/receive.ts';
+import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import type { RepoFile } from './client.ts';
 
 /** `models--ORG--NAME` */
@@ -32,8 +32,8 @@ export class RepoCache {
     return hasFile(this.#blob(file), file.size);
   }
 
-  async receive(file: RepoFile, content: Content, item: string, signal?: AbortSignal): Promise<void> {
-    await receiveFile(this.#blob(file), content, { size: file.size, checksum: file.checksum, item }, { signal });
+  async receive(file: RepoFile, content: Content, item: string, options: ReceiveOptions): Promise<void> {
+    await receiveFile(this.#blob(file), content, { size: file.size, checksum: file.checksum, item }, options);
   }
 
   /** The link by which readers find a blob: relative, so that the cache can be moved. */

@@ -49,9 +49,10 @@ export async function fetchSnapshot(
     }
     const content = counted(hub.content(plan.repo, plan.commit, file), (bytes) => {
       tally.fetchedBytes += bytes;
-      options.report({ type: 'bytes', bytes });
     });
-    await cache.receive(file, content, `${plan.repo}/${file.path}`, options.signal);
+    // What an earlier run left on disk is progress too, though nothing was fetched for it.
+    const onBytes = (chunk: Uint8Array): void => options.report({ type: 'bytes', bytes: chunk.length });
+    await cache.receive(file, content, `${plan.repo}/${file.path}`, { signal: options.signal, onBytes });
     tally.fetched += 1;
   });
   await forEachLimited(plan.files, linksAtOnce, (file) => cache.link(plan.commit, file));

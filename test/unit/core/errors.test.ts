@@ -13,7 +13,6 @@ const exits: Record<ErrorCode, number> = {
   E_INTERNAL: 1,
   E_USAGE: 2,
   E_MANIFEST: 2,
-  E_INCOMPLETE: 3,
   E_DIGEST_MISMATCH: 4,
   E_SIZE_MISMATCH: 4,
   E_CORRUPT: 4,

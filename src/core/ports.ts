@@ -23,6 +23,8 @@ export interface ContentSource {
 export interface ContentTarget extends ContentSource {
   /** Asking what is there costs next to nothing: then every child is looked at, though its parent is there. */
   readonly local?: boolean;
+  /** Whether nothing has been tagged there yet: then asking for each small blob costs more than it saves. */
+  isEmpty?(): Promise<boolean>;
   /** Takes the bytes and verifies them against `expected`: nothing else may become visible. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
   push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void>;
   tag(descriptor: Descriptor, reference: string): Promise<void>;

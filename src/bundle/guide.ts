@@ -13,7 +13,7 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
     ...(keyFingerprint === undefined ? ['This bundle is not signed.'] : signature(keyFingerprint)),
     '## 2. Every byte',
     block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
-    `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its two signatures'}.`,
+    `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its signatures'}.`,
     '## 3. With the tool in this bundle (Node.js >= 20.19 and nothing else)',
     block('tool', `node ${bundleFiles.tool} verify .${keyFingerprint === undefined ? '' : ' --key "$PUBLIC_KEY"'}`),
     '## 4. Unpack by hand',
@@ -36,6 +36,16 @@ function signature(keyFingerprint: string): string[] {
     block(
       'openssl',
       `base64 -d ${bundleFiles.signature} > "\${TMPDIR:-/tmp}/sums.der"\nopenssl dgst -sha256 -verify "$PUBLIC_KEY" -signature "\${TMPDIR:-/tmp}/sums.der" ${bundleFiles.sums}`,
+    ),
+    'Who approved it after its maker has signed a statement, with a key that must reach you in the same way (set APPROVER_KEY to it):',
+    block(
+      'approval',
+      `for statement in ${bundleFiles.sums}.approval-*.json; do
+  [ -e "$statement" ] && [ -n "\${APPROVER_KEY:-}" ] || continue
+  base64 -d "\${statement%json}sig" > "\${TMPDIR:-/tmp}/approval.der"
+  openssl dgst -sha256 -verify "$APPROVER_KEY" -signature "\${TMPDIR:-/tmp}/approval.der" "$statement"
+  grep -q "$(sha256sum ${bundleFiles.sums} | cut -d ' ' -f 1)" "$statement" && cat "$statement"
+done`,
     ),
     'Or with cosign, either form:',
     block(

@@ -61,6 +61,8 @@ export interface ModelItem {
   kind: 'model';
   repo: string;
   commit: string;
+  /** As the hub states it. */
+  license?: string | undefined;
   /** Names that lead to the commit, `main` among them. */
   refs: string[];
   files: ModelFile[];
@@ -104,6 +106,7 @@ const modelItem = z.object({
   kind: z.literal('model'),
   repo: z.string(),
   commit: z.string().regex(/^[0-9a-f]{40}$/),
+  license: z.string().optional(),
   refs: z.array(z.string()),
   files: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count })),
   tree: z.object({ digest: sha256Digest, size: count }),

@@ -2,14 +2,15 @@ import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checksumOf, type Digest } from '../core/digest.ts';
+import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
 import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
+import { isApprovalFile, readApproval } from './approval.ts';
 import { type BundleBlob, bundleFiles, type Inventory, parseInventory } from './inventory.ts';
-import { parseSums, verifySums } from './seal.ts';
+import { fingerprint, parseSums, verifySums } from './seal.ts';
 
 /** What is wrong with one file of a bundle. */
 export interface Finding {
@@ -18,11 +19,24 @@ export interface Finding {
   message: string;
 }
 
-/** A bundle whose SHA256SUMS has been read, and whose signature has been checked when there was a key. */
+/** Somebody whose signature was good, by a key that the verifier trusts. */
+export interface Signer {
+  fingerprint: string;
+  /** `maker`, or what an approval says. */
+  role: string;
+  comment?: string | undefined;
+  /** When an approval says that it was given. */
+  at?: string | undefined;
+}
+
+/** A bundle whose SHA256SUMS has been read, and whose signatures have been checked when there were keys. */
 export interface SealedBundle {
   directory: string;
   sums: ReadonlyMap<string, string>;
+  sumsDigest: Digest;
   signed: boolean;
+  /** The maker first; empty when no key was given. */
+  signers: readonly Signer[];
 }
 
 /** What has to be read before anything is proven; an inventory lists every file, a signature is one line. */
@@ -32,11 +46,19 @@ const smallFileLimits: Record<string, number> = {
 };
 const smallFileLimit = 1024 ** 2;
 
+/** Keys that a verifier trusts, and how many different ones of them have to have signed: the maker's among them. */
+export interface Trust {
+  keys: readonly KeyObject[];
+  required: number;
+}
+
+export const trustNobody: Trust = { keys: [], required: 0 };
+
 /**
- * The first two steps, in the order that matters: the signature over SHA256SUMS, then SHA256SUMS itself.
+ * The first two steps, in the order that matters: the signatures over SHA256SUMS, then SHA256SUMS itself.
  * @throws E_MISSING, E_SIGNATURE, E_CORRUPT, E_NOT_FOUND
  */
-export async function openSealed(directory: string, key: KeyObject | undefined): Promise<SealedBundle> {
+export async function openSealed(directory: string, trust: Trust): Promise<SealedBundle> {
   const names = await namesIn(directory);
   if (!names.includes(bundleFiles.sums))
     throw new MirrorError(
@@ -50,8 +72,56 @@ export async function openSealed(directory: string, key: KeyObject | undefined):
   const sums = await readSmall(directory, bundleFiles.sums);
   const plain = names.includes(bundleFiles.signature) ? await readSmall(directory, bundleFiles.signature) : undefined;
   const sigstore = names.includes(bundleFiles.sigstore) ? await readSmall(directory, bundleFiles.sigstore) : undefined;
-  if (key) verifySums(sums, { plain, sigstore }, key);
-  return { directory, sums: parseSums(sums.toString('utf8')), signed: plain !== undefined };
+  const signers: Signer[] = [];
+  if (trust.keys.length > 0) {
+    const maker = verifySums(sums, { plain, sigstore }, trust.keys);
+    signers.push(
+      { fingerprint: fingerprint(maker), role: 'maker' },
+      ...(await approvals(directory, names, sums, trust)),
+    );
+    refuseTooFew(signers, trust);
+  }
+  return {
+    directory,
+    sums: parseSums(sums.toString('utf8')),
+    sumsDigest: sha256(sums),
+    signed: plain !== undefined,
+    signers,
+  };
+}
+
+async function approvals(
+  directory: string,
+  names: readonly string[],
+  sums: Uint8Array,
+  { keys }: Trust,
+): Promise<Signer[]> {
+  const signers: Signer[] = [];
+  for (const name of names.filter((each) => isApprovalFile(each) && each.endsWith('.json'))) {
+    const signatureName = name.replace(/json$/, 'sig');
+    const statement = await readSmall(directory, name);
+    const signature = names.includes(signatureName) ? await readSmall(directory, signatureName) : undefined;
+    const approval = readApproval(name, { statement, signature }, sha256(sums), keys);
+    if (!approval) continue;
+    const { key, role, comment, at } = approval;
+    signers.push({ fingerprint: key, role, comment, at });
+  }
+  return signers;
+}
+
+/** @throws E_SIGNATURE */
+function refuseTooFew(signers: readonly Signer[], { keys, required }: Trust): void {
+  const good = new Set(signers.map((signer) => signer.fingerprint));
+  if (good.size >= required) return;
+  const lacking = keys.map(fingerprint).filter((print) => !good.has(print));
+  throw new MirrorError(
+    'E_SIGNATURE',
+    `${required} different keys must have signed, ${good.size} of those given did: nothing by \`${lacking.join('`, `')}\``,
+    {
+      hint: 'let the second person run `sie-mirror approve BUNDLE --key PRIVATE_KEY`, and copy what it writes along',
+      at: { item: bundleFiles.sums },
+    },
+  );
 }
 
 /** The file set against SHA256SUMS: missing, extra, and what is no plain file. */
@@ -62,7 +132,7 @@ export async function checkFileSet({ directory, sums }: SealedBundle): Promise<F
   for (const name of sums.keys())
     if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
   for (const name of names) {
-    if (!sums.has(name) && !own.includes(name))
+    if (!sums.has(name) && !own.includes(name) && !isApprovalFile(name))
       findings.push({
         file: printable(name),
         problem: 'extra',

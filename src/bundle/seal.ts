@@ -114,23 +114,27 @@ const sigstoreSchema = z.object({
 
 /**
  * Both signatures have to be there and right: a verifier with other tools may look at either.
+ * @param keys those that the verifier trusts, at least one
+ * @returns the one that made the signatures
  * @throws E_SIGNATURE
  */
 export function verifySums(
   sums: Uint8Array,
   signatures: { plain: Uint8Array | undefined; sigstore: Uint8Array | undefined },
-  key: KeyObject,
-): void {
+  keys: readonly KeyObject[],
+): KeyObject {
+  const prints = keys.map(fingerprint).join(', ');
   const wrong = (file: string, text: string): MirrorError =>
     new MirrorError('E_SIGNATURE', `\`${file}\` ${text}`, {
-      hint: `check that the key is the maker's (fingerprint here: ${fingerprint(key)}); if it is, do not use this bundle`,
+      hint: `check that the key is the maker's (fingerprint here: ${prints}); if it is, do not use this bundle`,
       at: { item: file },
     });
+  const whose = keys.length === 1 ? 'by this key' : `by any of these ${keys.length} keys`;
   if (!signatures.plain)
     throw wrong(bundleFiles.signature, 'is missing: the bundle is not signed, and `--key` wants it to be');
   const signature = Buffer.from(Buffer.from(signatures.plain).toString('latin1').trim(), 'base64');
-  if (!verify('sha256', sums, key, signature))
-    throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` by this key`);
+  const key = keys.find((each) => verify('sha256', sums, each, signature));
+  if (!key) throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
   if (!signatures.sigstore) throw wrong(bundleFiles.sigstore, 'is missing');
   let sigstore: z.infer<typeof sigstoreSchema>;
   try {
@@ -144,5 +148,6 @@ export function verifySums(
   const { messageDigest, signature: second } = sigstore.messageSignature;
   const digest = createHash('sha256').update(sums).digest('base64');
   if (messageDigest.digest !== digest || !verify('sha256', sums, key, Buffer.from(second, 'base64')))
-    throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` by this key`);
+    throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
+  return key;
 }

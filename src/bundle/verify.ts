@@ -18,8 +18,8 @@ export interface Verdict {
   findings: Finding[];
   /** Absent when the inventory itself is damaged. */
   inventory?: Inventory;
-  /** Items that cannot be used with what was found. */
-  damaged: BundleItem[];
+  /** Items that cannot be used with what was found, and what of each is bad: files of a model, digests of an image. */
+  damaged: Map<BundleItem, string[]>;
 }
 
 /**
@@ -38,7 +38,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   await using pool = new HashPool(options.threads, options.onBytes, options.signal);
   if (!inventory) {
     findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
-    return { findings: unique(findings), damaged: [] };
+    return { findings: unique(findings), damaged: new Map() };
   }
   const plain = [...bundle.sums.keys()].filter(
     (name) => name !== bundleFiles.inventory && !inventory.volumes.some((volume) => volume.name === name),
@@ -49,7 +49,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   const volumes = new VolumeCheck(bundle, inventory, pool, findings);
   findings.push(...(await volumes.run()));
   const bad = volumes.damagedBlobs();
-  return { findings: unique(findings), inventory, damaged: inventory.items.filter((item) => isDamaged(item, bad)) };
+  return { findings: unique(findings), inventory, damaged: damagedItems(inventory, bad) };
 }
 
 function unique(findings: Finding[]): Finding[] {
@@ -266,9 +266,19 @@ function misplaced(name: string, offset: number): Finding {
   };
 }
 
-function isDamaged(item: BundleItem, bad: ReadonlySet<string>): boolean {
-  if (item.kind === 'model') return [...item.files, item.tree].some((file) => bad.has(file.digest));
-  return item.digests.some((digest) => bad.has(digest));
+function damagedItems({ items }: Inventory, bad: ReadonlySet<string>): Map<BundleItem, string[]> {
+  const damaged = new Map<BundleItem, string[]>();
+  for (const item of items) {
+    const parts = damagedParts(item, bad);
+    if (parts.length > 0) damaged.set(item, parts);
+  }
+  return damaged;
+}
+
+function damagedParts(item: BundleItem, bad: ReadonlySet<string>): string[] {
+  if (item.kind === 'image') return item.digests.filter((digest) => bad.has(digest));
+  const tree = { ...item.tree, path: `trees/${item.commit}.json` };
+  return [...item.files, tree].filter(({ digest }) => bad.has(digest)).map(({ path }) => path);
 }
 
 /** For a command that goes on to use the bundle: the first finding as an error. @throws E_CORRUPT, E_MISSING */

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
-import type { Report } from '../core/report.ts';
+import { failedItem, makeReport, type Report } from '../core/report.ts';
 import type { Outside } from '../commands/context.ts';
-import { version } from '../core/version.ts';
+import { toolName, version } from '../core/version.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
 import type { Invocation } from './program.ts';
 import { renderError, renderErrorJson, renderFailures, renderJson, renderReport } from './render.ts';
 import type { ProgressKind } from './progress.ts';
@@ -58,7 +60,7 @@ function withMessageOf(error: MirrorError): MirrorError {
   return new MirrorError('E_USAGE', said.split('\n')[0] ?? said);
 }
 
-async function run({ command, flags, run: work }: Invocation): Promise<number> {
+async function run({ command, flags, outputs, run: work }: Invocation): Promise<number> {
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
   const kind = progressKind(flags.quiet ? 'none' : flags.progress);
@@ -83,6 +85,7 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
     try {
       const report = await work(context);
       progress.stop();
+      await writeOutputs(report, outputs);
       return show(report, flags.json === true);
     } finally {
       await context.close();
@@ -94,9 +97,25 @@ async function run({ command, flags, run: work }: Invocation): Promise<number> {
         ? toMirrorError(error)
         : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
+    // A file with the verdict of an earlier run must not outlive this one.
+    await writeOutputs(failedReport(command, known), outputs);
     if (flags.json) process.stdout.write(renderErrorJson(command, known));
     return stop.caught ?? known.exit;
   }
+}
+
+/** The same report in the forms that were asked for; whoever reads one of them must not find another verdict. */
+async function writeOutputs(report: Report, { junit, html }: Invocation['outputs']): Promise<void> {
+  if (junit !== undefined) await writeFileAtomic(resolve(junit), (await import('./junit.ts')).renderJunit(report));
+  if (html === undefined) return;
+  const { renderEvidence } = await import('./evidence.ts');
+  const witness = { user: userInfo().username, host: hostname(), at: new Date().toISOString(), tool: toolName };
+  await writeFileAtomic(resolve(html), renderEvidence(report, witness));
+}
+
+function failedReport(command: string, error: MirrorError): Report {
+  const item = failedItem('command', command, error);
+  return makeReport(command, [item], {}, [error.message]);
 }
 
 function show(report: Report, json: boolean): number {

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import type { Context } from '../commands/context.ts';
+import type { TrustOptions } from '../commands/sealed.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { version } from '../core/version.ts';
@@ -21,6 +22,8 @@ export interface CommonFlags {
 export interface Invocation {
   command: string;
   flags: CommonFlags;
+  /** Files that the report is written to as well. */
+  outputs: { junit?: string; html?: string };
   run: (context: Context) => Promise<Report>;
 }
 
@@ -46,10 +49,20 @@ const storeFlag: Flag = {
   text: 'the working directory on the online side',
   fallback: './sie-mirror-store',
 };
-const keyFlag: Flag = {
-  flags: '--key <pub.pem>',
-  text: 'public key of the maker; without it the signature is not checked',
-};
+const keyFlags: Flag[] = [
+  {
+    flags: '--key <pub.pem>',
+    text: 'public key of the maker, or of who approved; can be given again; without it no signature is checked',
+    parse: collect,
+  },
+  {
+    flags: '--require <n>',
+    text: 'how many different keys of those given must have signed (default: 1)',
+    parse: parseCount('--require', 1),
+  },
+];
+
+const junitFlag: Flag = { flags: '--junit <file>', text: 'write the verdict as a JUnit test report, for CI' };
 
 const rows: Row[] = [
   {
@@ -125,21 +138,53 @@ const rows: Row[] = [
   {
     usage: 'verify <bundle>',
     text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
-    flags: [keyFlag],
+    flags: [
+      ...keyFlags,
+      junitFlag,
+      { flags: '--html <file>', text: 'write the verdict as one page of evidence, for people and paper' },
+    ],
     examples: [
       'sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem',
+      'sie-mirror verify /media/usb/site-a --require 2 --key maker.pem --key officer.pem --html evidence.html',
       'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json',
     ],
     run: async ([bundle = ''], flags, context) =>
-      (await import('../commands/verify.ts')).verify({ bundle, key: text(flags['key']) }, context),
+      (await import('../commands/verify.ts')).verify({ bundle, ...trust(flags) }, context),
+  },
+  {
+    usage: 'approve <bundle>',
+    text: 'add the signature of a second person to a bundle that its maker has signed',
+    flags: [
+      { flags: '--key <key.pem>', text: 'private key of who approves', required: true },
+      { flags: '--maker <pub.pem>', text: "the maker's public key: their signature is checked first", required: true },
+      { flags: '--role <role>', text: 'in what capacity', fallback: 'approver' },
+      { flags: '--comment <text>', text: 'what is to be remembered of it' },
+    ],
+    examples: [
+      'sie-mirror approve /media/usb/site-a --key officer.key.pem --maker maker.pub.pem',
+      'sie-mirror approve /media/usb/site-a --key officer.key.pem --maker maker.pub.pem --role security-officer --comment CAB-4711',
+    ],
+    run: async ([bundle = ''], flags, context) => {
+      const { approve } = await import('../commands/approve.ts');
+      return approve(
+        {
+          bundle,
+          key: String(flags['key']),
+          maker: String(flags['maker']),
+          role: String(flags['role']),
+          comment: text(flags['comment']),
+        },
+        context,
+      );
+    },
   },
   {
     usage: 'inspect <bundle>',
     text: 'show what is in a bundle, by its inventory',
-    flags: [keyFlag],
+    flags: keyFlags,
     examples: ['sie-mirror inspect /media/usb/site-a', 'sie-mirror inspect /media/usb/site-a --json'],
     run: async ([bundle = ''], flags, context) =>
-      (await import('../commands/inspect.ts')).inspect({ bundle, key: text(flags['key']) }, context),
+      (await import('../commands/inspect.ts')).inspect({ bundle, ...trust(flags) }, context),
   },
   {
     usage: 'import <bundle>',
@@ -147,7 +192,7 @@ const rows: Row[] = [
     flags: [
       { flags: '--models <url>', text: 's3://BUCKET/PREFIX or file:///DIR' },
       { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
-      keyFlag,
+      ...keyFlags,
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
     ],
     examples: [
@@ -161,7 +206,7 @@ const rows: Row[] = [
           bundle,
           models: text(flags['models']),
           images: text(flags['images']),
-          key: text(flags['key']),
+          ...trust(flags),
           receipt: text(flags['receipt']),
         },
         context,
@@ -287,6 +332,7 @@ function addRow(program: Command, row: Row, choose: (invocation: Invocation) => 
     choose({
       command: command.name(),
       flags: flags as unknown as CommonFlags,
+      outputs: flags,
       run: (context) => row.run(args, flags, context),
     });
   });
@@ -302,6 +348,10 @@ function toOption(flag: Flag): Option {
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
+}
+
+function trust(flags: Record<string, unknown>): TrustOptions {
+  return { keys: flags['key'] as string[] | undefined, require: flags['require'] as number | undefined };
 }
 
 /** For flags that may be given more than once. */

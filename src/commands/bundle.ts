@@ -123,10 +123,15 @@ function makeInventory(name: string, contents: StoreContents, written: WrittenVo
     const { digest, size } = find(path);
     return { digest, size };
   };
+  const licenseOf = (repo: string, commit: string): { license?: string } => {
+    const license = contents.lock?.models.find((model) => model.repo === repo && model.commit === commit)?.license;
+    return license === undefined ? {} : { license };
+  };
   const models: BundleItem[] = contents.models.map(({ repo, commit, refs, files, tree }) => ({
     kind: 'model',
     repo,
     commit,
+    ...licenseOf(repo, commit),
     refs,
     files: files.map(({ path, stored }) => ({ path, ...place(stored) })),
     tree: place(tree),

@@ -16,21 +16,20 @@ import { copyImage, descriptorsOf, type ImageGraph, resolved } from '../oci/copy
 import { OciLayout } from '../oci/layout.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
+import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { readWhole } from './copy.ts';
 import { openRepository, splitName } from './endpoint.ts';
 import { openObjects } from './objects.ts';
 import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
-import { openBundle } from './sealed.ts';
-import { nameOf } from './verify.ts';
+import { openBundle, type TrustOptions } from './sealed.ts';
 
-export interface ImportOptions {
+export interface ImportOptions extends TrustOptions {
   bundle: string;
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
   /** `HOST[/PREFIX]` */
   images?: string | undefined;
-  key?: string | undefined;
   /** Path of the receipt; beside the working directory when not given. */
   receipt?: string | undefined;
 }
@@ -38,7 +37,7 @@ export interface ImportOptions {
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
   checkPlace(options);
-  const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
+  const bundle = await openBundle(options.bundle, options, context);
   refuseFindings(await checkFileSet(bundle));
   const inventory = await readInventory(bundle);
   refuseFindings(await checkSizes(bundle, inventory));
@@ -51,7 +50,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const origin = {
     name: inventory.name,
     inventory: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest,
-    signedBy: keyFingerprint,
+    signedBy: bundle.signers[0]?.fingerprint,
   };
   const receipt = startReceipt(origin, {
     ...(store ? { models: store.name } : {}),

@@ -1,22 +1,41 @@
+import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { openSealed, type SealedBundle } from '../bundle/reader.ts';
+import { openSealed, type SealedBundle, type Trust } from '../bundle/reader.ts';
 import { fingerprint, readPublicKey } from '../bundle/seal.ts';
+import { MirrorError } from '../core/errors.ts';
 import type { Context } from './context.ts';
 
-/** Opens a bundle; what was not proven is said aloud. */
-export async function openBundle(
-  directory: string,
-  keyFile: string | undefined,
-  context: Context,
-): Promise<{ bundle: SealedBundle; keyFingerprint: string | undefined }> {
-  const key = keyFile === undefined ? undefined : readPublicKey(await readFile(context.path(keyFile), 'utf8'), keyFile);
-  const bundle = await openSealed(context.path(directory), key);
-  if (!key && bundle.signed)
-    context.report({
-      type: 'warning',
-      text: 'THE SIGNATURE OF THIS BUNDLE WAS NOT CHECKED: give the public key of its maker with --key',
-    });
-  if (!key && !bundle.signed)
-    context.report({ type: 'warning', text: 'this bundle is not signed: nothing proves who made it' });
-  return { bundle, keyFingerprint: key && fingerprint(key) };
+/** Whom to trust: `--key`, which can be given again, and `--require`. */
+export interface TrustOptions {
+  /** Paths of public keys. */
+  keys?: readonly string[] | undefined;
+  /** How many of them have to have signed; 1 when there is a key. */
+  require?: number | undefined;
+}
+
+/** Opens a bundle; what was not proven is said aloud. @throws E_USAGE, E_SIGNATURE, E_MISSING, E_CORRUPT */
+export async function openBundle(directory: string, options: TrustOptions, context: Context): Promise<SealedBundle> {
+  const bundle = await openSealed(context.path(directory), await readTrust(options, context));
+  if (bundle.signers.length > 0) return bundle;
+  const text = bundle.signed
+    ? 'THE SIGNATURE OF THIS BUNDLE WAS NOT CHECKED: give the public key of its maker with --key'
+    : 'this bundle is not signed: nothing proves who made it';
+  context.report({ type: 'warning', text });
+  return bundle;
+}
+
+async function readTrust({ keys: files = [], require }: TrustOptions, context: Context): Promise<Trust> {
+  const keys: KeyObject[] = [];
+  for (const file of files) keys.push(readPublicKey(await readFile(context.path(file), 'utf8'), file));
+  const different = new Set(keys.map(fingerprint)).size;
+  const required = require ?? Math.min(different, 1);
+  if (required > different)
+    throw new MirrorError(
+      'E_USAGE',
+      `\`--require ${required}\` wants ${required} different keys, ${different} were given`,
+      {
+        hint: 'give each public key with a `--key` of its own',
+      },
+    );
+  return { keys, required };
 }

@@ -1,21 +1,20 @@
-import type { BundleItem } from '../bundle/inventory.ts';
-import type { Finding } from '../bundle/reader.ts';
+import { type BundleItem, bundleFiles, type Inventory } from '../bundle/inventory.ts';
+import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
+import { describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
-import { openBundle } from './sealed.ts';
+import { openBundle, type TrustOptions } from './sealed.ts';
 
-export interface VerifyCommandOptions {
+export interface VerifyCommandOptions extends TrustOptions {
   bundle: string;
-  /** Path of a public key. */
-  key?: string | undefined;
 }
 
 /** Signature, then the exact file set, then every byte. Offline, read-only, nothing is written anywhere. */
 export async function verify(options: VerifyCommandOptions, context: Context): Promise<Report> {
-  const { bundle, keyFingerprint } = await openBundle(options.bundle, options.key, context);
+  const bundle = await openBundle(options.bundle, options, context);
   context.report({ type: 'stage', text: `verifying ${options.bundle}` });
   const verdict = await verifyBundle(bundle, {
     threads: context.threads,
@@ -23,26 +22,48 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     onBytes: (bytes) => context.report({ type: 'bytes', bytes }),
     signal: context.signal,
   });
+  const { findings, inventory } = verdict;
   const items = [
-    ...verdict.findings.map(findingItem),
-    ...(verdict.inventory?.items ?? []).map((item) => contentItem(item, verdict)),
+    ...findings.map((finding) => findingItem(finding, inventory)),
+    ...(inventory?.volumes ?? [])
+      .filter(({ name }) => findings.every(({ file }) => file !== name))
+      .map(({ name, size, digest }): ReportItem => ({ kind: 'volume', name, state: 'done', bytes: size, digest })),
+    ...(inventory?.items ?? []).map((item) => contentItem(item, verdict)),
   ];
-  const signature =
-    keyFingerprint === undefined
-      ? bundle.signed
-        ? 'signature  NOT CHECKED (no --key)'
-        : 'signature  none'
-      : `signature  good, by the key ${keyFingerprint}`;
-  const bytes = verdict.inventory?.volumes.reduce((sum, { size }) => sum + size, 0) ?? 0;
-  const bad = verdict.findings.length;
+  const signatures = signaturesOf(bundle);
+  const bytes = inventory?.volumes.reduce((sum, { size }) => sum + size, 0) ?? 0;
   const end =
-    bad === 0
-      ? `GOOD: ${plural(verdict.inventory?.volumes.length ?? 0, 'volume')}, ${plural(verdict.inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${bundle.signed && keyFingerprint === undefined ? ' (signature not checked)' : ''}`
-      : `BAD: ${plural(bad, 'problem')}; do not use this bundle before the files above have been copied again`;
-  const damaged = verdict.damaged.map((item) => `cannot be used: ${nameOf(item)}`);
-  const findings = verdict.findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`);
-  const report = makeReport('verify', items, { findings: bad, bytes }, [signature, ...findings, ...damaged, end]);
-  return { ...report, summaryNamesFailures: true };
+    findings.length === 0
+      ? `GOOD: ${plural(inventory?.volumes.length ?? 0, 'volume')}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${bundle.signed && bundle.signers.length === 0 ? ' (signature not checked)' : ''}`
+      : `BAD: ${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
+  const summary = [
+    ...signatures.map((signature) => `signature  ${signature}`),
+    ...findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`),
+    ...[...verdict.damaged].map(([item, parts]) => `cannot be used: ${nameOf(item)} (${firstFew(parts)})`),
+    end,
+  ];
+  const report = makeReport('verify', items, { findings: findings.length, bytes }, summary);
+  const facts = {
+    verdict: end,
+    bundle: inventory?.name ?? options.bundle,
+    'made by': inventory?.tool ?? 'unknown: the inventory cannot be read',
+    signature: signatures.join('; '),
+    [`digest of ${bundleFiles.sums}`]: bundle.sumsDigest,
+  };
+  return { ...report, facts, summaryNamesFailures: true };
+}
+
+function signaturesOf({ signed, signers }: SealedBundle): string[] {
+  if (signers.length === 0) return [signed ? 'NOT CHECKED (no --key)' : 'none'];
+  return signers.map(({ fingerprint, role, at, comment }) => {
+    const when = at === undefined ? '' : ` on ${at}`;
+    return `good, by the key ${fingerprint} (${role}${when}${comment === undefined ? '' : `: ${comment}`})`;
+  });
+}
+
+function firstFew(parts: readonly string[]): string {
+  const shown = parts.slice(0, 3).join(', ');
+  return parts.length > 3 ? `${shown} and ${parts.length - 3} more` : shown;
 }
 
 const codes: Record<Finding['problem'], ErrorCode> = {
@@ -53,9 +74,9 @@ const codes: Record<Finding['problem'], ErrorCode> = {
   unreadable: 'E_CORRUPT',
 };
 
-function findingItem({ file, problem, message }: Finding): ReportItem {
+function findingItem({ file, problem, message }: Finding, inventory: Inventory | undefined): ReportItem {
   return {
-    kind: 'file',
+    kind: inventory?.volumes.some(({ name }) => name === file) ? 'volume' : 'file',
     name: file,
     state: 'failed',
     detail: { problem },
@@ -63,20 +84,12 @@ function findingItem({ file, problem, message }: Finding): ReportItem {
   };
 }
 
-function contentItem(item: BundleItem, { damaged }: Verdict): ReportItem {
-  const digest = item.kind === 'image' ? { digest: item.root.digest } : {};
-  if (!damaged.includes(item)) return { kind: item.kind, name: nameOf(item), state: 'done', ...digest };
-  const message = `\`${nameOf(item)}\` is damaged`;
-  return {
-    kind: item.kind,
-    name: nameOf(item),
-    state: 'failed',
-    ...digest,
-    error: { code: 'E_CORRUPT', message, at: { item: nameOf(item) } },
-  };
-}
-
-/** `ORG/NAME@COMMIT` or the image's reference. */
-export function nameOf(item: BundleItem): string {
-  return item.kind === 'model' ? `${item.repo}@${item.commit}` : item.reference;
+function contentItem(item: BundleItem, { damaged, inventory }: Verdict): ReportItem {
+  const name = nameOf(item);
+  const bad = damaged.get(item);
+  const about = inventory ? describeItem(item, inventory) : { kind: item.kind, name, state: 'done' as const };
+  if (!bad) return about;
+  const message = `\`${name}\` is damaged: ${firstFew(bad)}`;
+  const detail = { ...about.detail, damaged: bad };
+  return { ...about, state: 'failed', detail, error: { code: 'E_CORRUPT', message, at: { item: name } } };
 }

@@ -19,6 +19,8 @@ export interface Report {
   ok: boolean;
   items: ReportItem[];
   totals: Record<string, number>;
+  /** What is true of the whole, in the order in which a person would read it: `bundle`, `signature`, ... */
+  facts?: Record<string, string>;
   /** Lines for people, the last one being where the eye goes. */
   summary: string[];
   /** The summary says which items failed, as the verdict of `verify` does. */

@@ -95,8 +95,8 @@ const verdictOf = ({
   sums,
   key,
   ...signatures
-}: Omit<Signed, 'plain' | 'sigstore'> & { plain: Buffer | undefined; sigstore: Buffer | undefined }): void =>
-  verifySums(sums, signatures, key);
+}: Omit<Signed, 'plain' | 'sigstore'> & { plain: Buffer | undefined; sigstore: Buffer | undefined }): KeyObject =>
+  verifySums(sums, signatures, [key]);
 
 describe('signatures', () => {
   it('verifies what it signed', () => {

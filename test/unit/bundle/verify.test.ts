@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { bundleFiles, formatInventory, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
 import { planVolumes } from '../../../src/bundle/layout.ts';
-import { openSealed } from '../../../src/bundle/reader.ts';
+import { openSealed, trustNobody } from '../../../src/bundle/reader.ts';
 import { formatSums } from '../../../src/bundle/seal.ts';
 import { type Verdict, verifyBundle } from '../../../src/bundle/verify.ts';
 import { writeVolumes } from '../../../src/bundle/writer.ts';
@@ -46,7 +46,7 @@ async function makeBundle(place: string): Promise<{ directory: string; inventory
 }
 
 async function verify(directory: string, signal?: AbortSignal): Promise<Verdict> {
-  return verifyBundle(await openSealed(directory, undefined), {
+  return verifyBundle(await openSealed(directory, trustNobody), {
     threads: 2,
     onTotal: () => {},
     onBytes: () => {},

@@ -1,0 +1,108 @@
+import type { Report, ReportItem } from '../core/report.ts';
+import { formatBytes } from '../core/text.ts';
+import { escapeXml } from './junit.ts';
+
+/** Who ran the command, where and when: what an auditor asks first. */
+export interface Witness {
+  user: string;
+  host: string;
+  /** ISO 8601. */
+  at: string;
+  tool: string;
+}
+
+/** A report as one page that needs nothing else, for a file or for paper. */
+export function renderEvidence(report: Report, witness: Witness): string {
+  const verdict = report.ok ? 'GOOD' : 'BAD';
+  const facts = { ...report.facts, 'checked by': `${witness.user} on ${witness.host}`, 'checked at': witness.at };
+  const failed = report.items.filter(({ state }) => state === 'failed');
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${escapeXml(`${report.command} ${report.facts?.['bundle'] ?? ''}: ${verdict}`)}</title>
+<style>${style}</style>
+</head>
+<body>
+<header class="${report.ok ? 'good' : 'bad'}">
+<p>sie-mirror ${escapeXml(report.command)}</p>
+<h1>${verdict}</h1>
+</header>
+<main>
+<table class="facts">
+${Object.entries({ ...facts, 'checked with': witness.tool })
+  .map(([name, value]) => `<tr><th scope="row">${escapeXml(name)}</th><td>${escapeXml(value)}</td></tr>`)
+  .join('\n')}
+</table>
+${failed.length > 0 ? `<h2>What is wrong</h2>\n<ul>\n${failed.map(failureLine).join('\n')}\n</ul>` : ''}
+${sections(report.items)}
+</main>
+</body>
+</html>
+`;
+}
+
+function failureLine({ error, name }: ReportItem): string {
+  const hint = error?.hint === undefined ? '' : ` <em>${escapeXml(error.hint)}</em>`;
+  return `<li>${escapeXml(error?.message ?? name)}${hint}</li>`;
+}
+
+const titles: Record<string, string> = { model: 'Models', image: 'Images', volume: 'Volumes', file: 'Files' };
+
+/** A table for each kind of item, in the order in which a reader asks for them. */
+function sections(items: readonly ReportItem[]): string {
+  return Object.entries(titles)
+    .map(([kind, title]) => ({ title, rows: items.filter((item) => item.kind === kind) }))
+    .filter(({ rows }) => rows.length > 0)
+    .map(({ title, rows }) => `<h2>${title}</h2>\n${table(rows)}`)
+    .join('\n');
+}
+
+function table(rows: readonly ReportItem[]): string {
+  const licensed = rows.some(({ kind }) => kind === 'model');
+  const head = ['verdict', 'name', 'digest or commit', ...(licensed ? ['licence'] : []), 'size'];
+  return `<table>
+<thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join('')}</tr></thead>
+<tbody>
+${rows.map((item) => row(item, licensed)).join('\n')}
+</tbody>
+</table>`;
+}
+
+function row({ state, name, digest, bytes, detail }: ReportItem, licensed: boolean): string {
+  const text = (value: unknown): string => escapeXml(typeof value === 'string' ? value : '');
+  const commit = text(detail?.['commit']);
+  const shown =
+    commit !== '' && name.endsWith(`@${detail?.['commit'] as string}`) ? text(detail?.['repo']) : text(name);
+  const cells = [
+    `<td class="${state === 'failed' ? 'bad' : 'good'}">${state === 'failed' ? 'BAD' : 'good'}</td>`,
+    `<td>${shown}</td>`,
+    `<td class="digest">${digest === undefined ? commit : text(digest)}</td>`,
+    ...(licensed ? [`<td>${text(detail?.['license']) || 'none stated'}</td>`] : []),
+    `<td class="size">${bytes === undefined ? '' : formatBytes(bytes)}</td>`,
+  ];
+  return `<tr>${cells.join('')}</tr>`;
+}
+
+const style = `
+:root { color-scheme: light; --good: #14622f; --bad: #a3160d; --line: #c9ced6; }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1b1f24; margin: 0 auto; max-width: 70rem; padding: 1.5rem; }
+header { border-left: .5rem solid var(--good); padding: .25rem 1rem; margin-bottom: 1.5rem; }
+header.bad { border-color: var(--bad); }
+header p { margin: 0; color: #57606a; }
+h1 { margin: 0; font-size: 2.2rem; color: var(--good); }
+header.bad h1, td.bad { color: var(--bad); font-weight: 600; }
+td.good { color: var(--good); }
+h2 { font-size: 1.15rem; margin: 1.75rem 0 .5rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+thead { display: table-header-group; }
+tr { break-inside: avoid; }
+.facts th { width: 14rem; font-weight: 600; }
+thead th:first-child { width: 5rem; }
+.digest { font: 12.5px/1.5 ui-monospace, monospace; }
+.size { text-align: right; white-space: nowrap; }
+@media print { body { padding: 0; max-width: none; font-size: 10pt; } .digest { font-size: 8pt; } @page { margin: 15mm; } }
+`;

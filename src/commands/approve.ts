@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { approvalFiles, signApproval } from '../bundle/approval.ts';
+import { bundleFiles } from '../bundle/inventory.ts';
+import { checkFileSet, readInventory } from '../bundle/reader.ts';
+import { fingerprint, readPrivateKey } from '../bundle/seal.ts';
+import { refuseFindings } from '../bundle/verify.ts';
+import { sha256 } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import { makeReport, type Report } from '../core/report.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
+import type { Context } from './context.ts';
+import { openBundle } from './sealed.ts';
+
+export interface ApproveOptions {
+  bundle: string;
+  /** Path of the private key of who approves. */
+  key: string;
+  role: string;
+  comment?: string | undefined;
+  /** Path of the maker's public key. */
+  maker: string;
+}
+
+/** A second person's signature, beside the maker's. What it vouches for is what `verify` has found before. */
+export async function approve(options: ApproveOptions, context: Context): Promise<Report> {
+  const key = readPrivateKey(await readFile(context.path(options.key), 'utf8'), options.key);
+  const bundle = await openBundle(options.bundle, { keys: [options.maker] }, context);
+  refuseFindings(await checkFileSet(bundle));
+  await readInventory(bundle);
+  const print = fingerprint(key);
+  if (bundle.signers.some((signer) => signer.fingerprint === print))
+    throw new MirrorError('E_REFUSED', `the key \`${print}\` is the maker's: nobody approves what they made`, {
+      hint: 'approve with a key of another person, from `sie-mirror keygen`',
+      at: { item: options.key },
+    });
+  const sums = await readFile(join(bundle.directory, bundleFiles.sums));
+  // The file may have been changed since its signature was checked.
+  if (sha256(sums) !== bundle.sumsDigest)
+    throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` changes while it is read`);
+  const { role, comment } = options;
+  const signed = signApproval(sums, key, { role, comment, at: new Date().toISOString() });
+  const files = approvalFiles(print);
+  // The statement last: without it a signature is nothing that anybody would look at.
+  await writeFileAtomic(join(bundle.directory, files.signature), signed.signature);
+  await writeFileAtomic(join(bundle.directory, files.statement), signed.statement);
+  return makeReport(
+    'approve',
+    [{ kind: 'approval', name: files.statement, state: 'done', digest: print, detail: { role, comment } }],
+    {},
+    [
+      `approved as ${role} by the key ${print}`,
+      `${files.statement} and ${files.signature} belong to the bundle now; check both signatures with \`sie-mirror verify ${options.bundle} --require 2 --key MAKER.pem --key APPROVER.pem\``,
+    ],
+  );
+}

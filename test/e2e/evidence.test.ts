@@ -1,0 +1,133 @@
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { approvalFiles } from '../../src/bundle/approval.ts';
+import { fingerprint, readPublicKey } from '../../src/bundle/seal.ts';
+import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
+import { temporaryDirectory } from '../support/place.ts';
+
+const maker = join(projectRoot, 'fixtures/bundle-v1.pub.pem');
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+const run = (args: readonly string[]): Promise<CliResult> => runCli(args, { cwd: place.path });
+const read = (name: string): Promise<string> => readFile(join(place.path, name), 'utf8');
+const both = ['--key', maker, '--key', 'officer/sie-mirror.pub.pem', '--require', '2'];
+
+async function freshBundle(name: string): Promise<string> {
+  await cp(join(projectRoot, 'fixtures/bundle-v1'), join(place.path, name), { recursive: true });
+  return name;
+}
+
+async function approved(name: string): Promise<{ bundle: string; statement: string; signature: string }> {
+  const bundle = await freshBundle(name);
+  const flags = ['--key', 'officer/sie-mirror.key.pem', '--maker', maker, '--role', 'security officer'];
+  expect(await run(['approve', bundle, ...flags, '--comment', 'ticket 4711'])).toMatchObject({ code: 0 });
+  const print = fingerprint(readPublicKey(await read('officer/sie-mirror.pub.pem'), 'pub'));
+  return { bundle, ...approvalFiles(print) };
+}
+
+beforeAll(async () => {
+  place = await temporaryDirectory();
+  for (const who of ['officer', 'other']) expect(await run(['keygen', '--out', who])).toMatchObject({ code: 0 });
+});
+
+afterAll(async () => {
+  await place[Symbol.asyncDispose]();
+});
+
+describe('two people', () => {
+  it('are both named when both have signed', async () => {
+    const { bundle } = await approved('two');
+    const verdict = await run(['verify', bundle, ...both]);
+    expect(verdict, verdict.stderr).toMatchObject({ code: 0 });
+    expect(verdict.stdout).toMatch(/\(maker\)\n.*\(security officer on .*: ticket 4711\)\n/);
+    expect(await run(['import', bundle, ...both, '--models', 'file:models'])).toMatchObject({ code: 0 });
+  });
+
+  it('are not one person with one key, nor with one key twice', async () => {
+    const bundle = await freshBundle('one');
+    expect(await run(['verify', bundle, ...both])).toMatchObject({ code: 4 });
+    expect(await run(['verify', bundle, '--key', maker, '--key', maker, '--require', '2'])).toMatchObject({ code: 2 });
+    expect(await run(['import', bundle, ...both, '--models', 'file:none'])).toMatchObject({ code: 4 });
+    expect(await readdir(place.path)).not.toContain('none');
+  });
+
+  it('do not include a stranger', async () => {
+    const { bundle } = await approved('stranger');
+    const keys = ['--key', maker, '--key', 'other/sie-mirror.pub.pem'];
+    expect(await run(['verify', bundle, ...keys])).toMatchObject({ code: 0 });
+    expect(await run(['verify', bundle, ...keys, '--require', '2'])).toMatchObject({ code: 4 });
+  });
+
+  it.each<[string, (files: { statement: string; signature: string }) => Promise<void>]>([
+    [
+      'was edited',
+      async ({ statement }) => writeFile(statement, (await readFile(statement, 'utf8')).replace('4711', '1')),
+    ],
+    ['has lost its signature', ({ signature }) => rm(signature)],
+    ['has an empty signature', ({ signature }) => writeFile(signature, '')],
+    ['is no JSON', ({ statement }) => writeFile(statement, 'approved!')],
+  ])('make a bundle bad when an approval %s', async (what, change) => {
+    const { bundle, statement, signature } = await approved(what.replaceAll(' ', '-'));
+    const inside = join(place.path, bundle);
+    await change({ statement: join(inside, statement), signature: join(inside, signature) });
+    expect(await run(['verify', bundle, ...both])).toMatchObject({ code: 4 });
+  });
+
+  it('are not the maker twice, and the maker is checked first', async () => {
+    const bundle = await freshBundle('self');
+    const officer = ['--key', 'officer/sie-mirror.key.pem'];
+    expect(await run(['approve', bundle, ...officer, '--maker', 'other/sie-mirror.pub.pem'])).toMatchObject({
+      code: 4,
+    });
+    expect(await run(['approve', bundle, '--key', maker, '--maker', maker])).toMatchObject({ code: 2 });
+  });
+});
+
+describe('evidence', () => {
+  it('says the same in all its forms when the bundle is good', async () => {
+    const bundle = await freshBundle('good');
+    const flags = ['--key', maker, '--junit', 'good.xml', '--html', 'good.html', '--json'];
+    const { code, stdout } = await run(['verify', bundle, ...flags]);
+    const document = JSON.parse(stdout) as { ok: boolean; items: { kind: string; state: string }[] };
+    expect([code, document.ok, document.items.filter(({ state }) => state === 'failed')]).toEqual([0, true, []]);
+    expect(document.items.map(({ kind }) => kind)).toEqual(['volume', 'volume', 'volume', 'volume', 'model', 'image']);
+    expect(await read('good.xml')).toContain('tests="6" failures="0"');
+    expect(await read('good.html')).toMatch(/<h1>GOOD<\/h1>[^]*sie-test\/tiny-e5/);
+  });
+
+  it('names what is damaged in all its forms when it is not', async () => {
+    const bundle = await freshBundle('damaged');
+    const volume = join(place.path, bundle, 'bundle-v1.0004.tar');
+    const bytes = await readFile(volume);
+    bytes[700] = (bytes[700] ?? 0) ^ 1;
+    await writeFile(volume, bytes);
+    const { code, stdout } = await run(['verify', bundle, '--junit', 'bad.xml', '--html', 'bad.html', '--json']);
+    const document = JSON.parse(stdout) as {
+      items: { name: string; state: string; detail?: { damaged?: string[] } }[];
+    };
+    const failed = document.items.filter(({ state }) => state === 'failed');
+    expect(code).toBe(4);
+    expect(failed.map(({ name }) => name)).toEqual(['bundle-v1.0004.tar', expect.stringContaining('sie-server')]);
+    expect(failed[1]?.detail?.damaged).toHaveLength(1);
+    expect(await read('bad.xml')).toContain('failures="2"');
+    expect(await read('bad.html')).toMatch(/<h1>BAD<\/h1>[^]*bundle-v1\.0004\.tar/);
+  });
+
+  it('of an earlier verdict does not outlive a bundle that cannot even be opened', async () => {
+    await writeFile(join(place.path, 'old.html'), '<h1>GOOD</h1>');
+    expect(
+      await run(['verify', 'good', '--key', 'other/sie-mirror.pub.pem', '--html', 'old.html', '--junit', 'old.xml']),
+    ).toMatchObject({ code: 4 });
+    expect(await read('old.html')).toContain('<h1>BAD</h1>');
+    expect(await read('old.xml')).toContain('failures="1"');
+  });
+
+  it('shows hostile text as text', async () => {
+    await mkdir(join(place.path, '<script>&"'));
+    await run(['verify', '<script>&"', '--html', 'hostile.html', '--junit', 'hostile.xml']);
+    for (const name of ['hostile.html', 'hostile.xml']) {
+      expect(await read(name)).toContain('&lt;script&gt;&amp;');
+      expect(await read(name)).not.toContain('<script>');
+    }
+  });
+});

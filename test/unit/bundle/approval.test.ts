@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { approvalFiles, isApprovalFile, readApproval, signApproval } from '../../../src/bundle/approval.ts';
+import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/seal.ts';
+import { sha256 } from '../../../src/core/digest.ts';
+import { codeOfCall } from '../../support/failures.ts';
+
+const pair = makeKeyPair();
+const key = readPrivateKey(pair.privatePem, 'key');
+const trusted = [readPublicKey(pair.publicPem, 'pub')];
+const sums = Buffer.from('the sums of a bundle\n');
+const about = { role: 'security officer', comment: 'ticket 4711', at: '2026-11-21T10:00:00.000Z' };
+const signed = (of: Uint8Array = sums): { statement: Buffer; signature: Buffer } => {
+  const { statement, signature } = signApproval(of, key, about);
+  return { statement: Buffer.from(statement), signature: Buffer.from(signature) };
+};
+
+describe('an approval', () => {
+  it('is read back as it was given', () => {
+    const approval = readApproval('a', signed(), sha256(sums), trusted);
+    expect(approval).toMatchObject({ ...about, key: fingerprint(key), sums: sha256(sums) });
+  });
+
+  it('by a key that is not trusted counts for nothing', () => {
+    const stranger = readPublicKey(makeKeyPair().publicPem, 'pub');
+    expect(readApproval('a', signed(), sha256(sums), [stranger])).toBeUndefined();
+  });
+
+  it('of another bundle is refused, though its signature is good', () => {
+    const other = signed(Buffer.from('the sums of another bundle\n'));
+    expect(codeOfCall(() => readApproval('a', other, sha256(sums), trusted))).toBe('E_SIGNATURE');
+  });
+
+  it('that names a trusted key and is signed by another one is refused', () => {
+    const forged = signApproval(sums, readPrivateKey(makeKeyPair().privatePem, 'key'), about);
+    const statement = Buffer.from(signed().statement);
+    const signature = Buffer.from(forged.signature);
+    expect(codeOfCall(() => readApproval('a', { statement, signature }, sha256(sums), trusted))).toBe('E_SIGNATURE');
+  });
+
+  it.each(['', '{}', '[]', 'null', '{"__proto__":1}', JSON.stringify({ ...about, schema: 'x' })])(
+    'that reads %j is corrupt',
+    (text) => {
+      const files = { statement: Buffer.from(text), signature: signed().signature };
+      expect(codeOfCall(() => readApproval('a', files, sha256(sums), trusted))).toBe('E_CORRUPT');
+    },
+  );
+
+  it('has files that a bundle may hold, and nothing else may call itself so', () => {
+    const { statement, signature } = approvalFiles(fingerprint(key));
+    expect([statement, signature].every(isApprovalFile)).toBe(true);
+    const strangers = [
+      'SHA256SUMS.approval-.json',
+      'SHA256SUMS.approval-0123456789abcdef.exe',
+      `x${statement}`,
+      `${statement}.x`,
+    ];
+    expect(strangers.some(isApprovalFile)).toBe(false);
+  });
+});

@@ -83,11 +83,31 @@ export interface ImageItem {
 
 export type BundleItem = ModelItem | ImageItem;
 
+/** A blob that a delta leaves out, because the zone holds it: a file of a model, or a blob of a repository. */
+export interface HeldBlob {
+  digest: Digest;
+  size: number;
+  /** Where it lies below the target of the models. */
+  key?: string | undefined;
+  /** `registry/repository` at the source; the zone has it where images of that repository are imported to. */
+  repository?: string | undefined;
+}
+
+/** What a delta builds on: a receipt or the inventory of another bundle. */
+export interface InventoryBase {
+  name: string;
+  /** Of the receipt or inventory. */
+  digest: Digest;
+  held: HeldBlob[];
+}
+
 /** Everything that is in a bundle and where: `inventory.json`. */
 export interface Inventory {
   schema: typeof inventorySchemaId;
   name: string;
   tool: string;
+  /** Of a delta only. */
+  base?: InventoryBase | undefined;
   items: BundleItem[];
   blobs: BundleBlob[];
   links: BundleLink[];
@@ -119,10 +139,18 @@ const imageItem = z.object({
   to: z.string().optional(),
 });
 
+const heldBlob = z.object({
+  digest,
+  size: count,
+  key: z.string().optional(),
+  repository: z.string().optional(),
+});
+
 const inventorySchema: z.ZodType<Inventory> = z.object({
   schema: z.literal(inventorySchemaId),
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
   tool: z.string(),
+  base: z.object({ name: z.string(), digest: sha256Digest, held: z.array(heldBlob) }).optional(),
   items: z.array(z.discriminatedUnion('kind', [modelItem, imageItem])),
   blobs: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) })),
   links: z.array(z.object({ path: z.string(), target: z.string(), volume, offset: count })),
@@ -234,12 +262,18 @@ const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
 const namePattern =
   /^[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*)*$/;
 
-function checkItems({ items, blobs }: Inventory): void {
-  const held = new Map(blobs.map((blob) => [blob.digest, blob.size]));
+function checkItems({ items, blobs, base }: Inventory): void {
+  const held = new Map<Digest, number>([...(base?.held ?? []), ...blobs].map((blob) => [blob.digest, blob.size]));
+  for (const { key } of base?.held ?? []) if (key !== undefined) checkRelativePath(key, 'the base');
   for (const item of items) {
     if (item.kind === 'image') {
       if (!namePattern.test(item.reference) || (item.to !== undefined && !namePattern.test(item.to)))
         throw corrupt(`\`${printable(item.reference)}\` is not the name of an image`);
+      const lacking = item.digests.find((digest) => !held.has(digest));
+      if (lacking !== undefined)
+        throw corrupt(
+          `the image \`${item.reference}\` needs \`${lacking}\`, which is neither in the bundle nor in its base`,
+        );
       continue;
     }
     if (!repoPattern.test(item.repo) || item.repo.includes('--'))
@@ -251,6 +285,8 @@ function checkItems({ items, blobs }: Inventory): void {
     );
     for (const file of [...item.files, item.tree])
       if (held.get(file.digest) !== file.size)
-        throw corrupt(`the model \`${item.repo}\` needs \`${file.digest}\`, which is not in the bundle`);
+        throw corrupt(
+          `the model \`${item.repo}\` needs \`${file.digest}\`, which is neither in the bundle nor in its base`,
+        );
   }
 }

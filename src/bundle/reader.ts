@@ -202,6 +202,10 @@ export class BundleReader {
     this.#byDigest = new Map(inventory.blobs.map((blob) => [blob.digest, blob]));
   }
 
+  has(digest: Digest): boolean {
+    return this.#byDigest.has(digest);
+  }
+
   /** @throws E_NOT_FOUND */
   blob(digest: Digest): Content {
     const blob = this.#byDigest.get(digest);

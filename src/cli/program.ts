@@ -115,11 +115,16 @@ const rows: Row[] = [
         text: 'largest size of a volume (default: 4GiB-1, the limit of FAT32)',
         parse: parseSize,
       },
+      {
+        flags: '--base <file>',
+        text: 'a receipt of the zone, an inventory or a bundle: leave out every blob that it holds',
+      },
       { flags: '--sign <key.pem>', text: 'private key to sign with, from `sie-mirror keygen`' },
     ],
     examples: [
       'sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem',
       'sie-mirror bundle --store /data/store --out /media/usb --name site-a --volume-size 700MiB',
+      'sie-mirror bundle --out /media/usb --name site-a-2 --base site-a.receipt.json',
     ],
     run: async (_, flags, context) => {
       const { bundle } = await import('../commands/bundle.ts');
@@ -130,6 +135,7 @@ const rows: Row[] = [
           name: text(flags['name']),
           volumeSize: flags['volumeSize'] as number | undefined,
           sign: text(flags['sign']),
+          base: text(flags['base']),
         },
         context,
       );

@@ -1,5 +1,6 @@
-import type { BundleItem, Inventory } from '../bundle/inventory.ts';
+import type { BundleItem, Inventory, InventoryBase } from '../bundle/inventory.ts';
 import type { ReportItem } from '../core/report.ts';
+import { formatBytes, plural } from '../core/text.ts';
 
 /** `ORG/NAME@COMMIT` or the image's reference. */
 export function nameOf(item: BundleItem): string {
@@ -24,7 +25,7 @@ export function describeItem(item: BundleItem, inventory: Inventory): ReportItem
       },
     };
   }
-  const held = new Map(inventory.blobs.map(({ digest, size }) => [digest, size]));
+  const held = new Map([...inventory.blobs, ...(inventory.base?.held ?? [])].map(({ digest, size }) => [digest, size]));
   const bytes = item.digests.reduce((sum, digest) => sum + (held.get(digest) ?? 0), 0);
   return {
     kind: 'image',
@@ -38,4 +39,13 @@ export function describeItem(item: BundleItem, inventory: Inventory): ReportItem
       ...(item.to === undefined ? {} : { to: item.to }),
     },
   };
+}
+
+/** What a delta leaves to its base. */
+export function describeBase({ name, held }: InventoryBase): string {
+  const bytes = [...new Map(held.map(({ digest, size }) => [digest, size])).values()].reduce(
+    (sum, size) => sum + size,
+    0,
+  );
+  return `delta      ${plural(held.length, 'blob')} (${formatBytes(bytes)}) are left out: the zone has them from \`${name}\``;
 }

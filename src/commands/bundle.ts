@@ -20,6 +20,8 @@ import { formatBytes, plural } from '../core/text.ts';
 import { toolName } from '../core/version.ts';
 import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
 import { descriptorsOf } from '../oci/copy-graph.ts';
+import { describeBase } from './bundle-item.ts';
+import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import type { Context } from './context.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
 
@@ -31,6 +33,8 @@ export interface BundleOptions {
   /** Path of a private key. */
   sign?: string | undefined;
   name?: string | undefined;
+  /** A receipt, an inventory or a bundle: what the zone holds already. */
+  base?: string | undefined;
 }
 
 /** The store as a sealed bundle in `OUT/NAME`. SHA256SUMS comes last: without it a directory is no bundle. */
@@ -40,7 +44,9 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
       ? undefined
       : readPrivateKey(await readFile(context.path(options.sign), 'utf8'), options.sign);
   const tool = await readTool(context);
+  const base = options.base === undefined ? undefined : await readBase(options.base, context);
   const contents = await readStore(context.path(options.store));
+  const left = base && (await leaveOut(contents, base, context));
   const name = checkName(options.name ?? contents.lock?.name ?? 'sie-mirror-bundle');
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directory = join(context.path(options.out), name);
@@ -51,7 +57,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directory}` });
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
   const written = await writeVolumes(directory, plans, contents.files, context);
-  const inventory = makeInventory(name, contents, written);
+  const inventory = makeInventory(name, contents, written, base && left && { base, left });
   // What a verifier would refuse must not leave.
   parseInventory(Buffer.from(formatInventory(inventory)));
   await seal(directory, inventory, tool, key);
@@ -110,12 +116,18 @@ async function checkSpace(directory: string, bytes: number): Promise<void> {
     );
 }
 
-function makeInventory(name: string, contents: StoreContents, written: WrittenVolumes): Inventory {
+function makeInventory(
+  name: string,
+  contents: StoreContents,
+  written: WrittenVolumes,
+  delta: { base: Base; left: LeftOut } | undefined,
+): Inventory {
   const byPath = new Map(written.blobs.map((blob) => [blob.path, blob]));
   const linked = new Map(contents.links.map(({ path, link }) => [path, link]));
-  const find = (path: string): BundleBlob => {
+  const find = (path: string): Pick<BundleBlob, 'digest' | 'size'> => {
     const link = linked.get(path);
-    const blob = byPath.get(link === undefined ? path : join(path, '..', link));
+    const end = link === undefined ? path : join(path, '..', link);
+    const blob = byPath.get(end) ?? delta?.left.paths.get(end);
     if (!blob) throw new MirrorError('E_INTERNAL', `\`${path}\` is in no volume`);
     return blob;
   };
@@ -150,7 +162,9 @@ function makeInventory(name: string, contents: StoreContents, written: WrittenVo
       ...(to === undefined ? {} : { to }),
     };
   });
-  return { schema: inventorySchemaId, name, tool: toolName, items: [...models, ...images], ...written };
+  const base = delta && { name: delta.base.name, digest: delta.base.digest, held: delta.left.held };
+  const items = [...models, ...images];
+  return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...written };
 }
 
 async function seal(directory: string, inventory: Inventory, tool: Buffer, key: KeyObject | undefined): Promise<void> {
@@ -190,6 +204,7 @@ function summarise(
   const models = inventory.items.filter(({ kind }) => kind === 'model').length;
   const print = key && fingerprint(key);
   const summary = [
+    ...(inventory.base ? [describeBase(inventory.base)] : []),
     ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),
     print === undefined ? 'not signed; `--sign KEY` would prove who made it' : `signed with the key ${print}`,
     `${directory}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directory}${key ? ' --key PUBLIC_KEY' : ''}\``,

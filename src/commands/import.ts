@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { bundleFiles, type ImageItem, type Inventory, type ModelItem } from '../bundle/inventory.ts';
+import { bundleFiles, type HeldBlob, type ImageItem, type Inventory, type ModelItem } from '../bundle/inventory.ts';
 import { BundleReader, checkFileSet, checkSizes, readInventory } from '../bundle/reader.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import { forEachBySize } from '../core/limit.ts';
+import { forEachBySize, forEachLimited, requestsAtOnce } from '../core/limit.ts';
 import type { Content, ObjectStore } from '../core/ports.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { contentOf, counted } from '../core/stream.ts';
@@ -21,7 +21,7 @@ import type { Context } from './context.ts';
 import { readWhole } from './copy.ts';
 import { openRepository, splitName } from './endpoint.ts';
 import { openObjects } from './objects.ts';
-import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from './receipt.ts';
+import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from '../bundle/receipt.ts';
 import { openBundle, type TrustOptions } from './sealed.ts';
 
 export interface ImportOptions extends TrustOptions {
@@ -59,6 +59,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const reader = new BundleReader(bundle.directory, inventory);
+  await checkBase(reader, store, images, context);
   if (store) await importModels(reader, store, items, receipt, context);
   await importImages(reader, images, items, receipt, context);
   receipt.complete = items.every(({ state }) => state !== 'failed');
@@ -122,23 +123,23 @@ interface ModelObject {
   key: string;
   digest: Digest;
   size: number;
-  content: Content;
+  /** In the bundle; or where the base of a delta put the same bytes. */
+  from: Content | { key: string };
 }
 
 function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
   const folder = repoFolder(item.repo);
-  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => ({
-    key: `${folder}/${key}`,
-    digest,
-    size,
-    content: reader.blob(digest),
-  });
+  const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
+  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
+    const old = reader.has(digest) ? undefined : held.get(digest);
+    return { key: `${folder}/${key}`, digest, size, from: old === undefined ? reader.blob(digest) : { key: old } };
+  };
   const commit = Buffer.from(item.commit);
   const ref = (name: string): ModelObject => ({
     key: `${folder}/refs/${name}`,
     digest: sha256(commit),
     size: commit.length,
-    content: contentOf(commit),
+    from: contentOf(commit),
   });
   const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
   return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
@@ -178,18 +179,81 @@ async function importModels(
   }
 }
 
+async function holds(
+  store: ObjectStore,
+  { key, digest, size }: Pick<ModelObject, 'key' | 'digest' | 'size'>,
+): Promise<boolean> {
+  const there = await store.head(key);
+  return there?.size === size && there.digest === digest;
+}
+
+/**
+ * What a delta builds on has to be in the zone before anything is written there.
+ * @throws E_BASE_MISSING
+ */
+async function checkBase(
+  reader: BundleReader,
+  store: ObjectStore | undefined,
+  images: readonly PlacedImage[],
+  context: Context,
+): Promise<void> {
+  const { base, items } = reader.inventory;
+  if (!base) return;
+  context.report({ type: 'stage', text: `looking for what \`${base.name}\` brought` });
+  const missing: string[] = [];
+  const models = store ? items.filter((item) => item.kind === 'model') : [];
+  const objects = models.flatMap((item) => objectsOf(item, reader).flat());
+  await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {
+    if (!store || !('key' in object.from)) return;
+    if ((await holds(store, { ...object, key: object.from.key })) || (await holds(store, object))) return;
+    missing.push(`${store.name}/${object.from.key}`);
+  });
+  for (const image of images) missing.push(...(await missingBlobs(image, base.held, context)));
+  if (missing.length === 0) return;
+  throw new MirrorError(
+    'E_BASE_MISSING',
+    `${plural(missing.length, 'blob')} that this delta builds on ${missing.length === 1 ? 'is' : 'are'} not in the zone: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', ...' : ''}`,
+    {
+      hint: `import the bundle \`${base.name}\` to the same targets first, or have the bundle made again without \`--base\``,
+      at: { side: 'target', item: base.name },
+    },
+  );
+}
+
+/** Which of the blobs that an image needs and the bundle lacks are not in the repository that it goes to. */
+async function missingBlobs(
+  { item, repository, target: place, reference }: PlacedImage,
+  held: readonly HeldBlob[],
+  context: Context,
+): Promise<string[]> {
+  const needed = new Set(item.digests);
+  const blobs = held.filter((blob) => blob.repository === repository && needed.has(blob.digest));
+  const { target } = openRepository(context, place, reference);
+  const missing: string[] = [];
+  await forEachLimited(blobs, requestsAtOnce(context.slots), async ({ digest, size }) => {
+    const there = await target.exists({ mediaType: 'application/octet-stream', digest, size });
+    if (!there) missing.push(`${place.registry}/${place.repository}@${digest}`);
+  });
+  return missing;
+}
+
 /** Puts what is not there yet. @returns the bytes that moved */
 async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<number> {
   let moved = 0;
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
-  await forEachBySize(objects, context.slots, async ({ key, digest, size, content }) => {
+  await forEachBySize(objects, context.slots, async (object) => {
+    const { key, digest, size, from } = object;
     context.signal.throwIfAborted();
-    const there = await store.head(key);
-    if (there?.size === size && there.digest === digest) {
+    if (await holds(store, object)) {
       count(size);
       return;
     }
-    await store.put(key, counted(content, count), { digest, size }, context.signal);
+    if ('key' in from) {
+      await store.copy(from.key, key, size, context.signal);
+      count(size);
+      return;
+    }
+    await store.put(key, counted(from, count), { digest, size }, context.signal);
     moved += size;
   });
   return moved;

@@ -1,7 +1,7 @@
 import { readInventory } from '../bundle/reader.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { describeItem } from './bundle-item.ts';
+import { describeBase, describeItem } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openBundle, type TrustOptions } from './sealed.ts';
 
@@ -18,6 +18,7 @@ export async function inspect(options: InspectOptions, context: Context): Promis
   const summary = items.map(({ kind, name, bytes: size = 0, digest }) =>
     [kind.padEnd(5), name, formatBytes(size), digest ?? ''].join('  ').trimEnd(),
   );
+  if (inventory.base) summary.push(describeBase(inventory.base));
   summary.push(...inventory.volumes.map(({ name, size }) => `volume  ${name}  ${formatBytes(size)}`));
   for (const { fingerprint, role } of bundle.signers)
     summary.push(`signature  good, by the key ${fingerprint} (${role})`);

@@ -4,7 +4,7 @@ import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { describeItem, nameOf } from './bundle-item.ts';
+import { describeBase, describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openBundle, type TrustOptions } from './sealed.ts';
 
@@ -38,6 +38,7 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
       : `BAD: ${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
   const summary = [
     ...signatures.map((signature) => `signature  ${signature}`),
+    ...(inventory?.base ? [describeBase(inventory.base)] : []),
     ...findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`),
     ...[...verdict.damaged].map(([item, parts]) => `cannot be used: ${nameOf(item)} (${firstFew(parts)})`),
     end,

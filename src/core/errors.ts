@@ -19,6 +19,7 @@ const codes = {
   E_REFUSED: { exit: 8, retry: false },
   E_NO_SPACE: { exit: 8, retry: false },
   E_PATH: { exit: 8, retry: false },
+  E_BASE_MISSING: { exit: 8, retry: false },
   E_BLOB_UNKNOWN: { exit: 8, retry: false },
   E_SMOKE: { exit: 9, retry: false },
   E_ABORTED: { exit: 130, retry: false },

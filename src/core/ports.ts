@@ -54,5 +54,11 @@ export interface ObjectStore {
   /** All or nothing: an object becomes visible only when its bytes had the expected digest. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
   put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void>;
   get(key: string): Promise<Content | undefined>;
+  /**
+   * The same bytes under another name, without their passing through here.
+   * @param size of the object
+   * @throws E_NOT_FOUND
+   */
+  copy(from: string, to: string, size: number, signal?: AbortSignal): Promise<void>;
   list(prefix: string): AsyncIterable<ObjectState>;
 }

@@ -26,6 +26,16 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
   }
 }
 
+/** Waits until the bytes of a file that somebody else wrote are on the medium. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** After a power cut a name is there only if its directory was synced too. */
 export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');

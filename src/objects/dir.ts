@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
-import { ensureWritable } from '../fs/atomic.ts';
+import { ensureWritable, namePath, partialSuffix, syncFile } from '../fs/atomic.ts';
 import { fileContent } from '../fs/read.ts';
 import { receiveFile } from '../fs/receive.ts';
 import { listTree } from '../fs/tree.ts';
@@ -46,6 +46,21 @@ export class DirectoryStore implements ObjectStore {
   async get(key: string): Promise<Content | undefined> {
     const size = await this.#size(key);
     return size === undefined ? undefined : fileContent([{ path: this.#path(key), offset: 0, size }]);
+  }
+
+  async copy(from: string, to: string): Promise<void> {
+    const target = this.#path(to);
+    const temporary = `${target}${partialSuffix}`;
+    await mkdir(dirname(target), { recursive: true });
+    try {
+      // Where the file system can share blocks, nothing is written twice.
+      await copyFile(this.#path(from), temporary, constants.COPYFILE_FICLONE);
+      await syncFile(temporary);
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw namePath(error, target);
+    }
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {

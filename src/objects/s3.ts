@@ -1,6 +1,3 @@
-import { Agent as HttpsAgent } from 'node:https';
-import { rootCertificates } from 'node:tls';
-import type { S3Client } from '@aws-sdk/client-s3';
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { type ErrorCode, type ErrorPlace, isAbort, MirrorError } from '../core/errors.ts';
 import { Budget } from '../core/limit.ts';
@@ -8,21 +5,15 @@ import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { Check, readVerified } from '../core/stream.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
 import { PartBuffers } from './part-buffers.ts';
+import { copyObject } from './s3-copy.ts';
+import { type ConnectionOptions, type LoadedSdk, loadSdk } from './s3-sdk.ts';
 
-export interface S3Options {
+export interface S3Options extends ConnectionOptions {
   bucket: string;
   /** Without slashes at its ends; empty for the whole bucket. */
   prefix: string;
-  ca?: string | undefined;
-  /** The AWS chain knows it when this is not given. */
-  region?: string | undefined;
   retry: RetryOptions;
-  /** Names the bucket in the path and not in the host, as stores with an address of their own want it. */
-  pathStyle?: boolean;
-  stallMs?: number;
 }
-
-type Sdk = typeof import('@aws-sdk/client-s3');
 
 const mebi = 1024 * 1024;
 /** Up to this an object goes in one request, whole in memory. */
@@ -42,7 +33,7 @@ export class S3Store implements ObjectStore {
   readonly #options: S3Options;
   readonly #flight = new Budget(flightBytes);
   readonly #buffers = new PartBuffers(this.#flight);
-  #loaded: Promise<{ sdk: Sdk; client: S3Client }> | undefined;
+  #loaded: Promise<LoadedSdk> | undefined;
 
   constructor(options: S3Options) {
     this.#options = options;
@@ -101,6 +92,13 @@ export class S3Store implements ObjectStore {
       },
     };
     return resuming(plain, this.#options.retry);
+  }
+
+  async copy(from: string, to: string, size: number, signal?: AbortSignal): Promise<void> {
+    const loaded = await this.#load();
+    const copied = (): Promise<void> =>
+      copyObject(loaded, this.#address(from), this.#address(to), size, abortable(signal));
+    await this.#try(from, 's3:PutObject', copied, signal);
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {
@@ -304,37 +302,10 @@ export class S3Store implements ObjectStore {
     );
   }
 
-  #load(): Promise<{ sdk: Sdk; client: S3Client }> {
-    this.#loaded ??= loadSdk().then((sdk) => {
-      const { ca, pathStyle = false, region, stallMs = 30_000 } = this.#options;
-      const client = new sdk.S3Client({
-        // Trailers and checksum headers are what third-party stores refuse; payloads are signed with their sha256 anyway.
-        requestChecksumCalculation: 'WHEN_REQUIRED',
-        responseChecksumValidation: 'WHEN_REQUIRED',
-        maxAttempts: 1,
-        forcePathStyle: pathStyle,
-        ...(region === undefined ? {} : { region }),
-        followRegionRedirects: true,
-        requestHandler: {
-          connectionTimeout: stallMs,
-          // A store may be silent while it puts the parts of a large object together.
-          socketTimeout: 10 * stallMs,
-          httpsAgent: new HttpsAgent({
-            keepAlive: true,
-            maxSockets: 32,
-            ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
-          }),
-          httpAgent: { keepAlive: true, maxSockets: 32 },
-        },
-      });
-      return { sdk, client };
-    });
+  #load(): Promise<LoadedSdk> {
+    this.#loaded ??= loadSdk(this.#options);
     return this.#loaded;
   }
-}
-
-async function loadSdk(): Promise<Sdk> {
-  return import('@aws-sdk/client-s3');
 }
 
 function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
@@ -392,6 +363,7 @@ const s3Errors: Record<string, KnownError> = {
     text: (bucket) => `there is no bucket \`${bucket}\``,
     hint: 'create the bucket, or check AWS_ENDPOINT_URL_S3 and the spelling',
   },
+  NoSuchKey: { code: 'E_NOT_FOUND', text: (bucket) => `an object that was there is gone from \`${bucket}\`` },
   NotFound: {
     code: 'E_NOT_FOUND',
     text: (bucket) => `there is no bucket \`${bucket}\``,

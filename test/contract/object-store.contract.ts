@@ -130,6 +130,29 @@ export function objectStoreContract(name: string, make: () => Promise<StoreUnder
     });
   });
 
+  describe(`${name}: copies`, () => {
+    it.each(['plain', 'größe + 量 %20.txt'])('are the same bytes with the same digest, of %j too', async (key) => {
+      await withStore(async ({ store }) => {
+        const bytes = seededBytes('copied', 100_000);
+        await put(store, `old/${key}`, bytes);
+
+        await store.copy(`old/${key}`, `new/${key}`, bytes.length);
+
+        expect(await store.head(`new/${key}`)).toEqual({ key: `new/${key}`, ...expectedOf(bytes) });
+        expect((await read(store, `new/${key}`)).equals(bytes)).toBe(true);
+        expect(await keysBelow(store, '')).toEqual([`new/${key}`, `old/${key}`]);
+      });
+    });
+
+    it('of what is not there are told, and leave nothing', async () => {
+      await withStore(async (made) => {
+        expect(await codeOf(made.store.copy('none', 'a/b', 5))).toBe('E_NOT_FOUND');
+
+        await expectNothing(made, 'a/b');
+      });
+    });
+  });
+
   describe(`${name}: lists`, () => {
     it('are empty at first', async () => {
       await withStore(async ({ store }) => {

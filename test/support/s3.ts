@@ -43,7 +43,7 @@ interface Exchange extends S3Route {
 }
 
 /** Headers beginning with `x-amz-` that a request may have; the store implements none of the others. */
-const AMZ_HEADERS = /^x-amz-(?:date|content-sha256|user-agent|meta-.+|checksum-mode)$/;
+const AMZ_HEADERS = /^x-amz-(?:date|copy-source(?:-range)?|content-sha256|user-agent|meta-.+|checksum-mode)$/;
 const WRITES = new Set<S3Action>(['PutObject', 'UploadPart', 'CreateMultipartUpload', 'CompleteMultipartUpload']);
 
 /** Starts an S3 store that is as narrow as the older ones in use: path style, signatures, no checksum extensions. */
@@ -78,7 +78,8 @@ class S3Api {
     response.setHeader('x-amz-request-id', 'TESTREQUEST');
     const body = await readBody(request);
     const route = parseS3Route(request);
-    if (!route || request.headers['x-amz-copy-source'] !== undefined) return false;
+    const copies = request.headers['x-amz-copy-source'] !== undefined;
+    if (!route || (copies && route.action !== 'PutObject' && route.action !== 'UploadPart')) return false;
     try {
       verifySignature(request, this.#credentials);
       checkHeaders(request, route.action);
@@ -129,6 +130,11 @@ class S3Api {
   #answerUpload(exchange: Exchange, upload: Upload): boolean {
     const { action, query, response, body } = exchange;
     if (action === 'ListParts') return sendXml(response, listParts(upload, query));
+    const source = this.#copySource(exchange);
+    if (action === 'UploadPart' && source) {
+      const etag = this.#store.putPart(upload, Number(query.get('partNumber')), source.body);
+      return sendXml(response, resultXml('CopyPartResult', [element('ETag', `"${etag}"`)]));
+    }
     if (action === 'UploadPart') {
       const etag = this.#store.putPart(upload, Number(query.get('partNumber')), body);
       return sendEmpty(response, 200, { etag: `"${etag}"` });
@@ -154,8 +160,23 @@ class S3Api {
   #put(exchange: Exchange): boolean {
     const { request, response, bucket, key, body } = exchange;
     this.#checkPreconditions(exchange);
+    const source = this.#copySource(exchange);
+    if (source) {
+      const etag = this.#store.put(bucket, key, source.body, source.metadata, source.contentType);
+      return sendXml(response, resultXml('CopyObjectResult', [element('ETag', `"${etag}"`)]));
+    }
     const etag = this.#store.put(bucket, key, body, userMetadata(request), request.headers['content-type']);
     return sendEmpty(response, 200, { etag: `"${etag}"` });
+  }
+
+  /** The object that `x-amz-copy-source` names, or the range of it. */
+  #copySource({ request }: Exchange): StoredObject | undefined {
+    const named = request.headers['x-amz-copy-source'];
+    if (named === undefined) return undefined;
+    const stored = this.#store.objects.get(decodeURIComponent(String(named)).replace(/^\//, ''));
+    if (!stored) throw new S3Error('NoSuchKey');
+    const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(String(request.headers['x-amz-copy-source-range'] ?? '')) ?? [];
+    return start === undefined ? stored : { ...stored, body: stored.body.subarray(Number(start), Number(end) + 1) };
   }
 
   #checkPreconditions({ request, bucket, key }: Exchange): void {

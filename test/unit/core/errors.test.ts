@@ -29,6 +29,7 @@ const exits: Record<ErrorCode, number> = {
   E_REFUSED: 8,
   E_NO_SPACE: 8,
   E_PATH: 8,
+  E_BASE_MISSING: 8,
   E_BLOB_UNKNOWN: 8,
   E_SMOKE: 9,
   E_ABORTED: 130,

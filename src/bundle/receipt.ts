@@ -68,5 +68,10 @@ export async function readReceipt(path: string): Promise<Receipt | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  return validate(receiptSchema, parseJson(text, path), path);
+  return parseReceipt(Buffer.from(text), path);
+}
+
+/** @throws E_CORRUPT */
+export function parseReceipt(bytes: Uint8Array, name: string): Receipt {
+  return validate(receiptSchema, parseJson(bytes, name), name);
 }

@@ -1,0 +1,139 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bundleFiles, type HeldBlob, type Inventory, inventorySchemaId, parseInventory } from '../bundle/inventory.ts';
+import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
+import { createHash } from 'node:crypto';
+import { type Digest, sha256 } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
+import { forEachBySize } from '../core/limit.ts';
+import { parseJson } from '../core/validate.ts';
+import { fileContent } from '../fs/read.ts';
+import { repoFolder } from '../hub/cache.ts';
+import { descriptorsOf } from '../oci/copy-graph.ts';
+import { isManifest } from '../oci/types.ts';
+import type { Context } from './context.ts';
+import { splitName } from './endpoint.ts';
+import type { StoreContents } from './store.ts';
+
+/** What the zone is known to hold: the ground of a delta. */
+export interface Base {
+  name: string;
+  /** Of the receipt or inventory that says so. */
+  digest: Digest;
+  /** Where the files of models lie, below their target. */
+  models: Map<Digest, string>;
+  /** What the repositories hold, by the name that they have at the source. */
+  images: Map<string, Set<Digest>>;
+}
+
+/**
+ * A receipt, an inventory, or a bundle directory.
+ * @throws E_NOT_FOUND, E_CORRUPT, E_USAGE for a receipt of an import that was not complete
+ */
+export async function readBase(path: string, context: Context): Promise<Base> {
+  const given = context.path(path);
+  const found = await stat(given).catch(() => undefined);
+  if (!found)
+    throw new MirrorError('E_NOT_FOUND', `there is no receipt, inventory or bundle \`${path}\``, {
+      hint: 'give the receipt that `sie-mirror import` wrote in the zone',
+    });
+  const bytes = await readFile(found.isDirectory() ? join(given, bundleFiles.inventory) : given);
+  const digest = sha256(bytes);
+  const { schema } = (parseJson(bytes, path) ?? {}) as { schema?: unknown };
+  if (schema === inventorySchemaId) return ofInventory(parseInventory(bytes), digest);
+  return ofReceipt(parseReceipt(bytes, path), digest, path);
+}
+
+function ofReceipt(receipt: Receipt, digest: Digest, path: string): Base {
+  if (!receipt.complete)
+    throw new MirrorError('E_USAGE', `\`${path}\` is the receipt of an import that was not complete`, {
+      hint: 'finish that import first, and take the receipt that it writes then',
+    });
+  const base: Base = { name: receipt.bundle.name, digest, models: new Map(), images: new Map() };
+  for (const { objects } of receipt.models)
+    for (const object of objects) if (isSnapshotFile(object.key)) base.models.set(object.digest, object.key);
+  for (const { reference, digests } of receipt.images) holds(base, reference, digests);
+  return base;
+}
+
+/** What a bundle brings, and what it built on itself. */
+function ofInventory(inventory: Inventory, digest: Digest): Base {
+  const base: Base = { name: inventory.name, digest, models: new Map(), images: new Map() };
+  for (const item of inventory.items) {
+    if (item.kind === 'image') holds(base, item.reference, item.digests);
+    else
+      for (const file of item.files)
+        base.models.set(file.digest, `${repoFolder(item.repo)}/snapshots/${item.commit}/${file.path}`);
+  }
+  return base;
+}
+
+function isSnapshotFile(key: string): boolean {
+  return /^models--[^/]+\/snapshots\//.test(key);
+}
+
+function holds(base: Base, reference: string, digests: readonly Digest[]): void {
+  const { repository } = splitName(reference);
+  const held = base.images.get(repository) ?? new Set();
+  for (const digest of digests) held.add(digest);
+  base.images.set(repository, held);
+}
+
+/** Paths of the store that a delta leaves out, with what they are. */
+export interface LeftOut {
+  held: HeldBlob[];
+  paths: Map<string, { digest: Digest; size: number }>;
+}
+
+/**
+ * Takes out of the contents what the base holds: by digest, never by name or date. Manifests stay: they are small, and
+ * an image is read by them.
+ */
+export async function leaveOut(contents: StoreContents, base: Base, context: Context): Promise<LeftOut> {
+  const left: LeftOut = { held: [], paths: new Map() };
+  await leaveOutModels(contents, base, left, context);
+  leaveOutImages(contents, base, left);
+  contents.files = contents.files.filter(({ path }) => !left.paths.has(path));
+  left.held.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+  return left;
+}
+
+function sortKey({ digest, key = '', repository = '' }: HeldBlob): string {
+  return `${digest} ${repository} ${key}`;
+}
+
+async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut, context: Context): Promise<void> {
+  const blobs = contents.files.filter(({ path }) => /^hub\/[^/]+\/(?:blobs|snapshots)\//.test(path));
+  const keys = new Map<Digest, HeldBlob>();
+  await forEachBySize(blobs, context.slots, async ({ path, from, size, checksum }) => {
+    const digest: Digest =
+      checksum?.algorithm === 'sha256' ? `sha256:${checksum.hex}` : await digestOf(from, size, context.signal);
+    const key = base.models.get(digest);
+    if (key === undefined) return;
+    left.paths.set(path, { digest, size });
+    keys.set(digest, { digest, size, key });
+  });
+  left.held.push(...keys.values());
+}
+
+/** Of a file that is not named by its sha256: the small ones. */
+async function digestOf(path: string, size: number, signal: AbortSignal): Promise<Digest> {
+  const hash = createHash('sha256');
+  for await (const chunk of fileContent([{ path, offset: 0, size }]).open(0, signal)) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
+}
+
+/** A blob stays out only when every repository that needs it holds it: a zone's repositories do not share. */
+function leaveOutImages(contents: StoreContents, base: Base, left: LeftOut): void {
+  const users = new Map<Digest, { size: number; repositories: Set<string> }>();
+  for (const { reference, graph } of contents.images)
+    for (const blob of descriptorsOf(graph).filter((each) => !isManifest(each))) {
+      const { repositories } = users.get(blob.digest) ?? { repositories: new Set<string>() };
+      users.set(blob.digest, { size: blob.size, repositories: repositories.add(splitName(reference).repository) });
+    }
+  for (const [digest, { size, repositories }] of users) {
+    if (![...repositories].every((repository) => base.images.get(repository)?.has(digest))) continue;
+    left.paths.set(`oci/blobs/${digest.replace(':', '/')}`, { digest, size });
+    for (const repository of repositories) left.held.push({ digest, size, repository });
+  }
+}

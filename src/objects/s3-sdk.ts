@@ -1,0 +1,49 @@
+import { Agent as HttpsAgent } from 'node:https';
+import { rootCertificates } from 'node:tls';
+import type { S3Client } from '@aws-sdk/client-s3';
+
+/** The SDK takes longer to load than most commands run, so it is loaded when a store is first asked. */
+export interface LoadedSdk {
+  sdk: typeof import('@aws-sdk/client-s3');
+  client: S3Client;
+}
+
+export interface ConnectionOptions {
+  /** PEM text of authorities to trust beside the public ones. */
+  ca?: string | undefined;
+  /** The AWS chain knows it when this is not given. */
+  region?: string | undefined;
+  /** Names the bucket in the path and not in the host, as stores with an address of their own want it. */
+  pathStyle?: boolean;
+  stallMs?: number;
+}
+
+export async function loadSdk({
+  ca,
+  pathStyle = false,
+  region,
+  stallMs = 30_000,
+}: ConnectionOptions): Promise<LoadedSdk> {
+  const sdk = await import('@aws-sdk/client-s3');
+  const client = new sdk.S3Client({
+    // Trailers and checksum headers are what third-party stores refuse; payloads are signed with their sha256 anyway.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    maxAttempts: 1,
+    forcePathStyle: pathStyle,
+    ...(region === undefined ? {} : { region }),
+    followRegionRedirects: true,
+    requestHandler: {
+      connectionTimeout: stallMs,
+      // A store may be silent while it puts the parts of a large object together.
+      socketTimeout: 10 * stallMs,
+      httpsAgent: new HttpsAgent({
+        keepAlive: true,
+        maxSockets: 32,
+        ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+      }),
+      httpAgent: { keepAlive: true, maxSockets: 32 },
+    },
+  });
+  return { sdk, client };
+}

@@ -37,18 +37,36 @@ export function parseSums(text: string): Map<string, string> {
   return sums;
 }
 
-/** An ECDSA P-256 pair as PEM: PKCS#8 and SPKI, what openssl and cosign read. */
-export function makeKeyPair(): { privatePem: string; publicPem: string } {
+/** An ECDSA P-256 pair as PEM: PKCS#8, encrypted where there is a passphrase, and SPKI: what openssl and cosign read. */
+export function makeKeyPair(passphrase?: string): { privatePem: string; publicPem: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
   return {
-    privatePem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    privatePem: privateKey.export({ type: 'pkcs8', format: 'pem', ...encryption }).toString(),
     publicPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   };
 }
 
-/** @throws E_USAGE when it is not a private P-256 key */
-export function readPrivateKey(pem: string, name: string): KeyObject {
-  return readKey(() => createPrivateKey(pem), name, 'private');
+/** @throws E_USAGE when it is not a private P-256 key, or the passphrase does not open it */
+export function readPrivateKey(pem: string, name: string, passphrase?: string): KeyObject {
+  if (!pem.includes('ENCRYPTED'))
+    return checkKey(
+      readKey(() => createPrivateKey(pem), name, 'private'),
+      name,
+    );
+  if (passphrase === undefined) throw noPassphrase(name);
+  try {
+    return checkKey(createPrivateKey({ key: pem, passphrase }), name);
+  } catch (error) {
+    if (error instanceof MirrorError) throw error;
+    throw new MirrorError('E_USAGE', `\`${name}\` cannot be opened with this passphrase`, { cause: error });
+  }
+}
+
+export function noPassphrase(name: string): MirrorError {
+  return new MirrorError('E_USAGE', `\`${name}\` is encrypted, and there is no passphrase`, {
+    hint: 'give `--passphrase-file FILE`, or set SIE_MIRROR_PASSPHRASE',
+  });
 }
 
 /** @throws E_USAGE when it is not a public P-256 key */
@@ -57,19 +75,25 @@ export function readPublicKey(pem: string, name: string): KeyObject {
     throw new MirrorError('E_USAGE', `\`${name}\` is a private key, the public one was wanted`, {
       hint: 'give the other file of the pair, and keep this one to yourself',
     });
-  return readKey(() => createPublicKey(pem), name, 'public');
+  return checkKey(
+    readKey(() => createPublicKey(pem), name, 'public'),
+    name,
+  );
 }
 
 function readKey(read: () => KeyObject, name: string, kind: string): KeyObject {
-  let key: KeyObject;
   try {
-    key = read();
+    return read();
   } catch (error) {
     throw new MirrorError('E_USAGE', `\`${name}\` is not a ${kind} key in PEM form`, {
       hint: 'make a pair with `sie-mirror keygen`',
       cause: error,
     });
   }
+}
+
+/** @throws E_USAGE for a key that is not on P-256 */
+export function checkKey(key: KeyObject, name: string): KeyObject {
   if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
     throw new MirrorError('E_USAGE', `\`${name}\` is a key of another kind, an ECDSA P-256 key was wanted`, {
       hint: 'make a pair with `sie-mirror keygen`',
@@ -92,9 +116,18 @@ export interface Signatures {
   sigstore: string;
 }
 
-/** Signs the bytes of SHA256SUMS; both forms carry the same signature. */
+/** Signs the bytes of SHA256SUMS. */
 export function signSums(sums: Uint8Array, key: KeyObject): Signatures {
-  const signature = sign('sha256', sums, key).toString('base64');
+  return formatSignatures(sums, sign('sha256', sums, key), key);
+}
+
+/**
+ * A signature in the two forms that verifiers read.
+ * @param der ASN.1 DER, as openssl and hardware make it
+ * @param key either half of the pair that made it
+ */
+export function formatSignatures(sums: Uint8Array, der: Uint8Array, key: KeyObject): Signatures {
+  const signature = Buffer.from(der).toString('base64');
   const hint = Buffer.from(fingerprint(key).slice('sha256:'.length), 'hex').toString('base64');
   const digest = createHash('sha256').update(sums).digest('base64');
   const sigstore = {

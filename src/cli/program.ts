@@ -62,6 +62,10 @@ const keyFlags: Flag[] = [
   },
 ];
 
+const passphraseFlag: Flag = {
+  flags: '--passphrase-file <file>',
+  text: 'passphrase of an encrypted private key (or SIE_MIRROR_PASSPHRASE, COSIGN_PASSWORD)',
+};
 const junitFlag: Flag = { flags: '--junit <file>', text: 'write the verdict as a JUnit test report, for CI' };
 
 const rows: Row[] = [
@@ -119,7 +123,13 @@ const rows: Row[] = [
         flags: '--base <file>',
         text: 'a receipt of the zone, an inventory or a bundle: leave out every blob that it holds',
       },
-      { flags: '--sign <key.pem>', text: 'private key to sign with, from `sie-mirror keygen`' },
+      { flags: '--sign <key>', text: 'private key to sign with, from `sie-mirror keygen`, openssl or cosign' },
+      passphraseFlag,
+      {
+        flags: '--sign-cmd <command>',
+        text: 'sign with a command: SHA256SUMS on its input, the signature on its output',
+      },
+      { flags: '--sign-pub <pub.pem>', text: 'public key of what `--sign-cmd` signs with' },
     ],
     examples: [
       'sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem',
@@ -135,6 +145,9 @@ const rows: Row[] = [
           name: text(flags['name']),
           volumeSize: flags['volumeSize'] as number | undefined,
           sign: text(flags['sign']),
+          signCommand: text(flags['signCmd']),
+          signPublic: text(flags['signPub']),
+          passphraseFile: text(flags['passphraseFile']),
           base: text(flags['base']),
         },
         context,
@@ -161,7 +174,8 @@ const rows: Row[] = [
     usage: 'approve <bundle>',
     text: 'add the signature of a second person to a bundle that its maker has signed',
     flags: [
-      { flags: '--key <key.pem>', text: 'private key of who approves', required: true },
+      { flags: '--key <key>', text: 'private key of who approves', required: true },
+      passphraseFlag,
       { flags: '--maker <pub.pem>', text: "the maker's public key: their signature is checked first", required: true },
       { flags: '--role <role>', text: 'in what capacity', fallback: 'approver' },
       { flags: '--comment <text>', text: 'what is to be remembered of it' },
@@ -176,6 +190,7 @@ const rows: Row[] = [
         {
           bundle,
           key: String(flags['key']),
+          passphraseFile: text(flags['passphraseFile']),
           maker: String(flags['maker']),
           role: String(flags['role']),
           comment: text(flags['comment']),
@@ -254,10 +269,15 @@ const rows: Row[] = [
   {
     usage: 'keygen',
     text: 'make an ECDSA P-256 key pair that openssl and cosign read',
-    flags: [{ flags: '--out <dir>', text: 'where the two files go', fallback: '.' }],
-    examples: ['sie-mirror keygen', 'sie-mirror keygen --out ~/keys'],
-    run: async (_, flags, context) =>
-      (await import('../commands/keygen.ts')).keygen({ out: String(flags['out']) }, context),
+    flags: [
+      { flags: '--out <dir>', text: 'where the two files go', fallback: '.' },
+      { flags: '--passphrase-file <file>', text: 'encrypt the private key with the passphrase in this file' },
+    ],
+    examples: ['sie-mirror keygen', 'sie-mirror keygen --out ~/keys --passphrase-file ~/passphrase'],
+    run: async (_, flags, context) => {
+      const { keygen } = await import('../commands/keygen.ts');
+      return keygen({ out: String(flags['out']), passphraseFile: text(flags['passphraseFile']) }, context);
+    },
   },
 ];
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { approvalFiles, signApproval } from '../bundle/approval.ts';
 import { bundleFiles } from '../bundle/inventory.ts';
 import { checkFileSet, readInventory } from '../bundle/reader.ts';
-import { fingerprint, readPrivateKey } from '../bundle/seal.ts';
+import { fingerprint } from '../bundle/seal.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -11,11 +11,13 @@ import { makeReport, type Report } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
 import { openBundle } from './sealed.ts';
+import { readSigningKey } from './signing.ts';
 
 export interface ApproveOptions {
   bundle: string;
   /** Path of the private key of who approves. */
   key: string;
+  passphraseFile?: string | undefined;
   role: string;
   comment?: string | undefined;
   /** Path of the maker's public key. */
@@ -24,7 +26,7 @@ export interface ApproveOptions {
 
 /** A second person's signature, beside the maker's. What it vouches for is what `verify` has found before. */
 export async function approve(options: ApproveOptions, context: Context): Promise<Report> {
-  const key = readPrivateKey(await readFile(context.path(options.key), 'utf8'), options.key);
+  const key = await readSigningKey(options.key, options.passphraseFile, context);
   const bundle = await openBundle(options.bundle, { keys: [options.maker] }, context);
   refuseFindings(await checkFileSet(bundle));
   await readInventory(bundle);

@@ -1,6 +1,6 @@
 import { readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createHash, type KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { verifyGuide } from '../bundle/guide.ts';
 import {
   bundleFiles,
@@ -12,7 +12,7 @@ import {
   type BundleBlob,
 } from '../bundle/inventory.ts';
 import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
-import { fingerprint, formatSums, readPrivateKey, signSums } from '../bundle/seal.ts';
+import { formatSums } from '../bundle/seal.ts';
 import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
@@ -23,15 +23,14 @@ import { descriptorsOf } from '../oci/copy-graph.ts';
 import { describeBase } from './bundle-item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import type { Context } from './context.ts';
+import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
 
-export interface BundleOptions {
+export interface BundleOptions extends SigningOptions {
   store: string;
   out: string;
   /** In bytes. */
   volumeSize?: number | undefined;
-  /** Path of a private key. */
-  sign?: string | undefined;
   name?: string | undefined;
   /** A receipt, an inventory or a bundle: what the zone holds already. */
   base?: string | undefined;
@@ -39,10 +38,7 @@ export interface BundleOptions {
 
 /** The store as a sealed bundle in `OUT/NAME`. SHA256SUMS comes last: without it a directory is no bundle. */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
-  const key =
-    options.sign === undefined
-      ? undefined
-      : readPrivateKey(await readFile(context.path(options.sign), 'utf8'), options.sign);
+  const key = await openSigning(options, context);
   const tool = await readTool(context);
   const base = options.base === undefined ? undefined : await readBase(options.base, context);
   const contents = await readStore(context.path(options.store));
@@ -167,20 +163,20 @@ function makeInventory(
   return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...written };
 }
 
-async function seal(directory: string, inventory: Inventory, tool: Buffer, key: KeyObject | undefined): Promise<void> {
+async function seal(directory: string, inventory: Inventory, tool: Buffer, key: SigningKey | undefined): Promise<void> {
   const sums = new Map(inventory.volumes.map((volume) => [volume.name, volume.digest.slice('sha256:'.length)]));
   const add = async (name: string, data: string | Buffer): Promise<void> => {
     await writeFileAtomic(join(directory, name), data);
     sums.set(name, createHash('sha256').update(data).digest('hex'));
   };
   await add(bundleFiles.tool, tool);
-  await add(bundleFiles.guide, verifyGuide(inventory, key && fingerprint(key)));
+  await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint));
   await add(bundleFiles.inventory, formatInventory(inventory));
   // What the sums speak of is on the medium before they are.
   await syncDirectory(directory);
   const text = formatSums(sums);
   if (key) {
-    const { plain, sigstore } = signSums(Buffer.from(text), key);
+    const { plain, sigstore } = await key.sign(Buffer.from(text));
     await writeFileAtomic(join(directory, bundleFiles.signature), plain);
     await writeFileAtomic(join(directory, bundleFiles.sigstore), sigstore);
   }
@@ -191,7 +187,7 @@ function summarise(
   directory: string,
   inventory: Inventory,
   plans: readonly VolumePlan[],
-  key: KeyObject | undefined,
+  key: SigningKey | undefined,
 ): Report {
   const bytes = plans.reduce((sum, { size }) => sum + size, 0);
   const items = inventory.volumes.map(({ name, size, digest }) => ({
@@ -202,7 +198,7 @@ function summarise(
     digest,
   }));
   const models = inventory.items.filter(({ kind }) => kind === 'model').length;
-  const print = key && fingerprint(key);
+  const print = key?.fingerprint;
   const summary = [
     ...(inventory.base ? [describeBase(inventory.base)] : []),
     ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),

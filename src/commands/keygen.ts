@@ -5,12 +5,15 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
+import { readPassphrase } from './signing.ts';
 
 export interface KeygenOptions {
   out: string;
+  /** The private key is encrypted with what stands in this file. */
+  passphraseFile?: string | undefined;
 }
 
-export const keyFiles = { private: 'sie-mirror.key.pem', public: 'sie-mirror.pub.pem' } as const;
+const keyFiles = { private: 'sie-mirror.key.pem', public: 'sie-mirror.pub.pem' } as const;
 
 /** An ECDSA P-256 pair; the private file is readable by its owner only, and nothing is ever overwritten. */
 export async function keygen(options: KeygenOptions, context: Context): Promise<Report> {
@@ -23,7 +26,9 @@ export async function keygen(options: KeygenOptions, context: Context): Promise<
       throw new MirrorError('E_REFUSED', `\`${path}\` exists, and a key is never overwritten`, {
         hint: 'choose another directory with `--out`',
       });
-  const { privatePem, publicPem } = makeKeyPair();
+  const passphrase =
+    options.passphraseFile === undefined ? undefined : await readPassphrase(options.passphraseFile, context);
+  const { privatePem, publicPem } = makeKeyPair(passphrase);
   await writeFileAtomic(privatePath, privatePem, 0o600);
   await writeFileAtomic(publicPath, publicPem);
   const print = fingerprint(readPublicKey(publicPem, keyFiles.public));

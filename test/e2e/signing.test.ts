@@ -1,0 +1,102 @@
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
+import { temporaryDirectory, textBelow } from '../support/place.ts';
+import { modelId, startWorld } from '../support/world.ts';
+
+const keys = join(projectRoot, 'fixtures/keys');
+const passphrase = 'fixture-passphrase';
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+const printed: string[] = [];
+
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
+  const result = await runCli(args, { cwd: place.path, env });
+  printed.push(result.stdout, result.stderr);
+  return result;
+}
+
+const bundle = (name: string, flags: readonly string[], env: Record<string, string> = {}): Promise<CliResult> =>
+  run(['bundle', '--store', 'store', '--out', 'usb', '--name', name, ...flags], env);
+
+beforeAll(async () => {
+  place = await temporaryDirectory();
+  const world = await startWorld({ weightsBytes: 1024 });
+  expect(await run(['snapshot', modelId, '--store', 'store'], world.online)).toMatchObject({ code: 0 });
+  await world.close();
+  await writeFile(join(place.path, 'passphrase'), `${passphrase}\n`);
+  await writeFile(join(place.path, 'wrong'), 'another\n');
+});
+
+afterAll(async () => {
+  await place[Symbol.asyncDispose]();
+});
+
+describe.each([
+  ['cosign', 'cosign.key', 'cosign.pub'],
+  ['openssl', 'openssl.key.pem', 'openssl.pub.pem'],
+])('an encrypted key of %s', (maker, key, publicKey) => {
+  const sign = ['--sign', join(keys, key)];
+
+  it('signs with a passphrase from a file or from the environment', async () => {
+    expect(await bundle(`${maker}-file`, [...sign, '--passphrase-file', 'passphrase'])).toMatchObject({ code: 0 });
+    expect(await bundle(`${maker}-env`, sign, { SIE_MIRROR_PASSPHRASE: passphrase })).toMatchObject({ code: 0 });
+    for (const name of [`${maker}-file`, `${maker}-env`])
+      expect(await run(['verify', `usb/${name}`, '--key', join(keys, publicKey)])).toMatchObject({ code: 0 });
+  });
+
+  it('is refused without a passphrase and with another one, before anything is written', async () => {
+    expect(await bundle('none', sign)).toMatchObject({ code: 2 });
+    expect(await bundle('none', [...sign, '--passphrase-file', 'wrong'])).toMatchObject({ code: 2 });
+    expect(await run(['verify', 'usb/none'])).toMatchObject({ code: 7 });
+  });
+});
+
+it('makes an encrypted pair that signs', async () => {
+  expect(await run(['keygen', '--out', 'own', '--passphrase-file', 'passphrase'])).toMatchObject({ code: 0 });
+  expect(await readFile(join(place.path, 'own/sie-mirror.key.pem'), 'utf8')).toContain('ENCRYPTED PRIVATE KEY');
+  const flags = ['--sign', 'own/sie-mirror.key.pem', '--passphrase-file', 'passphrase'];
+  expect(await bundle('own', flags)).toMatchObject({ code: 0 });
+  expect(await run(['verify', 'usb/own', '--key', 'own/sie-mirror.pub.pem'])).toMatchObject({ code: 0 });
+});
+
+describe('a command', () => {
+  const signer = `const c = require('node:crypto'), f = require('node:fs');
+    const key = c.createPrivateKey({ key: f.readFileSync('${join(keys, 'openssl.key.pem')}'), passphrase: '${passphrase}' });
+    const der = c.sign('sha256', f.readFileSync(0), key);
+    process.stdout.write(process.argv[2] === 'base64' ? der.toString('base64') + '\\n' : der);`;
+  const flags = (command: string): string[] => ['--sign-cmd', command, '--sign-pub', join(keys, 'openssl.pub.pem')];
+  const node = `"${process.execPath}"`;
+
+  beforeAll(async () => {
+    await mkdir(join(place.path, 'hsm'));
+    await writeFile(join(place.path, 'hsm/sign.cjs'), signer);
+  });
+
+  it.each(['der', 'base64'])('signs in the form of %s', async (form) => {
+    expect(await bundle(`cmd-${form}`, flags(`${node} hsm/sign.cjs ${form}`))).toMatchObject({ code: 0 });
+    const key = join(keys, 'openssl.pub.pem');
+    expect(await run(['verify', `usb/cmd-${form}`, '--key', key])).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    ['fails', 'exit 3'],
+    ['says nothing', 'true'],
+    ['writes something else', 'echo hello'],
+    ['writes without end', 'yes'],
+  ])('that %s seals nothing', async (_, command) => {
+    const result = await bundle('cmd-bad', flags(command));
+    expect(result.code, result.stderr).toBe(4);
+    expect(await run(['verify', 'usb/cmd-bad'])).toMatchObject({ code: 4 });
+  });
+
+  it('needs the public key, and excludes a key file', async () => {
+    expect(await bundle('x', ['--sign-cmd', 'true'])).toMatchObject({ code: 2 });
+    expect(await bundle('x', [...flags('true'), '--sign', join(keys, 'cosign.key')])).toMatchObject({ code: 2 });
+  });
+});
+
+it('prints no passphrase and writes none', async () => {
+  await cp(join(place.path, 'usb'), join(place.path, 'looked-at'), { recursive: true });
+  expect(`${printed.join('\n')}${await textBelow(join(place.path, 'looked-at'))}`).not.toContain(passphrase);
+});

@@ -4,8 +4,10 @@ import { type Checksum, type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { namePath, partialSuffix } from '../fs/atomic.ts';
-import { HashThread } from '../fs/hash-thread.ts';
+import { type HashPiece, HashThread } from '../fs/hash-thread.ts';
+import { fileContent } from '../fs/read.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
+import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { dataOffset, headerOf, type Member, type VolumePlan } from './layout.ts';
 import { endBytes, paddingOf } from './tar-header.ts';
 import { type FileHash, type HashThreads, makeSlots, VolumeFile } from './volume-file.ts';
@@ -26,6 +28,13 @@ export interface WrittenVolumes {
   volumes: BundleVolume[];
 }
 
+export interface WriteOptions {
+  report: Reporter;
+  signal?: AbortSignal | undefined;
+  /** What an earlier run of the same plan has finished is not written again. */
+  journal?: VolumeJournal | undefined;
+}
+
 /**
  * Writes the planned volumes into a directory: each byte is read once, hashed for its file and for its volume, and
  * written once. A volume gets its final name when it is whole and on the medium.
@@ -35,14 +44,18 @@ export async function writeVolumes(
   directory: string,
   plans: readonly VolumePlan[],
   files: readonly SourceFile[],
-  options: { report: Reporter; signal?: AbortSignal | undefined },
+  options: WriteOptions,
 ): Promise<WrittenVolumes> {
   const digests = new Map<number, string>();
   const note = (id: number, hex: string): void => void digests.set(id, hex);
   await using volume = new HashThread(note);
   await using fileThread = new HashThread(note);
   const writer = new VolumeWriter(directory, files, digests, { volume, files: fileThread }, options);
-  for (const [index, plan] of plans.entries()) await writer.write(plan, index + 1);
+  for (const [index, plan] of plans.entries()) {
+    const record = options.journal?.done[index];
+    if (record) writer.take(plan, record);
+    else await writer.write(plan, index + 1);
+  }
   return writer.written;
 }
 
@@ -63,8 +76,10 @@ class VolumeWriter {
   readonly #files: ReadonlyMap<string, SourceFile>;
   readonly #digests: ReadonlyMap<number, string>;
   readonly #threads: HashThreads;
-  readonly #options: { report: Reporter; signal?: AbortSignal | undefined };
+  readonly #options: WriteOptions;
   readonly #open = new Map<string, OpenFile>();
+  /** Of files that an earlier run had begun, until they go on. */
+  readonly #begun = new Map<string, Part[]>();
   readonly #slots = makeSlots();
   #hashes = 0;
 
@@ -73,7 +88,7 @@ class VolumeWriter {
     files: readonly SourceFile[],
     digests: ReadonlyMap<number, string>,
     threads: HashThreads,
-    options: { report: Reporter; signal?: AbortSignal | undefined },
+    options: WriteOptions,
   ) {
     this.#directory = directory;
     this.#files = new Map(files.map((file) => [file.path, file]));
@@ -82,7 +97,20 @@ class VolumeWriter {
     this.#options = options;
   }
 
+  /** A volume that an earlier run has written. */
+  take(plan: VolumePlan, { volume, blobs, links, open: begun }: VolumeRecord): void {
+    this.written.volumes.push(volume);
+    this.written.blobs.push(...blobs);
+    this.written.links.push(...links);
+    this.#begun.clear();
+    for (const { path, parts } of begun) this.#begun.set(path, parts);
+    for (const member of plan.members)
+      if (member.kind === 'file') this.#options.report({ type: 'bytes', bytes: member.size });
+  }
+
   async write(plan: VolumePlan, number: number): Promise<void> {
+    const { blobs, links } = this.written;
+    const before = { blobs: blobs.length, links: links.length };
     const path = join(this.#directory, plan.name);
     const id = this.#newHash();
     const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
@@ -100,7 +128,14 @@ class VolumeWriter {
       await file.close();
     }
     await rename(`${path}${partialSuffix}`, path);
-    this.written.volumes.push({ name: plan.name, size: plan.size, digest: this.#digest(id) });
+    const written = { name: plan.name, size: plan.size, digest: this.#digest(id) };
+    this.written.volumes.push(written);
+    await this.#options.journal?.add({
+      volume: written,
+      blobs: blobs.slice(before.blobs),
+      links: links.slice(before.links),
+      open: [...this.#open].map(([name, { parts }]) => ({ path: name, parts })),
+    });
   }
 
   /** Members in order; what their hashes came to is known, and checked, when all have been written. */
@@ -122,7 +157,7 @@ class VolumeWriter {
 
   /** @returns what is to be done when the volume's hashes are known */
   async #file(volume: VolumeFile, member: FileMember, number: number): Promise<() => void> {
-    const file = this.#opened(member.path);
+    const file = await this.#opened(member.path, member.start);
     const { source, own, declared } = file;
     const ends = member.start + member.size >= source.size;
     const total = source.size;
@@ -144,15 +179,30 @@ class VolumeWriter {
     };
   }
 
-  #opened(path: string): OpenFile {
+  async #opened(path: string, start: number): Promise<OpenFile> {
     const known = this.#open.get(path);
     if (known) return known;
     const source = this.#files.get(path);
     if (!source) throw new MirrorError('E_INTERNAL', `no source for \`${path}\``);
     const other = source.checksum && source.checksum.algorithm !== 'sha256';
-    const file = { source, own: this.#newHash(), declared: other ? this.#newHash() : undefined, parts: [] };
+    const parts = this.#begun.get(path) ?? [];
+    const file = { source, own: this.#newHash(), declared: other ? this.#newHash() : undefined, parts };
     this.#open.set(path, file);
+    if (start > 0) await this.#hashAgain(file, start);
     return file;
+  }
+
+  /** The hash of a file that an earlier run had begun cannot be kept: its first bytes go through it once more. */
+  async #hashAgain({ source, own, declared }: OpenFile, end: number): Promise<void> {
+    const shared = new SharedArrayBuffer(1024 * 1024);
+    const { from, size: total, checksum } = source;
+    for await (const chunk of fileContent([{ path: from, offset: 0, size: end }]).open(0, this.#options.signal)) {
+      Buffer.from(shared).set(chunk);
+      const piece = { total, start: 0, end: chunk.length, last: false };
+      const pieces: HashPiece[] = [{ ...piece, id: own, algorithm: 'sha256' }];
+      if (declared !== undefined && checksum) pieces.push({ ...piece, id: declared, algorithm: checksum.algorithm });
+      await this.#threads.files.hash(shared, pieces);
+    }
   }
 
   /** @throws E_DIGEST_MISMATCH when the store is damaged */

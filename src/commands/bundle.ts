@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { verifyGuide } from '../bundle/guide.ts';
@@ -12,8 +12,10 @@ import {
   type BundleBlob,
 } from '../bundle/inventory.ts';
 import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
+import { VolumeJournal } from '../bundle/journal.ts';
 import { formatSums } from '../bundle/seal.ts';
-import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
+import { type SourceFile, writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
+import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
@@ -47,16 +49,23 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directory = join(context.path(options.out), name);
   await context.lock(directory, join(directory, '..', `.${name}.lock`));
-  await clearDirectory(directory, name);
+  const journal = await openJournal(context.path(options.store), directory, plans, contents.files);
+  await clearDirectory(directory, name, journal);
   const bytes = plans.reduce((sum, { size }) => sum + size, 0);
-  await checkSpace(directory, bytes + tool.length);
+  const kept = journal?.done.reduce((sum, { volume }) => sum + volume.size, 0) ?? 0;
+  await checkSpace(directory, bytes - kept + tool.length);
   context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directory}` });
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
-  const written = await writeVolumes(directory, plans, contents.files, context);
+  const written = await writeVolumes(directory, plans, contents.files, {
+    report: context.report,
+    signal: context.signal,
+    journal,
+  });
   const inventory = makeInventory(name, contents, written, base && left && { base, left });
   // What a verifier would refuse must not leave.
   parseInventory(Buffer.from(formatInventory(inventory)));
   await seal(directory, inventory, tool, key);
+  await journal?.remove();
   return summarise(directory, inventory, plans, key);
 }
 
@@ -78,8 +87,33 @@ function checkName(name: string): string {
   return name;
 }
 
-/** Takes away what a broken run left; anything else that stands there is somebody's. */
-async function clearDirectory(directory: string, name: string): Promise<void> {
+/** What of these volumes an earlier run has written, as long as it is still there. */
+async function openJournal(
+  store: string,
+  directory: string,
+  plans: readonly VolumePlan[],
+  files: readonly SourceFile[],
+): Promise<VolumeJournal | undefined> {
+  const decided = { plans, files: await Promise.all(files.map(identityOf)) };
+  const id = sha256(directory).slice('sha256:'.length, 'sha256:'.length + 16);
+  const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), sha256(JSON.stringify(decided)));
+  for (const { volume } of journal?.done ?? []) {
+    const found = await stat(join(directory, volume.name)).catch(() => undefined);
+    if (found?.size === volume.size) continue;
+    await journal?.remove();
+    return openJournal(store, directory, plans, files);
+  }
+  return journal;
+}
+
+/** What a file is, without reading it: what it is named after, or when it was written. */
+async function identityOf({ path, from, size, checksum }: SourceFile): Promise<unknown[]> {
+  return [path, size, checksum?.hex ?? (await stat(from)).mtimeMs];
+}
+
+/** Takes away what a broken run left and cannot be used; anything else that stands there is somebody's. */
+async function clearDirectory(directory: string, name: string, journal: VolumeJournal | undefined): Promise<void> {
+  const kept = new Set(journal?.done.map(({ volume }) => volume.name));
   await ensureWritable(directory);
   const found = await readdir(directory);
   if (found.includes(bundleFiles.sums))
@@ -98,7 +132,7 @@ async function clearDirectory(directory: string, name: string): Promise<void> {
     throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, {
       hint: 'choose another `--out` or `--name`, or move it away',
     });
-  for (const file of found) await rm(join(directory, file), { recursive: true });
+  for (const file of found) if (!kept.has(file)) await rm(join(directory, file), { recursive: true });
 }
 
 async function checkSpace(directory: string, bytes: number): Promise<void> {

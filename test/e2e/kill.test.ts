@@ -1,6 +1,6 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CliOptions, type CliResult, runCli } from '../support/cli.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { waitFor } from '../support/wait.ts';
@@ -85,15 +85,53 @@ it('copy into a layout goes on where it was killed', async () => {
   expect(sent(world.source.cdn.requests) - before).toBeLessThan(0.55 * total);
 });
 
-it('bundle that was killed is no bundle, and the second run makes it', async () => {
-  expect(await run(['snapshot', modelId, '--store', 'store'], { env: world.online })).toMatchObject({ code: 0 });
-  const args = ['bundle', '--store', 'store', '--out', 'usb', '--name', 'b', '--volume-size', '256KiB'];
+describe('bundle that was killed', () => {
+  const volumes = ['--volume-size', '256KiB'];
+  const make = (out: string): string[] => ['bundle', '--store', 'store', '--out', out, '--name', 'b', ...volumes];
   const names = async (): Promise<string[]> => readdir(join(directory, 'usb/b')).catch(() => []);
-  await killed(args, {}, async () => (await names()).some((name) => name === 'b.0005.tar'));
-  expect(await names()).not.toContain('SHA256SUMS');
-  expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 4 });
-  expect(await run(args)).toMatchObject({ code: 0 });
-  expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 0 });
+  const read = (path: string): Promise<string> => readFile(join(directory, path), 'utf8');
+  const written = async (name: string): Promise<number> => (await stat(join(directory, 'usb/b', name))).mtimeMs;
+
+  beforeEach(async () => {
+    expect(await run(['snapshot', modelId, '--store', 'store'], { env: world.online })).toMatchObject({ code: 0 });
+    await killed(make('usb'), {}, async () => (await names()).some((name) => name === 'b.0005.tar'));
+  });
+
+  it('is no bundle, and the second run goes on with the first volume that is missing', async () => {
+    expect(await names()).not.toContain('SHA256SUMS');
+    expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 4 });
+    const before = await written('b.0003.tar');
+    expect(await run(make('usb'))).toMatchObject({ code: 0 });
+    expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 0 });
+    expect(await written('b.0003.tar')).toBe(before);
+    expect(await run(make('whole'))).toMatchObject({ code: 0 });
+    expect(await read('usb/b/SHA256SUMS')).toBe(await read('whole/b/SHA256SUMS'));
+    expect((await readdir(join(directory, 'store'))).sort()).toEqual(['hub']);
+  });
+
+  it('begins anew when a volume is gone', async () => {
+    const before = await written('b.0003.tar');
+    await rm(join(directory, 'usb/b/b.0002.tar'));
+    expect(await run(make('usb'))).toMatchObject({ code: 0 });
+    expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 0 });
+    expect(await written('b.0003.tar')).not.toBe(before);
+  });
+
+  it('begins anew when the store has changed', async () => {
+    await writeFile(join(directory, 'store/hub/models--sie-test--tiny-e5/refs/other'), world.commit);
+    expect(await run(make('usb'))).toMatchObject({ code: 0 });
+    expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 0 });
+    expect(await read('usb/b/inventory.json')).toContain('refs/other');
+  });
+
+  it('trusts nothing that was changed on the medium', async () => {
+    const volume = join(directory, 'usb/b/b.0002.tar');
+    const bytes = await readFile(volume);
+    bytes[2000] = (bytes[2000] ?? 0) ^ 1;
+    await writeFile(volume, bytes);
+    expect(await run(make('usb'))).toMatchObject({ code: 0 });
+    expect(await run(['verify', 'usb/b'])).toMatchObject({ code: 4 });
+  });
 });
 
 it('import that was killed leaves nothing that claims to be whole, and the second run finishes it', async () => {

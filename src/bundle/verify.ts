@@ -8,6 +8,8 @@ import { blockBytes, endBytes, paddingOf, tarHeader } from './tar-header.ts';
 import { partName } from './layout.ts';
 
 export interface VerifyOptions {
+  /** Volumes that are not here are no fault: others check them. */
+  partial?: boolean | undefined;
   threads: number;
   onTotal: (bytes: number) => void;
   onBytes: (bytes: number) => void;
@@ -20,6 +22,10 @@ export interface Verdict {
   inventory?: Inventory;
   /** Items that cannot be used with what was found, and what of each is bad: files of a model, digests of an image. */
   damaged: Map<BundleItem, string[]>;
+  /** Names of volumes that are not here; only of a partial check. */
+  absent: string[];
+  /** Items that cannot be judged without them. */
+  unjudged: Set<BundleItem>;
 }
 
 /**
@@ -27,7 +33,7 @@ export interface Verdict {
  * content: every member's bytes by their digest, and what is between them by being what the inventory makes of it.
  */
 export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions): Promise<Verdict> {
-  const findings = await checkFileSet(bundle);
+  let findings = await checkFileSet(bundle);
   let inventory: Inventory | undefined;
   try {
     inventory = await readInventory(bundle);
@@ -38,18 +44,27 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   await using pool = new HashPool(options.threads, options.onBytes, options.signal);
   if (!inventory) {
     findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
-    return { findings: unique(findings), damaged: new Map() };
+    return { findings: unique(findings), damaged: new Map(), absent: [], unjudged: new Set() };
   }
   const plain = [...bundle.sums.keys()].filter(
     (name) => name !== bundleFiles.inventory && !inventory.volumes.some((volume) => volume.name === name),
   );
-  options.onTotal(inventory.volumes.reduce((sum, volume) => sum + volume.size, 0));
+  const absent = options.partial ? missingVolumes(inventory, findings) : [];
+  findings = findings.filter(({ file, problem }) => problem !== 'missing' || !absent.includes(file));
+  const here = inventory.volumes.filter(({ name }) => !absent.includes(name));
+  options.onTotal(here.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...(await checkSums(bundle, plain, pool)));
   findings.push(...(await checkSizes(bundle, inventory)));
-  const volumes = new VolumeCheck(bundle, inventory, pool, findings);
+  const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent);
   findings.push(...(await volumes.run()));
-  const bad = volumes.damagedBlobs();
-  return { findings: unique(findings), inventory, damaged: damagedItems(inventory, bad) };
+  const damaged = itemsWith(inventory, volumes.damagedBlobs());
+  const unjudged = new Set(itemsWith(inventory, volumes.absentBlobs()).keys());
+  return { findings: unique(findings), inventory, damaged, absent, unjudged };
+}
+
+function missingVolumes({ volumes }: Inventory, findings: readonly Finding[]): string[] {
+  const missing = new Set(findings.filter(({ problem }) => problem === 'missing').map(({ file }) => file));
+  return volumes.map(({ name }) => name).filter((name) => missing.has(name));
 }
 
 function unique(findings: Finding[]): Finding[] {
@@ -111,23 +126,42 @@ class VolumeCheck {
   readonly #reader: BundleReader;
   readonly #pool: HashPool;
   readonly #badVolumes = new Set<number>();
+  readonly #absent: ReadonlySet<number>;
   readonly #badPaths = new Set<string>();
 
-  constructor(bundle: SealedBundle, inventory: Inventory, pool: HashPool, known: readonly Finding[]) {
+  constructor(
+    bundle: SealedBundle,
+    inventory: Inventory,
+    pool: HashPool,
+    known: readonly Finding[],
+    absent: readonly string[],
+  ) {
     this.#bundle = bundle;
     this.#inventory = inventory;
     this.#reader = new BundleReader(bundle.directory, inventory);
     this.#pool = pool;
     for (const [index, { name }] of inventory.volumes.entries())
       if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
+    const numbers = inventory.volumes.flatMap(({ name }, index) => (absent.includes(name) ? [index + 1] : []));
+    this.#absent = new Set(numbers);
   }
 
   /** The digests of the files that are not whole. */
   damagedBlobs(): ReadonlySet<string> {
-    const isBad = (blob: BundleBlob): boolean =>
-      this.#badPaths.has(blob.path) || blob.parts.some((part) => this.#badVolumes.has(part.volume));
-    const good = new Set(this.#inventory.blobs.filter((blob) => !isBad(blob)).map((blob) => blob.digest));
-    return new Set(this.#inventory.blobs.map((blob) => blob.digest).filter((digest) => !good.has(digest)));
+    return this.#onlyIn(
+      (blob) => this.#badPaths.has(blob.path) || blob.parts.some((part) => this.#badVolumes.has(part.volume)),
+    );
+  }
+
+  /** The digests of the files of which a part is not here. */
+  absentBlobs(): ReadonlySet<string> {
+    return this.#onlyIn((blob) => blob.parts.some((part) => this.#absent.has(part.volume)));
+  }
+
+  /** Digests that no other file holds, either. */
+  #onlyIn(isMeant: (blob: BundleBlob) => boolean): ReadonlySet<string> {
+    const elsewhere = new Set(this.#inventory.blobs.filter((blob) => !isMeant(blob)).map((blob) => blob.digest));
+    return new Set(this.#inventory.blobs.map((blob) => blob.digest).filter((digest) => !elsewhere.has(digest)));
   }
 
   async run(): Promise<Finding[]> {
@@ -135,13 +169,13 @@ class VolumeCheck {
     const members = this.#expected();
     for (const [index, volume] of this.#inventory.volumes.entries()) {
       const number = index + 1;
-      if (this.#badVolumes.has(number)) continue;
+      if (this.#badVolumes.has(number) || this.#absent.has(number)) continue;
       const found = await this.#checkFrame(volume, members.get(number) ?? []);
       if (found) findings.push(found);
       if (found?.problem === 'unreadable') this.#badVolumes.add(number);
     }
     const readable = this.#inventory.blobs.filter((blob) =>
-      blob.parts.every((part) => !this.#badVolumes.has(part.volume)),
+      blob.parts.every((part) => !this.#badVolumes.has(part.volume) && !this.#absent.has(part.volume)),
     );
     const inOrder = [...readable].sort(
       (a, b) =>
@@ -266,19 +300,20 @@ function misplaced(name: string, offset: number): Finding {
   };
 }
 
-function damagedItems({ items }: Inventory, bad: ReadonlySet<string>): Map<BundleItem, string[]> {
-  const damaged = new Map<BundleItem, string[]>();
+/** The items that need one of these digests, and for which of their parts. */
+function itemsWith({ items }: Inventory, digests: ReadonlySet<string>): Map<BundleItem, string[]> {
+  const found = new Map<BundleItem, string[]>();
   for (const item of items) {
-    const parts = damagedParts(item, bad);
-    if (parts.length > 0) damaged.set(item, parts);
+    const parts = partsOf(item, digests);
+    if (parts.length > 0) found.set(item, parts);
   }
-  return damaged;
+  return found;
 }
 
-function damagedParts(item: BundleItem, bad: ReadonlySet<string>): string[] {
-  if (item.kind === 'image') return item.digests.filter((digest) => bad.has(digest));
+function partsOf(item: BundleItem, digests: ReadonlySet<string>): string[] {
+  if (item.kind === 'image') return item.digests.filter((digest) => digests.has(digest));
   const tree = { ...item.tree, path: `trees/${item.commit}.json` };
-  return [...item.files, tree].filter(({ digest }) => bad.has(digest)).map(({ path }) => path);
+  return [...item.files, tree].filter(({ digest }) => digests.has(digest)).map(({ path }) => path);
 }
 
 /** For a command that goes on to use the bundle: the first finding as an error. @throws E_CORRUPT, E_MISSING */

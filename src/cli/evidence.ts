@@ -77,13 +77,18 @@ function row({ state, name, digest, bytes, detail }: ReportItem, licensed: boole
   const shown =
     commit !== '' && name.endsWith(`@${detail?.['commit'] as string}`) ? text(detail?.['repo']) : text(name);
   const cells = [
-    `<td class="${state === 'failed' ? 'bad' : 'good'}">${state === 'failed' ? 'BAD' : 'good'}</td>`,
+    verdictCell(state),
     `<td>${shown}</td>`,
     `<td class="digest">${digest === undefined ? commit : text(digest)}</td>`,
     ...(licensed ? [`<td>${text(detail?.['license']) || 'none stated'}</td>`] : []),
     `<td class="size">${bytes === undefined ? '' : formatBytes(bytes)}</td>`,
   ];
   return `<tr>${cells.join('')}</tr>`;
+}
+
+function verdictCell(state: ReportItem['state']): string {
+  if (state === 'failed') return '<td class="bad">BAD</td>';
+  return state === 'skipped' ? '<td>not checked</td>' : '<td class="good">good</td>';
 }
 
 const style = `

@@ -4,7 +4,8 @@ import { printable } from '../core/text.ts';
 /** A report as a test result that every CI system shows: https://github.com/testmoapp/junitxml */
 export function renderJunit(report: Report): string {
   const failed = report.items.filter(({ state }) => state === 'failed').length;
-  const counts = `tests="${report.items.length}" failures="${failed}" errors="0" skipped="0"`;
+  const skipped = report.items.filter(({ state }) => state === 'skipped').length;
+  const counts = `tests="${report.items.length}" failures="${failed}" errors="0" skipped="${skipped}"`;
   const facts = Object.entries(report.facts ?? {}).map(
     ([name, value]) => `<property name="${escapeXml(name)}" value="${escapeXml(value)}"/>`,
   );
@@ -21,8 +22,9 @@ export function renderJunit(report: Report): string {
   ].join('\n');
 }
 
-function testCase(command: string, { kind, name, error }: ReportItem): string {
+function testCase(command: string, { kind, name, state, error }: ReportItem): string {
   const named = `<testcase classname="${escapeXml(`${command}.${kind}`)}" name="${escapeXml(name)}"`;
+  if (state === 'skipped') return `${named}><skipped/></testcase>`;
   if (!error) return `${named}/>`;
   const hint = error.hint === undefined ? '' : `\nhint: ${error.hint}`;
   return `${named}><failure type="${error.code}" message="${escapeXml(error.message)}">${escapeXml(`${error.message}${hint}`)}</failure></testcase>`;

@@ -116,7 +116,7 @@ const rows: Row[] = [
       { flags: '--name <name>', text: 'name of the bundle (default: that of the lock, or sie-mirror-bundle)' },
       {
         flags: '--volume-size <size>',
-        text: 'largest size of a volume (default: 4GiB-1, the limit of FAT32)',
+        text: 'largest size of a volume: 700MiB, 25GB, fat32, dvd, dvd-dl, bd25, bd50 (default: fat32, which is 4GiB-1)',
         parse: parseSize,
       },
       {
@@ -159,6 +159,7 @@ const rows: Row[] = [
     text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
     flags: [
       ...keyFlags,
+      { flags: '--partial', text: 'check the volumes that are here; the others are no fault' },
       junitFlag,
       { flags: '--html <file>', text: 'write the verdict as one page of evidence, for people and paper' },
     ],
@@ -168,7 +169,10 @@ const rows: Row[] = [
       'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json',
     ],
     run: async ([bundle = ''], flags, context) =>
-      (await import('../commands/verify.ts')).verify({ bundle, ...trust(flags) }, context),
+      (await import('../commands/verify.ts')).verify(
+        { bundle, partial: flags['partial'] === true, ...trust(flags) },
+        context,
+      ),
   },
   {
     usage: 'approve <bundle>',

@@ -13,14 +13,25 @@ const units: Record<string, number> = {
   tb: 1000 ** 4,
 };
 
-/** `4GiB-1`, `700MiB`, `25GB`, `1048576`. @throws E_USAGE */
+/** What fits on a medium, or into a file on it, in bytes. */
+const media = new Map([
+  ['fat32', 4 * 1024 ** 3 - 1],
+  ['dvd', 4_700_372_992],
+  ['dvd-dl', 8_543_666_176],
+  ['bd25', 25_025_314_816],
+  ['bd50', 50_050_629_632],
+]);
+
+/** `fat32`, `dvd`, `4GiB-1`, `700MiB`, `25GB`, `1048576`. @throws E_USAGE */
 export function parseSize(text: string): number {
+  const medium = media.get(text.trim().toLowerCase());
+  if (medium !== undefined) return medium;
   const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?(-1)?$/i.exec(text.trim());
   const unit = units[(match?.[2] ?? '').toLowerCase()];
   const size = Math.floor(Number(match?.[1]) * (unit ?? Number.NaN)) - (match?.[3] ? 1 : 0);
   if (!Number.isSafeInteger(size))
     throw new MirrorError('E_USAGE', `\`${text}\` is not a size`, {
-      hint: 'write it as `4GiB-1`, `700MiB` or a number of bytes',
+      hint: `write it as \`4GiB-1\`, \`700MiB\`, a number of bytes, or one of ${[...media.keys()].join(', ')}`,
     });
   return size;
 }

@@ -1,4 +1,4 @@
-import { type BundleItem, bundleFiles, type Inventory } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type BundleVolume, type Inventory } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
@@ -10,6 +10,8 @@ import { openBundle, type TrustOptions } from './sealed.ts';
 
 export interface VerifyCommandOptions extends TrustOptions {
   bundle: string;
+  /** Check the volumes that are here; those that are not are no fault. */
+  partial?: boolean | undefined;
 }
 
 /** Signature, then the exact file set, then every byte. Offline, read-only, nothing is written anywhere. */
@@ -17,6 +19,7 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const bundle = await openBundle(options.bundle, options, context);
   context.report({ type: 'stage', text: `verifying ${options.bundle}` });
   const verdict = await verifyBundle(bundle, {
+    partial: options.partial,
     threads: context.threads,
     onTotal: (bytes) => context.report({ type: 'total', bytes }),
     onBytes: (bytes) => context.report({ type: 'bytes', bytes }),
@@ -27,15 +30,13 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     ...findings.map((finding) => findingItem(finding, inventory)),
     ...(inventory?.volumes ?? [])
       .filter(({ name }) => findings.every(({ file }) => file !== name))
-      .map(({ name, size, digest }): ReportItem => ({ kind: 'volume', name, state: 'done', bytes: size, digest })),
+      .map((volume) => volumeItem(volume, verdict)),
     ...(inventory?.items ?? []).map((item) => contentItem(item, verdict)),
   ];
   const signatures = signaturesOf(bundle);
-  const bytes = inventory?.volumes.reduce((sum, { size }) => sum + size, 0) ?? 0;
-  const end =
-    findings.length === 0
-      ? `GOOD: ${plural(inventory?.volumes.length ?? 0, 'volume')}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${bundle.signed && bundle.signers.length === 0 ? ' (signature not checked)' : ''}`
-      : `BAD: ${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
+  const here = (inventory?.volumes ?? []).filter(({ name }) => !verdict.absent.includes(name));
+  const bytes = here.reduce((sum, { size }) => sum + size, 0);
+  const end = endOf(verdict, plural(here.length, 'volume'), bytes, bundle);
   const summary = [
     ...signatures.map((signature) => `signature  ${signature}`),
     ...(inventory?.base ? [describeBase(inventory.base)] : []),
@@ -52,6 +53,20 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     [`digest of ${bundleFiles.sums}`]: bundle.sumsDigest,
   };
   return { ...report, facts, summaryNamesFailures: true };
+}
+
+function endOf({ findings, inventory, absent }: Verdict, volumes: string, bytes: number, bundle: SealedBundle): string {
+  if (findings.length > 0)
+    return `BAD: ${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
+  const unchecked = bundle.signed && bundle.signers.length === 0 ? ' (signature not checked)' : '';
+  if (absent.length > 0)
+    return `GOOD AS FAR AS IT IS HERE: ${volumes}, ${formatBytes(bytes)}, every byte as it was sealed${unchecked}; not here, and not checked: ${absent.join(', ')}`;
+  return `GOOD: ${volumes}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${unchecked}`;
+}
+
+function volumeItem({ name, size, digest }: BundleVolume, { absent }: Verdict): ReportItem {
+  const state = absent.includes(name) ? 'skipped' : 'done';
+  return { kind: 'volume', name, state, bytes: size, digest };
 }
 
 function signaturesOf({ signed, signers }: SealedBundle): string[] {
@@ -85,11 +100,11 @@ function findingItem({ file, problem, message }: Finding, inventory: Inventory |
   };
 }
 
-function contentItem(item: BundleItem, { damaged, inventory }: Verdict): ReportItem {
+function contentItem(item: BundleItem, { damaged, unjudged, inventory }: Verdict): ReportItem {
   const name = nameOf(item);
   const bad = damaged.get(item);
   const about = inventory ? describeItem(item, inventory) : { kind: item.kind, name, state: 'done' as const };
-  if (!bad) return about;
+  if (!bad) return unjudged.has(item) ? { ...about, state: 'skipped' } : about;
   const message = `\`${name}\` is damaged: ${firstFew(bad)}`;
   const detail = { ...about.detail, damaged: bad };
   return { ...about, state: 'failed', detail, error: { code: 'E_CORRUPT', message, at: { item: name } } };

@@ -4,7 +4,8 @@ import { type ErrorCode, type ErrorPlace, exitOfMany, type MirrorError } from '.
 export interface ReportItem {
   kind: string;
   name: string;
-  state: 'done' | 'present' | 'failed';
+  /** `skipped` was not looked at, so nothing is said of it. */
+  state: 'done' | 'present' | 'failed' | 'skipped';
   bytes?: number;
   digest?: string;
   /** Anything more that is worth keeping, by the command's own page. */

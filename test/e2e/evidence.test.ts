@@ -130,4 +130,23 @@ describe('evidence', () => {
       expect(await read(name)).not.toContain('<script>');
     }
   });
+
+  it('of a part of the volumes judges what is there, and says what is not', async () => {
+    const bundle = await freshBundle('part');
+    await rm(join(place.path, bundle, 'bundle-v1.0004.tar'));
+    expect(await run(['verify', bundle, '--key', maker])).toMatchObject({ code: 4 });
+    const flags = ['--key', maker, '--partial', '--json', '--junit', 'part.xml'];
+    const { code, stdout } = await run(['verify', bundle, ...flags]);
+    const { items } = JSON.parse(stdout) as { items: { kind: string; state: string }[] };
+    expect([code, items.map(({ kind, state }) => `${kind} ${state}`)]).toEqual([
+      0,
+      ['volume done', 'volume done', 'volume done', 'volume skipped', 'model done', 'image skipped'],
+    ]);
+    expect(await read('part.xml')).toContain('skipped="2"');
+    const volume = join(place.path, bundle, 'bundle-v1.0001.tar');
+    await writeFile(volume, (await readFile(volume)).subarray(0, -512));
+    expect(await run(['verify', bundle, '--partial'])).toMatchObject({ code: 4 });
+    await rm(join(place.path, bundle, 'inventory.json'));
+    expect(await run(['verify', bundle, '--partial'])).toMatchObject({ code: 4 });
+  });
 });

@@ -16,6 +16,9 @@ it.each([
   ['5b', 5],
   ['1KB', 1000],
   ['0', 0],
+  ['fat32', 4_294_967_295],
+  ['DVD', 4_700_372_992],
+  ['bd25', 25_025_314_816],
 ])('reads %j as %d bytes', (text, bytes) => {
   expect(parseSize(text)).toBe(bytes);
 });
@@ -36,6 +39,8 @@ it.each([
   'Infinity',
   '.5GiB',
   '4PiB',
+  'constructor',
+  'floppy',
 ])('refuses %j as a size', (text) => {
   expect(codeOfCall(() => parseSize(text))).toBe('E_USAGE');
 });

@@ -3,7 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import { digestSchema as digest, parseJson, validate, z } from '../core/validate.ts';
 import { toolName } from '../core/version.ts';
 
-const receiptSchemaId = 'sie-mirror/receipt/v1';
+export const receiptSchemaId = 'sie-mirror/receipt/v1';
 
 /** Where receipts live in an object store: outside every `models--` folder, which workers read whole. */
 export const receiptPrefix = '.sie-mirror';

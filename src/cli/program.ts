@@ -205,11 +205,25 @@ const rows: Row[] = [
   },
   {
     usage: 'inspect <bundle>',
-    text: 'show what is in a bundle, by its inventory',
-    flags: keyFlags,
-    examples: ['sie-mirror inspect /media/usb/site-a', 'sie-mirror inspect /media/usb/site-a --json'],
-    run: async ([bundle = ''], flags, context) =>
-      (await import('../commands/inspect.ts')).inspect({ bundle, ...trust(flags) }, context),
+    text: 'show what is in a bundle, by its inventory; or what differs from another one',
+    flags: [
+      ...keyFlags,
+      {
+        flags: '--diff <other>',
+        text: 'what came, went and changed in OTHER; both may be a bundle, an inventory, a receipt or a lock',
+      },
+    ],
+    examples: [
+      'sie-mirror inspect /media/usb/site-a',
+      'sie-mirror inspect /media/usb/site-a --json',
+      'sie-mirror inspect site-a.receipt.json --diff /media/usb/site-a-2',
+    ],
+    run: async ([bundle = ''], flags, context) => {
+      const other = text(flags['diff']);
+      if (other === undefined)
+        return (await import('../commands/inspect.ts')).inspect({ bundle, ...trust(flags) }, context);
+      return (await import('../commands/diff.ts')).diff({ before: bundle, after: other, ...trust(flags) }, context);
+    },
   },
   {
     usage: 'import <bundle>',

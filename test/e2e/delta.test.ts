@@ -146,3 +146,26 @@ it.each([
     code,
   });
 });
+
+it('can be seen before it is carried: what came, went and changed', async () => {
+  const pairs = [
+    ['usb/first', 'usb/second'],
+    ['first.receipt.json', 'usb/second'],
+    ['usb/first/inventory.json', 'usb/second/inventory.json'],
+  ];
+  for (const [before = '', after = ''] of pairs) {
+    const { items, totals } = JSON.parse(await good(['inspect', before, '--diff', after, '--json'])) as {
+      items: {
+        kind: string;
+        name: string;
+        bytes?: number;
+        detail: { change: string; files?: { changed: string[] } };
+      }[];
+      totals: Record<string, number>;
+    };
+    expect(items.map(({ kind, detail }) => `${kind} ${detail.change}`)).toEqual(['model changed', 'image came']);
+    expect(items[0]?.detail.files?.changed).toEqual(['config.json']);
+    expect(totals).toEqual({ came: 1, went: 0, changed: 1, bytes: '{"new":true}'.length });
+  }
+  expect(await good(['inspect', 'usb/first', '--diff', 'usb/first'])).toContain('the same');
+});

@@ -3,7 +3,7 @@ import { type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
 import { bundleFiles } from './inventory.ts';
-import { fingerprint } from './seal.ts';
+import { fingerprint, readSignature } from './seal.ts';
 
 const approvalSchemaId = 'sie-mirror/approval/v1';
 
@@ -74,8 +74,8 @@ export function readApproval(
       at: { item: name },
     });
   if (!files.signature) throw wrong('has no signature beside it');
-  const signature = Buffer.from(Buffer.from(files.signature).toString('latin1').trim(), 'base64');
-  if (!verify('sha256', files.statement, key, signature)) throw wrong(`is not signed by the key \`${approval.key}\``);
+  if (!verify('sha256', files.statement, key, readSignature(files.signature)))
+    throw wrong(`is not signed by the key \`${approval.key}\``);
   if (approval.sums !== sums)
     throw wrong(
       `approves a bundle whose \`${bundleFiles.sums}\` has digest \`${approval.sums}\`, here it is \`${sums}\``,

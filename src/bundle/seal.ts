@@ -109,6 +109,11 @@ export function fingerprint(key: KeyObject): string {
     .digest('hex')}`;
 }
 
+/** By which a sigstore bundle names a key. */
+function hintOf(key: KeyObject): string {
+  return Buffer.from(fingerprint(key).slice('sha256:'.length), 'hex').toString('base64');
+}
+
 export interface Signatures {
   /** Base64 of the DER signature: `openssl dgst -verify`, `cosign verify-blob --signature`. */
   plain: string;
@@ -128,7 +133,7 @@ export function signSums(sums: Uint8Array, key: KeyObject): Signatures {
  */
 export function formatSignatures(sums: Uint8Array, der: Uint8Array, key: KeyObject): Signatures {
   const signature = Buffer.from(der).toString('base64');
-  const hint = Buffer.from(fingerprint(key).slice('sha256:'.length), 'hex').toString('base64');
+  const hint = hintOf(key);
   const digest = createHash('sha256').update(sums).digest('base64');
   const sigstore = {
     mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
@@ -138,12 +143,25 @@ export function formatSignatures(sums: Uint8Array, der: Uint8Array, key: KeyObje
   return { plain: `${signature}\n`, sigstore: `${JSON.stringify(sigstore)}\n` };
 }
 
-const sigstoreSchema = z.object({
-  messageSignature: z.object({
-    messageDigest: z.object({ algorithm: z.literal('SHA2_256'), digest: z.string() }),
+/** Strict, as sigstore's own reader is: nothing of it may say something else than the signature proves. */
+const sigstoreSchema = z.strictObject({
+  mediaType: z.literal('application/vnd.dev.sigstore.bundle.v0.3+json'),
+  verificationMaterial: z.strictObject({
+    publicKey: z.strictObject({ hint: z.string() }),
+    tlogEntries: z.array(z.never()),
+  }),
+  messageSignature: z.strictObject({
+    messageDigest: z.strictObject({ algorithm: z.literal('SHA2_256'), digest: z.string() }),
     signature: z.string(),
   }),
 });
+
+/** The bytes of a signature file: standard base64 in one line, and one line feed at most; empty for anything else. */
+export function readSignature(file: Uint8Array): Buffer {
+  const text = Buffer.from(file).toString('latin1').replace(/\n$/, '');
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.toString('base64') === text ? bytes : Buffer.alloc(0);
+}
 
 /**
  * Both signatures have to be there and right: a verifier with other tools may look at either.
@@ -165,7 +183,7 @@ export function verifySums(
   const whose = keys.length === 1 ? 'by this key' : `by any of these ${keys.length} keys`;
   if (!signatures.plain)
     throw wrong(bundleFiles.signature, 'is missing: the bundle is not signed, and `--key` wants it to be');
-  const signature = Buffer.from(Buffer.from(signatures.plain).toString('latin1').trim(), 'base64');
+  const signature = readSignature(signatures.plain);
   const key = keys.find((each) => verify('sha256', sums, each, signature));
   if (!key) throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
   if (!signatures.sigstore) throw wrong(bundleFiles.sigstore, 'is missing');
@@ -180,7 +198,10 @@ export function verifySums(
   }
   const { messageDigest, signature: second } = sigstore.messageSignature;
   const digest = createHash('sha256').update(sums).digest('base64');
-  if (messageDigest.digest !== digest || !verify('sha256', sums, key, Buffer.from(second, 'base64')))
-    throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
+  const whole =
+    messageDigest.digest === digest &&
+    sigstore.verificationMaterial.publicKey.hint === hintOf(key) &&
+    verify('sha256', sums, key, readSignature(Buffer.from(second)));
+  if (!whole) throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
   return key;
 }

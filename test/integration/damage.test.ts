@@ -1,0 +1,152 @@
+import { copyFile, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { formatInventory } from '../../src/bundle/inventory.ts';
+import { makeKeyPair } from '../../src/bundle/seal.ts';
+import { sha256 } from '../../src/core/digest.ts';
+import { unnoticedFlips, verdictOf } from '../support/every-byte.ts';
+import { temporaryDirectory } from '../support/place.ts';
+import { buildBundle, type BuiltBundle, sealAgain } from '../support/sealed-bundle.ts';
+
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+let bundle: BuiltBundle;
+const file = (name: string): string => join(bundle.directory, name);
+
+beforeEach(async () => {
+  place = await temporaryDirectory();
+  bundle = await buildBundle(
+    place.path,
+    { 'hub/a': 40_000, 'hub/large': 150_000, 'oci/c': 30_000 },
+    { 'hub/link': 'a' },
+  );
+});
+
+afterEach(async () => {
+  await place[Symbol.asyncDispose]();
+});
+
+it('is noticed wherever a bit is flipped', async () => {
+  await using other = await temporaryDirectory();
+  const { tried, unnoticed } = await unnoticedFlips(other.path, 41);
+  expect(tried).toBeGreaterThan(100);
+  expect(unnoticed).toEqual([]);
+}, 60_000);
+
+it('is noticed wherever a volume ends early, and where it goes on', async () => {
+  const [volume] = bundle.inventory.volumes;
+  const path = file(volume?.name ?? '');
+  const whole = await readFile(path);
+  for (let size = 0; size < whole.length; size += 512 * 7) {
+    await truncate(path, size);
+    expect(await verdictOf(bundle.directory)).toBe(4);
+    await writeFile(path, whole);
+  }
+  await writeFile(path, Buffer.concat([whole, Buffer.alloc(512)]));
+  expect(await verdictOf(bundle.directory)).toBe(4);
+});
+
+describe('of volumes', () => {
+  const names = (): string[] => bundle.inventory.volumes.map(({ name }) => name);
+
+  it.each<[string, (one: string, two: string) => Promise<void>]>([
+    [
+      'that have changed places',
+      async (one, two) => {
+        await rename(one, `${one}.x`);
+        await rename(two, one);
+        await rename(`${one}.x`, two);
+      },
+    ],
+    ['of which one stands for another', async (one, two) => copyFile(one, two)],
+    ['of which one is doubled', async (one) => copyFile(one, `${one.slice(0, -8)}0099.tar`)],
+    ['of which one has another name', async (one) => rename(one, `${one}.bak`)],
+    ['of which one is gone', async (one) => rm(one)],
+  ])('%s is noticed', async (_, change) => {
+    const [one = '', two = ''] = names().map(file);
+    await change(one, two);
+    expect(await verdictOf(bundle.directory)).toBe(4);
+  });
+
+  it('from another bundle of the same name and sizes is noticed', async () => {
+    await using other = await temporaryDirectory();
+    const twin = await buildBundle(
+      other.path,
+      { 'hub/x': 40_000, 'hub/lorge': 150_000, 'oci/d': 30_000 },
+      { 'hub/link': 'x' },
+    );
+    const [name = ''] = names();
+    expect((await stat(join(twin.directory, name))).size).toBe((await stat(file(name))).size);
+    await copyFile(join(twin.directory, name), file(name));
+    expect(await verdictOf(bundle.directory)).toBe(4);
+  });
+});
+
+describe('by somebody without the key', () => {
+  it('who edits the inventory and makes the sums fit is noticed', async () => {
+    const [blob] = bundle.inventory.blobs;
+    if (blob) blob.path = 'hub/evil';
+    await writeFile(file('inventory.json'), formatInventory(bundle.inventory));
+    await sealAgain(bundle, makeKeyPair().privatePem);
+    expect(await verdictOf(bundle.directory)).toBe(4);
+  });
+
+  it('who brings the signature of another bundle of the same maker is noticed', async () => {
+    await using other = await temporaryDirectory();
+    const twin = await buildBundle(other.path, { 'hub/x': 10 });
+    for (const name of (await readdir(twin.directory)).filter((each) => each.startsWith('SHA256SUMS.')))
+      await copyFile(join(twin.directory, name), file(name));
+    expect(await verdictOf(bundle.directory)).toBe(4);
+  });
+
+  it.each(['SHA256SUMS.sig', 'SHA256SUMS.sigstore.json'])(
+    'who takes %s away or empties it is noticed',
+    async (name) => {
+      await writeFile(file(name), '');
+      expect(await verdictOf(bundle.directory)).toBe(4);
+      await rm(file(name));
+      expect(await verdictOf(bundle.directory)).toBe(4);
+    },
+  );
+});
+
+describe('by the maker, too: what the key has signed is looked at all the same', () => {
+  const resealed = async (change: () => Promise<void>): Promise<number> => {
+    await change();
+    for (const volume of bundle.inventory.volumes) volume.digest = sha256(await readFile(file(volume.name)));
+    await writeFile(file('inventory.json'), formatInventory(bundle.inventory));
+    await sealAgain(bundle);
+    return verdictOf(bundle.directory);
+  };
+  const overwrite = async (offset: number, bytes: string): Promise<void> => {
+    const volume = await open(file(bundle.inventory.volumes[0]?.name ?? ''), 'r+');
+    await volume.write(Buffer.from(bytes, 'latin1'), 0, bytes.length, offset);
+    await volume.close();
+  };
+
+  it('as it was made, it is good', async () => {
+    expect(await resealed(async () => {})).toBe(0);
+  });
+
+  // The header of the first member: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06
+  it.each([
+    ['a path that leaves the tree', 0, '../../etc/passwd\\0'],
+    ['an absolute path', 0, '/etc/passwd\\0'],
+    ['another path', 0, 'hub/b\\0'],
+    ['a mode with set-uid', 100, '0004755\\0'],
+    ['a negative size', 124, '\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff'],
+    ['a huge size', 124, '77777777777\\0'],
+    ['a hard link', 156, '1'],
+    ['a symbolic link', 156, '2'],
+    ['a device', 156, '3'],
+    ['a FIFO', 156, '6'],
+    ['a GNU long name', 156, 'L'],
+    ['a PAX header', 156, 'x'],
+    ['a GNU sparse file', 156, 'S'],
+    ['a link target', 157, '../../../etc'],
+    ['something after the end', 190_000, 'trailing'],
+  ])('a member with %s is noticed', async (_, offset, text) => {
+    const { size } = bundle.inventory.volumes[0] ?? { size: 0 };
+    const bytes = JSON.parse(`"${text.replaceAll('\\x', '\\u00').replaceAll('\\0', '\\u0000')}"`) as string;
+    expect(await resealed(() => overwrite(Math.min(offset, size - bytes.length), bytes))).toBe(4);
+  });
+});

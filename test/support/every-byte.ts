@@ -1,0 +1,48 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openSealed } from '../../src/bundle/reader.ts';
+import { verifyBundle } from '../../src/bundle/verify.ts';
+import { toMirrorError } from '../../src/core/errors.ts';
+import { buildBundle, makerKey } from './sealed-bundle.ts';
+
+/** What a verifier says of a bundle: the exit code of `verify`. */
+export async function verdictOf(directory: string): Promise<number> {
+  try {
+    const sealed = await openSealed(directory, { keys: [makerKey], required: 1 });
+    const { findings } = await verifyBundle(sealed, { threads: 1, onTotal: () => {}, onBytes: () => {} });
+    return findings.length === 0 ? 0 : 4;
+  } catch (error) {
+    return toMirrorError(error).exit;
+  }
+}
+
+/** Flips one bit in each `stride`th byte of each file of a small bundle, one at a time; returns where nobody noticed. */
+export async function unnoticedFlips(place: string, stride: number): Promise<{ tried: number; unnoticed: string[] }> {
+  const { directory } = await buildBundle(place, { 'hub/a': 300, 'hub/b': 0, 'oci/c': 700 }, { 'hub/link': 'a' });
+  const unnoticed: string[] = [];
+  let tried = 0;
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    const { size } = await stat(path);
+    for (let offset = tried % stride; offset < size; offset += stride) {
+      await flip(path, offset);
+      const exit = await verdictOf(directory);
+      if (exit !== 4) unnoticed.push(`${name} at ${offset}: exit ${exit}`);
+      await flip(path, offset);
+      tried += 1;
+    }
+  }
+  return { tried, unnoticed };
+}
+
+async function flip(path: string, offset: number): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const byte = Buffer.alloc(1);
+    await file.read(byte, 0, 1, offset);
+    byte[0] = (byte[0] ?? 0) ^ (1 << (offset % 8));
+    await file.write(byte, 0, 1, offset);
+  } finally {
+    await file.close();
+  }
+}

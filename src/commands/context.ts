@@ -6,9 +6,10 @@ import type { Reporter } from '../core/events.ts';
 import { toolName } from '../core/version.ts';
 import { type LockOwner, lockPlace } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
-import { defaultRetry, type RetryOptions } from '../http/retry.ts';
+import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
 import { type CredentialFinder, dockerCredentials } from '../oci/credentials.ts';
+import { HostFacts } from '../oci/host-facts.ts';
 import { Registry } from '../oci/registry.ts';
 import { MirrorError } from '../core/errors.ts';
 
@@ -79,11 +80,13 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     ...defaultRetry,
     ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
     signal,
-    onRetry: (error, pauseMs) =>
+    onRetry: oncePerPause((error, pauseMs) =>
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
+    ),
   };
   const credentials: CredentialFinder = dockerCredentials(env['DOCKER_CONFIG'] ?? join(outside.home, '.docker'));
   const registries = new Map<string, Registry>();
+  const facts = new Map<string, HostFacts>();
   const locks = new Map<string, AsyncDisposable>();
   return {
     env,
@@ -99,7 +102,9 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
     registry: (host, side) => {
       const key = `${side} ${host}`;
-      const registry = registries.get(key) ?? new Registry(host, side, http, credentials);
+      const known = facts.get(host) ?? new HostFacts();
+      facts.set(host, known);
+      const registry = registries.get(key) ?? new Registry(host, side, http, credentials, known);
       registries.set(key, registry);
       return registry;
     },

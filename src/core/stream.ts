@@ -35,11 +35,17 @@ export async function* verified(bytes: AsyncIterable<Uint8Array>, expected: Expe
 export class Check {
   readonly #expected: Expectation;
   readonly #hash: Hash;
-  #seen = 0;
+  #seen: number;
 
-  constructor(expected: Expectation) {
+  constructor(expected: Expectation, hash = openHash(expected.checksum.algorithm, expected.size), seen = 0) {
     this.#expected = expected;
-    this.#hash = openHash(expected.checksum.algorithm, expected.size);
+    this.#hash = hash;
+    this.#seen = seen;
+  }
+
+  /** The state as it is now; what is told to one of the two the other does not learn. */
+  copy(): Check {
+    return new Check(this.#expected, this.#hash.copy(), this.#seen);
   }
 
   get seen(): number {

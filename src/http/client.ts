@@ -64,6 +64,11 @@ export class HttpClient {
     this.#options = options;
   }
 
+  /** For how many milliseconds a connection may neither give nor take a byte. */
+  get stallMs(): number {
+    return this.#options.stallMs ?? 30_000;
+  }
+
   /** `http` for hosts that the user named as insecure, else `https`. */
   schemeOf(host: string): 'http' | 'https' {
     const insecure = this.#options.insecureHosts ?? [];
@@ -117,7 +122,8 @@ export class HttpClient {
   /** Commands that send nothing do not wait for the client to load. */
   #load(): Promise<{ agent: Agent; request: typeof Request }> {
     this.#loaded ??= import('undici').then(({ Agent, request }) => {
-      const { ca, stallMs = 30_000 } = this.#options;
+      const { ca } = this.#options;
+      const { stallMs } = this;
       const agent = new Agent({
         allowH2: false,
         connections: 64,

@@ -11,25 +11,68 @@ export interface RetryOptions {
   maxWaitMs: number;
   /** Ends a pause for those who have no signal of their own. */
   signal?: AbortSignal;
+  /** What all work on one host shares: when one is told to wait, the others wait too. */
+  pause?: SharedPause;
   /** Told before each pause. */
   onRetry?: (error: MirrorError, pauseMs: number) => void;
 }
 
 export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseMs: 10_000, maxWaitMs: 330_000 };
 
-/** Tries again what failed in a way that may pass; the last error comes out as it was. */
-export async function retrying<T>(work: () => Promise<T>, options: RetryOptions, signal?: AbortSignal): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
+/** A time until which nothing is sent to a host. */
+export class SharedPause {
+  #until = 0;
+
+  /** Nobody goes on before this many milliseconds have passed; a longer pause that runs already stays. */
+  hold(ms: number): void {
+    this.#until = Math.max(this.#until, Date.now() + ms);
+  }
+
+  /** How many milliseconds of it are left. */
+  get leftMs(): number {
+    return Math.max(0, this.#until - Date.now());
+  }
+}
+
+/**
+ * Tells of the first pause of each host, and of none that begins while one that was told of runs: many requests fail in
+ * the same way at once.
+ */
+export function oncePerPause(say: (error: MirrorError, pauseMs: number) => void): typeof say {
+  const ends = new Map<string, number>();
+  return (error, pauseMs) => {
+    if (error.at.url !== undefined) {
+      const { host } = new URL(error.at.url);
+      if ((ends.get(host) ?? 0) > Date.now()) return;
+      ends.set(host, Date.now() + pauseMs);
+    }
+    say(error, pauseMs);
+  };
+}
+
+/**
+ * Tries again what failed in a way that may pass; the last error comes out as it was.
+ * @param progressed asked after a failure: whether it came further than any before it, and so is the first in a row again
+ */
+export async function retrying<T>(
+  work: () => Promise<T>,
+  options: RetryOptions,
+  signal?: AbortSignal,
+  progressed: () => boolean = () => false,
+): Promise<T> {
+  for (let failures = 0; ;) {
+    await waitForHost(options, signal);
     try {
       return await work();
     } catch (error) {
-      await pauseOrThrow(toMirrorError(error), attempt, options, signal);
+      failures = progressed() ? 1 : failures + 1;
+      await pauseOrThrow(toMirrorError(error), failures, options, signal);
     }
   }
 }
 
 /** A connection has to bring this much before its failure no longer counts as one more in a row. */
-const progressBytes = 64 * 1024;
+export const progressBytes = 64 * 1024;
 
 /** The same content; when its stream breaks it goes on from the byte that it had reached. */
 export function resuming(content: Content, options: RetryOptions): Content {
@@ -40,6 +83,7 @@ export function resuming(content: Content, options: RetryOptions): Content {
       let failures = 0;
       for (;;) {
         const start = position;
+        await waitForHost(options, signal);
         try {
           for await (const chunk of content.open(position, signal)) {
             position += chunk.length;
@@ -55,19 +99,33 @@ export function resuming(content: Content, options: RetryOptions): Content {
   };
 }
 
+/** Waits while the host wants to be left alone, at most `maxWaitMs`. */
+async function waitForHost({ pause, maxWaitMs, ...options }: RetryOptions, signal = options.signal): Promise<void> {
+  if (!pause) return;
+  const end = Date.now() + maxWaitMs;
+  for (let left = pause.leftMs; left > 0 && Date.now() < end; left = pause.leftMs)
+    // Not all at the same moment: that is what the host complained of.
+    await rest(left * (1 + Math.random() * 0.1), signal);
+}
+
 async function pauseOrThrow(
   error: MirrorError,
-  attempt: number,
+  failures: number,
   options: RetryOptions,
   signal = options.signal,
 ): Promise<void> {
-  if (!error.retryable || attempt >= options.attempts || signal?.aborted) throw error;
-  const backoff = Math.min(options.pauseMs * 2 ** (attempt - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
+  if (!error.retryable || failures >= options.attempts || signal?.aborted) throw error;
+  const backoff = Math.min(options.pauseMs * 2 ** (failures - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
   const pause = Math.max(backoff, error.retryAfterMs ?? 0);
   if (pause > options.maxWaitMs) throw error;
+  if (error.retryAfterMs !== undefined) options.pause?.hold(error.retryAfterMs);
   options.onRetry?.(error, pause);
+  await rest(pause, signal);
+}
+
+async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await sleep(pause, undefined, signal ? { signal } : {});
+    await sleep(ms, undefined, signal ? { signal } : {});
   } catch (stopped) {
     throw isAbort(stopped) ? new MirrorError('E_ABORTED', 'interrupted', { cause: stopped }) : stopped;
   }

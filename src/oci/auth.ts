@@ -48,7 +48,7 @@ export class RegistryAuth {
     this.#at = at;
   }
 
-  /** The header for a request that needs `scope`; undefined as long as the registry has not asked for any. */
+  /** The header for a request that needs `scope`, or several with spaces between them; undefined as long as the registry has not asked for any. */
   async header(scope: string): Promise<string | undefined> {
     if (!this.#challenge) return undefined;
     const known = this.#tokens.get(scope);
@@ -133,7 +133,7 @@ export class RegistryAuth {
   ): Promise<HttpResponse> {
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.append('service', service);
-    url.searchParams.append('scope', scope);
+    for (const each of scope.split(' ')) url.searchParams.append('scope', each);
     const headers: Record<string, string> =
       credential?.kind === 'basic' ? { authorization: basicHeader(credential) } : {};
     return this.#client.send({ method: 'GET', url, headers, at: this.#at });

@@ -10,6 +10,7 @@ const registryCodes: Record<string, ErrorCode> = {
   MANIFEST_UNKNOWN: 'E_NOT_FOUND',
   BLOB_UPLOAD_UNKNOWN: 'E_REMOTE',
   BLOB_UPLOAD_INVALID: 'E_REMOTE',
+  RANGE_INVALID: 'E_REMOTE',
   DIGEST_INVALID: 'E_DIGEST_MISMATCH',
   SIZE_INVALID: 'E_SIZE_MISMATCH',
   MANIFEST_INVALID: 'E_REFUSED',
@@ -24,9 +25,9 @@ const errorsSchema = z.object({ errors: z.array(z.object({ code: z.string(), mes
 
 /**
  * What a registry said in the body of an answer.
- * @returns our code for it, and its own words for people
+ * @returns its own code (empty when it gave none), ours for it, and its words for people
  */
-export function readErrors(text: string, status: number): { code: ErrorCode; said: string } {
+export function readErrors(text: string, status: number): { name: string; code: ErrorCode; said: string } {
   let first: { code: string; message?: string | undefined } | undefined;
   try {
     [first] = errorsSchema.parse(JSON.parse(text)).errors;
@@ -36,5 +37,9 @@ export function readErrors(text: string, status: number): { code: ErrorCode; sai
   // With 413 SIZE_INVALID means too large, not another size than was announced.
   const telling = status < 500 && status !== 413;
   const code = (telling ? registryCodes[first?.code ?? ''] : undefined) ?? codeOfStatus(status);
-  return { code, said: [first?.code, first?.message].filter(Boolean).join(': ').slice(0, 300) };
+  return {
+    name: first?.code ?? '',
+    code,
+    said: [first?.code, first?.message].filter(Boolean).join(': ').slice(0, 300),
+  };
 }

@@ -1,0 +1,196 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import { checksumOf, type Digest, isDigest, sha256 } from '../core/digest.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import type { Content } from '../core/ports.ts';
+import { metadataLimit, readVerified } from '../core/stream.ts';
+import type { HttpResponse } from '../http/client.ts';
+import { openRange } from '../http/range.ts';
+import type { Refusal } from './refusal.ts';
+import type { RepositoryApi } from './repository-api.ts';
+import { checkManifestSize, isForeign, manifestMediaTypes, parseManifest } from './types.ts';
+
+/** A registry may look at every child before it answers. */
+const answerMs = 15 * 60_000;
+
+/**
+ * The manifests and tags of one repository.
+ * https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+ */
+export class Manifests {
+  readonly #api: RepositoryApi;
+  /** Referrers that the registry itself lists under their subject, by its own word. */
+  readonly listed = new Set<Digest>();
+
+  constructor(api: RepositoryApi) {
+    this.#api = api;
+  }
+
+  /** What a tag or digest names. @throws E_NOT_FOUND */
+  async resolve(reference: string): Promise<Descriptor> {
+    const head = await this.#head(reference);
+    if (head) return head;
+    const got = await this.#ask('GET', reference);
+    if (got.status !== 200) throw await this.#api.failure(got, reference);
+    const bytes = await got.bytes(metadataLimit);
+    return {
+      mediaType: parseManifest(bytes, mediaTypeOf(got), this.#api.item(reference)).mediaType,
+      digest: isDigest(reference) ? reference : sha256(bytes),
+      size: bytes.length,
+    };
+  }
+
+  async exists(descriptor: Descriptor): Promise<boolean> {
+    return isThere(this.#api, await this.#ask('HEAD', descriptor.digest), descriptor.digest);
+  }
+
+  fetch(descriptor: Descriptor): Content {
+    return contentAt(this.#api, descriptor, `manifests/${descriptor.digest}`, accept);
+  }
+
+  /** @throws E_BLOB_UNKNOWN, E_REFUSED, E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
+  async push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
+    const bytes = await this.#readAll(expected, content, signal);
+    await this.put(expected.digest, { digest: expected.digest, bytes, mediaType: expected.mediaType });
+    this.#api.facts.manifests.keep(expected.digest, bytes, expected.mediaType);
+    this.#api.delivered.add(expected.digest);
+  }
+
+  /** Gives a manifest that is there another name, or the same once more. */
+  async putAs(reference: string, descriptor: Descriptor): Promise<void> {
+    const { digest } = descriptor;
+    const known = this.#api.facts.manifests.get(digest) ?? (await this.#readBack(descriptor));
+    await this.put(reference, { digest, ...known });
+  }
+
+  async #readBack(descriptor: Descriptor): Promise<{ bytes: Buffer; mediaType: string }> {
+    try {
+      return { bytes: await this.#readAll(descriptor, this.fetch(descriptor)), mediaType: descriptor.mediaType };
+    } catch (error) {
+      const { code, at } = toMirrorError(error);
+      if (code !== 'E_NOT_FOUND') throw error;
+      throw new MirrorError('E_BLOB_UNKNOWN', `the target misses \`${at.item}\``, { at, cause: error });
+    }
+  }
+
+  /** @param reference tag or digest */
+  async put(reference: string, manifest: { digest: Digest; bytes: Buffer; mediaType: string }): Promise<void> {
+    const { digest, bytes, mediaType } = manifest;
+    const response = await this.#api.send({
+      method: 'PUT',
+      url: this.#api.url(`manifests/${reference}`),
+      headers: { 'content-type': mediaType, 'content-length': String(bytes.length) },
+      body: bytes,
+      at: this.#api.place(reference),
+      answerMs,
+    });
+    if (response.status >= 200 && response.status <= 202) {
+      await response.discard();
+      this.#api.checkDigest(response, digest);
+      if (response.headers['oci-subject'] !== undefined) this.listed.add(digest);
+      return;
+    }
+    const refusal = await this.#api.refusal(response, reference);
+    if (!isDigest(reference) && [400, 403, 405, 409, 412, 422].includes(refusal.status)) {
+      const holds = (await this.#head(reference).catch(() => undefined))?.digest;
+      if (holds === digest) return;
+      if (holds !== undefined && refusal.error.code !== 'E_BLOB_UNKNOWN')
+        throw this.#immovable(reference, digest, holds, refusal);
+    }
+    throw this.#childUnknown(refusal, bytes, manifest);
+  }
+
+  #immovable(tag: string, digest: Digest, holds: Digest, { error }: Refusal): MirrorError {
+    return new MirrorError(
+      'E_REFUSED',
+      `the tag \`${this.#api.item(tag)}\` holds \`${holds}\` and may not be moved to \`${digest}\`: ${error.message}`,
+      { hint: 'choose another tag, or delete this one at the target if it may go', at: error.at, cause: error },
+    );
+  }
+
+  /** What is not found when a manifest is put has not arrived; or is out of sight, if it was delivered. */
+  #childUnknown({ error, text }: Refusal, bytes: Buffer, { mediaType }: { mediaType: string }): MirrorError {
+    if (error.code !== 'E_NOT_FOUND' && error.code !== 'E_BLOB_UNKNOWN') return error;
+    const item = error.at.item ?? 'the manifest';
+    const unknown = new MirrorError('E_BLOB_UNKNOWN', `the target misses a part of ${item}`, {
+      hint: 'run the same command again',
+      at: error.at,
+      cause: error,
+    });
+    const { manifests, blobs } = parseManifest(bytes, mediaType, item);
+    const children = [...manifests, ...blobs].filter((child) => !isForeign(child)).map(({ digest }) => digest);
+    const named = children.filter((digest) => text.includes(digest));
+    const missing = named.length > 0 ? named : children;
+    if (missing.length === 0 || !missing.every((digest) => this.#api.delivered.has(digest))) return unknown;
+    return new MirrorError('E_REMOTE', `the target does not see yet what it was given for ${item}`, {
+      at: error.at,
+      cause: unknown,
+    });
+  }
+
+  /** Undefined when the answer does not say all that a descriptor needs. */
+  async #head(reference: string): Promise<Descriptor | undefined> {
+    const head = await this.#ask('HEAD', reference);
+    if (head.status === 403 && this.#api.registry.side === 'target') {
+      // So some answer for what is not there; who may not push is told so then.
+      const { error } = await this.#api.refusal(head, reference);
+      throw new MirrorError('E_NOT_FOUND', error.message, { at: error.at, cause: error });
+    }
+    // There are those who know GET only.
+    if (head.status === 400 || head.status === 405) {
+      await head.discard();
+      return undefined;
+    }
+    if (head.status !== 200) throw await this.#api.failure(head, reference);
+    await head.discard();
+    // A digest that was asked for is what is wanted, whatever the server calls its answer.
+    const digest = isDigest(reference) ? reference : (head.headers['docker-content-digest'] ?? '');
+    const mediaType = mediaTypeOf(head);
+    const size = Number(head.headers['content-length'] ?? Number.NaN);
+    return isDigest(digest) && mediaType !== '' && Number.isSafeInteger(size) ? { mediaType, digest, size } : undefined;
+  }
+
+  async #ask(method: 'HEAD' | 'GET', reference: string): Promise<HttpResponse> {
+    const url = this.#api.url(`manifests/${reference}`);
+    return this.#api.send({ method, url, headers: accept, at: this.#api.place(reference) });
+  }
+
+  async #readAll(descriptor: Descriptor, content: Content, signal?: AbortSignal): Promise<Buffer> {
+    const { size, digest } = descriptor;
+    const item = this.#api.item(digest);
+    checkManifestSize(descriptor, item);
+    return readVerified(content, { size, checksum: checksumOf(digest), item }, signal);
+  }
+}
+
+export const accept = { accept: manifestMediaTypes.join(', ') };
+
+/** Without parameters. */
+export function mediaTypeOf(response: HttpResponse): string {
+  return (response.headers['content-type'] ?? '').split(';')[0]?.trim() ?? '';
+}
+
+/** What the answer to a HEAD says. Where something may be pushed, a 403 is no reason not to try. */
+export async function isThere(api: RepositoryApi, head: HttpResponse, digest: Digest): Promise<boolean> {
+  await head.discard();
+  if (head.status === 200) return true;
+  if (head.status === 404 || (head.status === 403 && api.registry.side === 'target')) return false;
+  throw await api.failure(head, digest);
+}
+
+/** The bytes behind a path of the repository. */
+export function contentAt(
+  api: RepositoryApi,
+  descriptor: Descriptor,
+  path: string,
+  headers: Record<string, string>,
+): Content {
+  const { digest, size } = descriptor;
+  const at = api.place(digest);
+  const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
+    const url = api.url(path);
+    const response = await api.send({ method: 'GET', url, headers: { ...headers, ...range }, at, signal });
+    if (response.status >= 400) throw await api.failure(response, digest);
+    return response;
+  };
+  return { size, open: (offset, signal) => openRange((range) => send(range, signal), offset, size, at) };
+}

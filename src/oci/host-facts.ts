@@ -19,7 +19,7 @@ export class HostFacts {
 const maxPlaces = 4;
 
 /** Which repositories of a host hold which blob, so that it can be mounted instead of moved. */
-export class BlobPlaces {
+class BlobPlaces {
   readonly #places = new Map<Digest, string[]>();
   readonly #refused = new Set<string>();
 
@@ -48,7 +48,7 @@ const smallestChunk = mebi;
 const largestChunk = 64 * mebi;
 
 /** How much of a blob a host takes in one request. */
-export class UploadLimits {
+class UploadLimits {
   #refused = Infinity;
   #chunk = firstChunk;
 
@@ -91,7 +91,7 @@ export class UploadLimits {
 const recentLimit = 8 * mebi;
 
 /** Manifests that were pushed a short while ago: what is tagged next is mostly among them. */
-export class RecentManifests {
+class RecentManifests {
   readonly #kept = new Map<Digest, { bytes: Buffer; mediaType: string }>();
   #size = 0;
 

@@ -90,6 +90,7 @@ export class UploadSession {
 
   /** Goes on where an answer says. Behind a proxy that ends TLS a registry may name itself with http. */
   follow(response: HttpResponse): void {
+    this.#api.facts.uploads.noteSmallest(response.headers['oci-chunk-min-length']);
     const location = response.headers['location'];
     if (location === undefined) return;
     const from = response.url;

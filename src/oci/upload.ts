@@ -174,7 +174,6 @@ class BlobUpload {
   async #sendChunk(from: number, to: number): Promise<number> {
     const { uploads } = this.#api.facts;
     const response = await this.#session.patch(from, to);
-    uploads.noteSmallest(response.headers['oci-chunk-min-length']);
     // The registry's word counts, as far as it cannot be wrong.
     const kept = endOf(response) ?? to;
     if ([201, 202, 204].includes(response.status)) {

@@ -45,8 +45,12 @@ async function read(target: ContentTarget, descriptor: Descriptor, offset = 0): 
 const byDigest = (a: Descriptor, b: Descriptor): number => (a.digest < b.digest ? -1 : 1);
 
 /** What every place that images are read from and written to has to do, whatever it is made of. */
-export function contentTargetContract(name: string, make: () => Promise<TargetUnderTest>): void {
-  const withTarget = async (work: (target: ContentTarget) => Promise<void>): Promise<void> => {
+export function contentTargetContract(
+  name: string,
+  make: () => Promise<TargetUnderTest>,
+  { attaches = true }: { attaches?: boolean } = {},
+): void {
+  const withTarget: WithTarget = async (work) => {
     const { target, cleanup } = await make();
     try {
       await work(target);
@@ -258,21 +262,28 @@ export function contentTargetContract(name: string, make: () => Promise<TargetUn
     });
   });
 
+  const referrers = attaches ? referrersContract : noReferrersContract;
+  referrers(name, withTarget);
+}
+
+type WithTarget = (work: (target: ContentTarget) => Promise<void>) => Promise<void>;
+
+const subject = buildImage({ seed: 'subject' });
+const referrer = (seed: number): BuiltImage =>
+  buildArtifact({
+    seed,
+    artifactType: `application/x.kind-${seed}`,
+    subject: descriptorOf(subject),
+    annotations: { number: String(seed) },
+  });
+
+const pushAll = async (target: ContentTarget, images: readonly BuiltImage[]): Promise<void> => {
+  for (const image of images) await pushImage(target, image);
+  await target.tag(nameOf(subject), 'subject');
+};
+
+function referrersContract(name: string, withTarget: WithTarget): void {
   describe(`${name}: referrers`, () => {
-    const subject = buildImage({ seed: 'subject' });
-    const referrer = (seed: number): BuiltImage =>
-      buildArtifact({
-        seed,
-        artifactType: `application/x.kind-${seed}`,
-        subject: descriptorOf(subject),
-        annotations: { number: String(seed) },
-      });
-
-    const pushAll = async (target: ContentTarget, images: readonly BuiltImage[]): Promise<void> => {
-      for (const image of images) await pushImage(target, image);
-      await target.tag(nameOf(subject), 'subject');
-    };
-
     it('are none at first', async () => {
       await withTarget(async (target) => {
         await pushAll(target, [subject]);
@@ -351,6 +362,20 @@ export function contentTargetContract(name: string, make: () => Promise<TargetUn
         await target.attach(nameOf(sbom), [nameOf(signature)]);
 
         expect((await target.referrers(nameOf(sbom))).map(({ digest }) => digest)).toEqual([signature.digest]);
+      });
+    });
+  });
+}
+
+/** A registry that lists no referrers and keeps the tag for them to itself. */
+function noReferrersContract(name: string, withTarget: WithTarget): void {
+  describe(`${name}: referrers`, () => {
+    it('that cannot be found there are refused', async () => {
+      await withTarget(async (target) => {
+        await pushAll(target, [subject, referrer(1)]);
+
+        expect(await codeOf(target.attach(nameOf(subject), [nameOf(referrer(1))]))).toBe('E_REFUSED');
+        expect((await target.resolve('subject')).digest).toBe(subject.digest);
       });
     });
   });

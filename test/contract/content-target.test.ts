@@ -3,7 +3,10 @@ import type { ContentTarget } from '../../src/core/ports.ts';
 import type { Credential } from '../../src/oci/credentials.ts';
 import { WritableLayout, WritableView } from '../../src/oci/layout.ts';
 import { Registry } from '../../src/oci/registry.ts';
+import { resilientTarget } from '../../src/oci/resilient.ts';
+import { copyRetry } from '../support/copying.ts';
 import { temporaryDirectory } from '../support/place.ts';
+import { profileIdentity, profileUser, registryProfiles } from '../support/registry-profiles.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { contentTargetContract, type TargetUnderTest } from './content-target.contract.ts';
 
@@ -25,6 +28,7 @@ async function registryTarget(
   wrap: (target: ContentTarget, registry: TestRegistry) => ContentTarget = (target) => target,
 ): Promise<TargetUnderTest> {
   const registry = await startRegistry(options);
+  registry.create('team/app');
   const client = new HttpClient({ userAgent: 'test', insecureHosts: [registry.host] });
   const { host } = registry;
   const target = new Registry(host, 'target', client, async () => Promise.resolve(credential)).repository('team/app');
@@ -77,3 +81,13 @@ contentTargetContract('registry without ranges', () => registryTarget({ range: f
 contentTargetContract('registry without referrers', () => registryTarget({ referrers: false }));
 contentTargetContract('registry whose digest tag is the subject', () => registryTarget({ digestTagIsSubject: true }));
 contentTargetContract('registry with small pages', () => registryTarget({ pageSize: 1 }));
+
+for (const [name, options] of Object.entries(registryProfiles)) {
+  const credential: Credential =
+    name === 'acr' ? { kind: 'identity', token: profileIdentity } : { kind: 'basic', ...profileUser };
+  contentTargetContract(
+    `registry that behaves as ${name}`,
+    () => registryTarget(options, credential, (target) => resilientTarget(target, copyRetry)),
+    { attaches: name !== 'gitlab' },
+  );
+}

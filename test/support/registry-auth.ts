@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Exchange } from './registry-exchange.ts';
-import { readBody } from './server.ts';
 
 export type RegistryAuthOptions =
   | { kind: 'basic'; user: string; password: string }
@@ -15,6 +14,8 @@ export type RegistryAuthOptions =
       tokenLifeSeconds?: number;
       /** Whether a token for pulling needs no user. */
       pullAnonymous?: boolean;
+      /** Repositories that nobody may have a token for. */
+      denied?: readonly string[];
     };
 
 /** Actions per repository. */
@@ -33,10 +34,13 @@ const ANY = '*';
 /** Decides who may do what, and hands out tokens. */
 export class RegistryAuth {
   readonly #options: RegistryAuthOptions | undefined;
+  readonly #silent: boolean;
   readonly #tokens = new Map<string, Token>();
 
-  constructor(options: RegistryAuthOptions | undefined) {
+  /** @param silent whether only the root says what credentials are wanted */
+  constructor(options: RegistryAuthOptions | undefined, silent = false) {
     this.#options = options;
+    this.#silent = silent;
   }
 
   /** Every token that was handed out is refused from now on. */
@@ -48,14 +52,14 @@ export class RegistryAuth {
   admits(exchange: Exchange, wanted: Access): boolean {
     const options = this.#options;
     if (!options) return true;
-    if (options.kind === 'basic') return this.#admitsBasic(exchange, options);
+    if (options.kind === 'basic') return this.#admitsBasic(exchange, options, wanted);
     const problem = this.#tokenProblem(exchange.header('authorization'), wanted);
     if (problem === undefined) return true;
     const scope = formatScopes(wanted);
     const parts = [`realm="${exchange.base}/token"`, `service="${SERVICE}"`];
     if (scope) parts.push(`scope="${scope}"`);
     if (problem) parts.push(`error="${problem}"`);
-    challenge(exchange, `Bearer ${parts.join(',')}`);
+    this.#challenge(exchange, `Bearer ${parts.join(',')}`, wanted);
     return false;
   }
 
@@ -68,10 +72,15 @@ export class RegistryAuth {
     return false;
   }
 
-  #admitsBasic(exchange: Exchange, options: { user: string; password: string }): boolean {
+  #admitsBasic(exchange: Exchange, options: { user: string; password: string }, wanted: Access): boolean {
     if (exchange.header('authorization') === basic(options.user, options.password)) return true;
-    challenge(exchange, 'Basic realm="Test Registry"');
+    this.#challenge(exchange, 'Basic realm="Test Registry"', wanted);
     return false;
+  }
+
+  #challenge(exchange: Exchange, header: string, wanted: Access): void {
+    const said: Record<string, string> = this.#silent && wanted.size > 0 ? {} : { 'www-authenticate': header };
+    exchange.refuse(401, { code: 'UNAUTHORIZED', message: 'authentication required', detail: null }, said);
   }
 
   /** What the challenge gives as the error, empty when there was no token at all. */
@@ -94,7 +103,7 @@ export class RegistryAuth {
   }
 
   async #issueByPost(exchange: Exchange, options: BearerOptions): Promise<true> {
-    const form = new URLSearchParams((await readBody(exchange.request)).toString());
+    const form = new URLSearchParams((await exchange.bytes()).toString());
     if (options.refreshToken === undefined) return exchange.send(404, 'text/plain', '404 page not found\n');
     if (form.get('service') !== SERVICE || form.get('grant_type') !== 'refresh_token' || !form.get('client_id')) {
       return badTokenRequest(exchange, 'service, grant_type or client_id is missing or wrong');
@@ -105,6 +114,9 @@ export class RegistryAuth {
 
   #grant(exchange: Exchange, options: BearerOptions, asked: Access | undefined, isUser: boolean): true {
     if (!asked) return badTokenRequest(exchange, 'malformed scope');
+    if ([...asked.keys()].some((name) => options.denied?.includes(name))) {
+      return exchange.refuse(403, { code: 'DENIED', message: 'requested access to the resource is denied' });
+    }
     const access = isUser ? asked : onlyPull(asked);
     const name = `test-token-${randomUUID()}`;
     const life = options.tokenLifeSeconds ?? 300;
@@ -161,14 +173,6 @@ function formatScopes(access: Access): string {
 
 function basic(user: string, password: string): string {
   return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-}
-
-function challenge(exchange: Exchange, header: string): void {
-  exchange.refuse(
-    401,
-    { code: 'UNAUTHORIZED', message: 'authentication required', detail: null },
-    { 'www-authenticate': header },
-  );
 }
 
 function unauthorized(exchange: Exchange): true {

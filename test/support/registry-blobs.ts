@@ -7,6 +7,14 @@ import { sendBytes, TestServer, type ServerOptions } from './server.ts';
 export interface BlobOptions {
   /** False: Range is ignored and the whole blob comes with 200. Default true. */
   range?: boolean;
+  /** Ranges without an end are refused with 416. */
+  closedRangesOnly?: boolean;
+  /** The status of a HEAD for what is not there, default 404. */
+  absentHeadStatus?: 403 | 404;
+  /** HEAD finds every blob, there or not. */
+  headLies?: boolean;
+  /** A request for a blob that names what it accepts is refused with 406. */
+  refuseAccept?: boolean;
 }
 
 /** A second server, as S3 behind a registry: it knows signed URLs and must never see the registry's credentials. */
@@ -70,9 +78,19 @@ export function serveBlob(
 ): boolean {
   if (!exchange.reads) return false;
   const { digest } = path;
+  if (options.refuseAccept === true && (exchange.header('accept') ?? '*/*') !== '*/*') {
+    return exchange.refuse(406, { code: 'UNKNOWN', message: 'not acceptable' });
+  }
   const bytes = store.find(path.repository)?.blobs.get(digest);
+  if (!bytes && options.headLies === true && exchange.method === 'HEAD') {
+    return exchange.empty(200, { 'docker-content-digest': digest });
+  }
   if (!bytes) {
-    return exchange.refuse(404, { code: 'BLOB_UNKNOWN', message: 'blob unknown to registry', detail: digest });
+    return exchange.refuse(exchange.method === 'HEAD' ? (options.absentHeadStatus ?? 404) : 404, {
+      code: 'BLOB_UNKNOWN',
+      message: 'blob unknown to registry',
+      detail: digest,
+    });
   }
   if (options.cdn) return exchange.empty(307, { location: options.cdn.sign(exchange.method, digest, bytes) });
   return sendBlob(exchange, bytes, { 'docker-content-digest': digest, etag: `"${digest}"` }, options);
@@ -80,6 +98,7 @@ export function serveBlob(
 
 function sendBlob(exchange: Exchange, bytes: Uint8Array, headers: Record<string, string>, options: BlobOptions): true {
   const contentType = 'application/octet-stream';
+  if (options.closedRangesOnly === true && exchange.header('range')?.endsWith('-') === true) return exchange.empty(416);
   if (options.range === false) return exchange.send(200, contentType, bytes, headers);
   exchange.request.resume();
   return sendBytes(exchange.request, exchange.response, bytes, { 'content-type': contentType, ...headers });

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBody } from './server.ts';
 
 /** Codes of the distribution specification, and those that products add. */
 export type RegistryErrorCode =
@@ -34,6 +35,8 @@ export class Exchange {
   readonly response: ServerResponse;
   readonly url: URL;
   readonly method: string;
+  /** The body, once something has read all of it ahead of its time. */
+  #ahead: Buffer | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse, url: URL) {
     this.request = request;
@@ -60,6 +63,21 @@ export class Exchange {
   header(name: string): string | undefined {
     const value = this.request.headers[name];
     return Array.isArray(value) ? value.join(', ') : value;
+  }
+
+  /** Reads the whole body before anything looks at the request, as some proxies do. */
+  async readAhead(): Promise<void> {
+    this.#ahead = await readBody(this.request);
+  }
+
+  /** The body as it comes. */
+  async *body(): AsyncGenerator<Buffer> {
+    if (this.#ahead) yield this.#ahead;
+    else yield* this.request as AsyncIterable<Buffer>;
+  }
+
+  async bytes(): Promise<Buffer> {
+    return this.#ahead ?? readBody(this.request);
   }
 
   /** Answers without a body. */

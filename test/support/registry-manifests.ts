@@ -1,9 +1,8 @@
-import { digestAlgorithm, digestMatches } from './digest.ts';
+import { digestAlgorithm, digestMatches, digestOf } from './digest.ts';
 import type { ImageDescriptor } from './images.ts';
 import { MEDIA_TYPES } from './images.ts';
 import type { Exchange } from './registry-exchange.ts';
 import type { RegistryStore, StoredManifest, StoredRepository } from './registry-store.ts';
-import { readBody } from './server.ts';
 
 export interface ManifestOptions {
   /** Whether the referrers API is there, default true. */
@@ -18,6 +17,20 @@ export interface ManifestOptions {
   manifestTooLarge?: 400 | 413;
   /** The most tags or referrers in one answer, whatever the client asks for. */
   pageSize?: number;
+  /** The status of a HEAD for what is not there, default 404. */
+  absentHeadStatus?: 403 | 404;
+  /** HEAD says neither digest nor media type. */
+  bareHead?: boolean;
+  /** Manifests are written anew as the registry likes them, which changes their digest. */
+  normalises?: boolean;
+  /** Manifests may name blobs that are not there. */
+  missingBlobs?: boolean;
+  /** Manifests come whatever the client accepts. */
+  anyAccept?: boolean;
+  /** A repository that is not there has an empty list of tags. */
+  emptyTags?: boolean;
+  /** How many times a manifest is refused before its blobs come into sight, as when there are several replicas. */
+  seesBlobsAfter?: number;
 }
 
 /** The fields of manifests and indexes that a registry looks at. */
@@ -41,6 +54,7 @@ const DOCKER_TYPES = new Set<string>([MEDIA_TYPES.dockerManifest, MEDIA_TYPES.do
 export class Manifests {
   readonly #store: RegistryStore;
   readonly #options: ManifestOptions;
+  readonly #refused = new Map<string, number>();
 
   constructor(store: RegistryStore, options: ManifestOptions) {
     this.#store = store;
@@ -60,6 +74,7 @@ export class Manifests {
     const repository = this.#store.find(name);
     if (!repository || repository.manifests.size === 0) {
       const detail = { name };
+      if (this.#options.emptyTags === true) return exchange.json(200, { name, tags: [] });
       return exchange.refuse(404, { code: 'NAME_UNKNOWN', message: 'repository name not known to registry', detail });
     }
     const { searchParams } = exchange.url;
@@ -104,8 +119,12 @@ export class Manifests {
     const repository = this.#store.find(name);
     const digest = repository?.resolve(this.#followTrap(repository, reference));
     const manifest = digest === undefined ? undefined : repository?.manifests.get(digest);
-    if (!manifest || digest === undefined) return unknownManifest(exchange, `unknown manifest ${name} ${reference}`);
-    if (!accepts(exchange, manifest.mediaType)) {
+    if (!manifest || digest === undefined) {
+      const status = exchange.method === 'HEAD' ? this.#options.absentHeadStatus : 404;
+      return unknownManifest(exchange, `unknown manifest ${name} ${reference}`, status);
+    }
+    if (this.#options.bareHead === true && exchange.method === 'HEAD') return exchange.empty(200);
+    if (this.#options.anyAccept !== true && !accepts(exchange, manifest.mediaType)) {
       return unknownManifest(exchange, `${manifest.mediaType} found, but accept header does not support it`);
     }
     return exchange.send(200, manifest.mediaType, manifest.bytes, {
@@ -121,7 +140,7 @@ export class Manifests {
   }
 
   async #put(exchange: Exchange, name: string, reference: string): Promise<true> {
-    const bytes = await readBody(exchange.request);
+    const bytes = await exchange.bytes();
     const isTag = !reference.includes(':');
     if (isTag && !/^\w[\w.-]{0,127}$/.test(reference)) {
       return exchange.refuse(400, { code: 'TAG_INVALID', message: 'manifest tag did not match the grammar' });
@@ -145,7 +164,7 @@ export class Manifests {
     if (!document || fault !== undefined) {
       return exchange.refuse(400, { code: 'MANIFEST_INVALID', message: 'manifest invalid', detail: fault });
     }
-    const missing = this.#missing(at.name, document);
+    const missing = this.#isInSight(at) ? this.#missing(at.name, document) : blobsOf(document);
     if (missing.length > 0) {
       const message = 'manifest references a manifest or blob unknown to registry';
       return exchange.refuse(
@@ -153,7 +172,9 @@ export class Manifests {
         missing.map((digest) => ({ code: 'MANIFEST_BLOB_UNKNOWN', message, detail: { digest } })),
       );
     }
-    const digest = this.#store.open(at.name).putManifest(at.reference, { mediaType, bytes });
+    const kept = this.#options.normalises === true ? Buffer.from(JSON.stringify(document, null, 1)) : bytes;
+    const reference = kept === bytes ? at.reference : digestOf(kept);
+    const digest = this.#store.open(at.name).putManifest(reference, { mediaType, bytes: kept });
     const { subject } = document;
     return exchange.empty(201, {
       location: `/v2/${at.name}/manifests/${digest}`,
@@ -162,11 +183,21 @@ export class Manifests {
     });
   }
 
+  /** Every manifest has its own replicas that are late. */
+  #isInSight({ name, reference }: { name: string; reference: string }): boolean {
+    const times = this.#refused.get(`${name} ${reference}`) ?? 0;
+    if (!reference.includes(':') || times >= (this.#options.seesBlobsAfter ?? 0)) return true;
+    this.#refused.set(`${name} ${reference}`, times + 1);
+    return false;
+  }
+
   #missing(name: string, document: ManifestDocument): string[] {
-    const { sparse = false } = this.#options;
+    const { sparse = false, missingBlobs = false } = this.#options;
     const repository = this.#store.find(name);
     const children = sparse ? [] : (document.manifests ?? []);
-    const blobs = [document.config, ...(document.layers ?? [])].filter((blob) => blob !== undefined);
+    const blobs = missingBlobs
+      ? []
+      : [document.config, ...(document.layers ?? [])].filter((blob) => blob !== undefined);
     const lackBlob = (item: ImageDescriptor): boolean => repository?.blobs.has(item.digest) !== true;
     const lackManifest = (item: ImageDescriptor): boolean => repository?.manifests.has(item.digest) !== true;
     return [
@@ -191,8 +222,12 @@ export class Manifests {
   }
 }
 
-function unknownManifest(exchange: Exchange, detail: string): true {
-  return exchange.refuse(404, { code: 'MANIFEST_UNKNOWN', message: 'manifest unknown', detail });
+function blobsOf(document: ManifestDocument): string[] {
+  return [document.config, ...(document.layers ?? [])].filter((blob) => blob !== undefined).map(({ digest }) => digest);
+}
+
+function unknownManifest(exchange: Exchange, detail: string, status = 404): true {
+  return exchange.refuse(status, { code: 'MANIFEST_UNKNOWN', message: 'manifest unknown', detail });
 }
 
 /** A wildcard does not count, as in distribution. */

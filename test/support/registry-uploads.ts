@@ -11,6 +11,20 @@ export interface UploadOptions {
   singlePost?: boolean;
   /** Larger bodies of PATCH and PUT are refused with 413. */
   maxUploadBytes?: number;
+  /** Larger bodies with Content-Range are refused with 416, as GHCR does; with `all` those without it too. */
+  maxChunk?: { bytes: number; all?: boolean };
+  /** Smaller chunks are refused with 400, but for the last one; `told` in OCI-Chunk-Min-Length. */
+  minChunk?: { bytes: number; told: boolean };
+  /** The status that answers a chunk, default 202. */
+  patchStatus?: 201 | 202 | 204;
+  /** What happens to a chunk that does not begin where the last one ended: 416 with or without headers, or it is taken. */
+  outOfOrder?: 'refused' | 'refused without headers' | 'taken';
+  /** What GET of an upload answers: 204, 204 unless a request was broken off in it, or a refusal. Default 204. */
+  uploadStatus?: 204 | 'unless broken' | 400 | 404;
+  /** The status that answers a cancelled upload, default 204. */
+  cancelStatus?: 204 | 400;
+  /** Asked whenever some of a body has come in: the connection is cut, or nothing more is read from it. */
+  uploadFault?: (at: { method: string; size: number }) => 'cut' | 'hang' | undefined;
 }
 
 interface Session {
@@ -18,6 +32,8 @@ interface Session {
   repository: string;
   chunks: Buffer[];
   size: number;
+  /** A request was broken off in it. */
+  broken: boolean;
   /** Every state that was handed out. */
   states: Set<string>;
 }
@@ -50,7 +66,7 @@ export class Uploads {
     const session = this.#begin(repository);
     const digest = searchParams.get('digest');
     if (digest === null || this.#options.singlePost !== true) return this.#progress(exchange, session, 202);
-    await receive(exchange, session);
+    await this.#receive(exchange, session);
     return this.#finish(exchange, session, digest);
   }
 
@@ -64,7 +80,7 @@ export class Uploads {
     if (!session.states.has(exchange.rawQuery('_state') ?? '')) {
       return invalidUpload(exchange, 'the query of Location was not sent back as it was');
     }
-    if (exchange.method === 'GET') return this.#progress(exchange, session, 204);
+    if (exchange.method === 'GET') return this.#status(exchange, session);
     if (exchange.method === 'DELETE') return this.#cancel(exchange, session);
     return this.#write(exchange, session);
   }
@@ -83,12 +99,23 @@ export class Uploads {
   #begin(repository: string): Session {
     this.#count += 1;
     const id = `00000000-0000-4000-8000-${String(this.#count).padStart(12, '0')}`;
-    const session: Session = { id, repository, chunks: [], size: 0, states: new Set() };
+    const session: Session = { id, repository, chunks: [], size: 0, broken: false, states: new Set() };
     this.#sessions.set(id, session);
     return session;
   }
 
+  #status(exchange: Exchange, session: Session): true {
+    const { uploadStatus = 204 } = this.#options;
+    if (uploadStatus === 400) return exchange.refuse(400, { code: 'NAME_INVALID', message: 'invalid digest' });
+    if (uploadStatus === 404 || (uploadStatus === 'unless broken' && session.broken)) {
+      return invalidUpload(exchange, 'upload resumed at wrong offset');
+    }
+    return this.#progress(exchange, session, 204);
+  }
+
   #cancel(exchange: Exchange, session: Session): true {
+    const { cancelStatus = 204 } = this.#options;
+    if (cancelStatus !== 204) return exchange.refuse(cancelStatus, { code: 'NAME_INVALID', message: 'invalid digest' });
     this.#sessions.delete(session.id);
     return exchange.empty(204);
   }
@@ -97,13 +124,28 @@ export class Uploads {
     const refused = this.#refuseWrite(exchange, session);
     if (refused) return refused;
     const before = session.size;
-    await receive(exchange, session);
+    session.broken = true;
+    await this.#receive(exchange, session);
+    session.broken = false;
     const span = contentRange(exchange);
     if (span && session.size - before !== span.length) {
       return exchange.refuse(400, { code: 'SIZE_INVALID', message: 'the body is not as long as Content-Range says' });
     }
-    if (exchange.method === 'PATCH') return this.#progress(exchange, session, 202);
+    if (exchange.method === 'PATCH') return this.#progress(exchange, session, this.#options.patchStatus ?? 202);
     return this.#finish(exchange, session, exchange.url.searchParams.get('digest') ?? '');
+  }
+
+  async #receive(exchange: Exchange, session: Session): Promise<void> {
+    for await (const chunk of exchange.body()) {
+      session.chunks.push(chunk);
+      session.size += chunk.length;
+      const fault = this.#options.uploadFault?.({ method: exchange.method, size: session.size });
+      if (fault === 'hang') await new Promise(() => {});
+      if (fault === 'cut') {
+        exchange.request.socket.resetAndDestroy();
+        throw new Error('cut on purpose');
+      }
+    }
   }
 
   #refuseWrite(exchange: Exchange, session: Session): true | undefined {
@@ -111,7 +153,22 @@ export class Uploads {
     if (Number(exchange.header('content-length') ?? 0) > maxUploadBytes) {
       return exchange.refuse(413, { code: 'SIZE_INVALID', message: 'request entity too large' });
     }
-    return refuseFraming(exchange) ?? this.#refuseOffset(exchange, session);
+    return refuseFraming(exchange) ?? this.#refuseChunk(exchange, session) ?? this.#refuseOffset(exchange, session);
+  }
+
+  #refuseChunk(exchange: Exchange, session: Session): true | undefined {
+    const { maxChunk, minChunk } = this.#options;
+    const length = Number(exchange.header('content-length') ?? 0);
+    const span = contentRange(exchange);
+    if (maxChunk && length > maxChunk.bytes && (span || maxChunk.all === true)) {
+      const message = `exceeds the maximum permissible limit of ${maxChunk.bytes} bytes`;
+      return exchange.refuse(416, { code: 'SIZE_INVALID', message });
+    }
+    // The last chunk may be as small as it is, but that it is the last one nobody knows before the next request.
+    if (minChunk && exchange.method === 'PATCH' && length < minChunk.bytes && session.size + length <= minChunk.bytes) {
+      return exchange.refuse(400, { code: 'BLOB_UPLOAD_INVALID', message: 'Layer part is too small' });
+    }
+    return undefined;
   }
 
   #refuseOffset(exchange: Exchange, session: Session): true | undefined {
@@ -122,12 +179,11 @@ export class Uploads {
       return invalidUpload(exchange, 'upload resumed at wrong offset');
     }
     const span = contentRange(exchange);
-    if (span?.start === session.size && span.length > 0) return undefined;
-    return exchange.refuse(
-      416,
-      { code: 'RANGE_INVALID', message: `invalid content range ${text}` },
-      this.#progressHeaders(exchange, session),
-    );
+    if (span && span.length > 0 && (span.start === session.size || this.#options.outOfOrder === 'taken'))
+      return undefined;
+    const headers =
+      this.#options.outOfOrder === 'refused without headers' ? {} : this.#progressHeaders(exchange, session);
+    return exchange.refuse(416, { code: 'RANGE_INVALID', message: `invalid content range ${text}` }, headers);
   }
 
   #finish(exchange: Exchange, session: Session, digest: string): true {
@@ -161,6 +217,9 @@ export class Uploads {
       // A fresh session says 0-0 too, which means nothing: the header cannot express an empty range.
       range: `0-${Math.max(session.size - 1, 0)}`,
       'docker-upload-uuid': session.id,
+      ...(this.#options.minChunk?.told === true && {
+        'oci-chunk-min-length': String(this.#options.minChunk.bytes),
+      }),
     };
   }
 
@@ -172,13 +231,6 @@ export class Uploads {
 /** `+`, `~` and escapes: a client that takes the query apart and puts it together again gives itself away. */
 function state(session: Session): string {
   return `${session.id.slice(-6)}~+%2F${session.size}%3D%3D`;
-}
-
-async function receive(exchange: Exchange, session: Session): Promise<void> {
-  for await (const chunk of exchange.request as AsyncIterable<Buffer>) {
-    session.chunks.push(chunk);
-    session.size += chunk.length;
-  }
 }
 
 function refuseFraming(exchange: Exchange): true | undefined {

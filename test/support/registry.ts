@@ -12,8 +12,14 @@ export interface RegistryOptions extends ServerOptions, ManifestOptions, UploadO
   auth?: RegistryAuthOptions;
   /** Blobs come from a second server by signed URLs: see `cdn`. */
   redirectBlobs?: boolean;
-  /** Every write is answered with 405. */
-  readOnly?: boolean;
+  /** Every write is answered with 405, or with the status given. */
+  readOnly?: boolean | 403;
+  /** Only what was made by `create` can be pushed to, as in ECR. */
+  createFirst?: boolean;
+  /** A 401 says what it wants at the root only. */
+  silentChallenge?: boolean;
+  /** Who may do what is decided when the body is through: a proxy before the registry buffers it. */
+  bufferingAuth?: boolean;
 }
 
 interface Route {
@@ -52,7 +58,7 @@ export class TestRegistry {
 
   private constructor(options: RegistryOptions, cdn: BlobCdn | undefined) {
     this.#options = options;
-    this.#auth = new RegistryAuth(options.auth);
+    this.#auth = new RegistryAuth(options.auth, options.silentChallenge);
     this.#manifests = new Manifests(this.#store, options);
     this.#uploads = new Uploads(this.#store, options);
     this.#cdn = cdn;
@@ -98,6 +104,11 @@ export class TestRegistry {
     for (const [digest, bytes] of image.blobs) target.blobs.set(digest, bytes);
     for (const [digest, manifest] of image.manifests) target.manifests.set(digest, manifest);
     if (tag !== undefined) target.tags.set(tag, image.digest);
+  }
+
+  /** Makes an empty repository. */
+  create(repository: string): void {
+    this.#store.open(repository);
   }
 
   /** The manifest behind a tag or digest, without any of the traps. */
@@ -148,12 +159,20 @@ export class TestRegistry {
     const route = findRoute(decodeURIComponent(pathname));
     if (!route) return false;
     const from = exchange.url.searchParams.get('from');
+    if (this.#options.bufferingAuth === true) await exchange.readAhead();
     if (!this.#auth.admits(exchange, accessFor(exchange.method, route.repository, from))) return true;
     if (!NAME.test(route.repository)) {
       return exchange.refuse(400, { code: 'NAME_INVALID', message: 'invalid repository name' });
     }
-    if (this.#options.readOnly === true && !exchange.reads) {
+    if (!exchange.reads && this.#options.readOnly === 403) {
+      return exchange.refuse(403, { code: 'DENIED', message: 'requested access to the resource is denied' });
+    }
+    if (!exchange.reads && this.#options.readOnly === true) {
       return exchange.refuse(405, { code: 'UNSUPPORTED', message: 'the operation is unsupported' }, { allow: 'GET' });
+    }
+    if (this.#options.createFirst === true && !this.#store.find(route.repository)) {
+      const message = `The repository with name '${route.repository}' does not exist in the registry with id '123456789012'`;
+      return exchange.refuse(404, { code: 'NAME_UNKNOWN', message });
     }
     return this.#dispatch(exchange, route);
   }
@@ -164,12 +183,11 @@ export class TestRegistry {
   }
 
   async #dispatch(exchange: Exchange, { kind, repository, item }: Route): Promise<boolean> {
-    const { range = true } = this.#options;
     const { method } = exchange;
     const handlers: Record<Route['kind'], () => Promise<boolean> | boolean> = {
       uploads: () => method === 'POST' && this.#uploads.start(exchange, repository),
       upload: () => this.#uploads.resume(exchange, repository, item),
-      blob: () => serveBlob(exchange, this.#store, { repository, digest: item }, { range, cdn: this.#cdn }),
+      blob: () => serveBlob(exchange, this.#store, { repository, digest: item }, { ...this.#options, cdn: this.#cdn }),
       manifest: () => this.#manifests.serve(exchange, repository, item),
       tags: () => method === 'GET' && this.#manifests.listTags(exchange, repository),
       referrers: () => method === 'GET' && this.#manifests.listReferrers(exchange, repository, item),

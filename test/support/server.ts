@@ -18,6 +18,8 @@ export type Fault =
   | { kind: 'stall'; after: number }
   | { kind: 'truncate'; after: number }
   | { kind: 'flip'; at: number }
+  /** What was asked for is done, and the connection is cut before the first byte of the answer. */
+  | { kind: 'lost' }
   | { kind: 'status'; status: number; headers?: Record<string, string>; body?: string };
 
 /** Chooses the damage for a request; undefined lets it pass unharmed. */
@@ -178,8 +180,20 @@ function countBytes(response: ServerResponse, record: RequestRecord): void {
   }) as typeof response.end;
 }
 
+function lose(response: ServerResponse): void {
+  response.write = (() => true) as typeof response.write;
+  response.end = (() => {
+    response.socket?.resetAndDestroy();
+    return response;
+  }) as typeof response.end;
+}
+
 /** Rewrites what goes out on the wire; the response's headers stay as the handler meant them. */
 function damage(response: ServerResponse, fault: Exclude<Fault, { kind: 'status' }>): void {
+  if (fault.kind === 'lost') {
+    lose(response);
+    return;
+  }
   const write = response.write.bind(response) as (chunk: Uint8Array) => boolean;
   const end = response.end.bind(response) as (...args: unknown[]) => ServerResponse;
   let position = 0;

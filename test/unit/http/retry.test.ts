@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, MirrorError } from '../../../src/core/errors.ts';
-import { type RetryOptions, resuming, retrying } from '../../../src/http/retry.ts';
+import { oncePerPause, type RetryOptions, resuming, retrying, SharedPause } from '../../../src/http/retry.ts';
 import { collect, watchedContent } from '../../support/contents.ts';
 import { codeOf, failureOf } from '../../support/failures.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';
@@ -187,5 +187,107 @@ describe('resuming', () => {
 
     expect(await codeOf(collect(resuming(content, patience()).open(0)))).toBe('E_NOT_FOUND');
     expect(content.opened).toEqual([0]);
+  });
+});
+
+describe('a pause that a host asked for', () => {
+  const told = error('E_RATE_LIMIT', 40);
+
+  it('is kept by other work on the host too', async () => {
+    const pause = new SharedPause();
+    const order: string[] = [];
+    const first = failing(told);
+    const slow = async (): Promise<void> => {
+      await first.work();
+      order.push('told');
+    };
+    const waiting = retrying(slow, patience({ pause, onRetry: () => order.push('pause') }));
+    while (order.length === 0) await Promise.resolve();
+
+    await retrying(async () => Promise.resolve(expect(pause.leftMs).toBe(0)), patience({ pause }));
+    await waiting;
+
+    expect(order).toEqual(['pause', 'told']);
+  });
+
+  it('is kept by streams too', async () => {
+    const pause = new SharedPause();
+    pause.hold(20);
+    const content = watchedContent(seededBytes('paused', 10), {
+      broken: () => (pause.leftMs > 0 ? error('E_PROTOCOL') : undefined),
+    });
+
+    expect(await collect(resuming(content, patience({ pause })).open(0))).toHaveLength(10);
+  });
+
+  it('is not begun by work that gives up', async () => {
+    const pause = new SharedPause();
+
+    await codeOf(retrying(failing(told, told).work, patience({ pause, attempts: 1 })));
+    await codeOf(retrying(failing(error('E_RATE_LIMIT', 5000)).work, patience({ pause })));
+
+    expect(pause.leftMs).toBe(0);
+  });
+
+  it('is not kept longer than one may wait', async () => {
+    const pause = new SharedPause();
+    pause.hold(600_000);
+    const { signal } = new AbortController();
+
+    expect(await retrying(failing().work, patience({ pause, maxWaitMs: 0, signal }))).toBe('done');
+  });
+
+  it('ends with the run', async () => {
+    const pause = new SharedPause();
+    pause.hold(600_000);
+    const { work, calls } = failing();
+
+    expect(await codeOf(retrying(work, patience({ pause, maxWaitMs: 700_000 }), AbortSignal.abort()))).toBe(
+      'E_ABORTED',
+    );
+    expect(calls()).toBe(0);
+  });
+});
+
+describe('progress', () => {
+  it('makes a failure the first in a row again', async () => {
+    const { work, calls } = failing(...Array.from({ length: 9 }, () => error('E_NETWORK')));
+    let asked = 0;
+
+    await retrying(work, patience({ attempts: 3 }), undefined, () => (asked += 1) % 2 === 0);
+
+    expect(calls()).toBe(10);
+  });
+});
+
+describe('oncePerPause', () => {
+  const at = (host: string): MirrorError => new MirrorError('E_NETWORK', 'x', { at: { url: `https://${host}/v2/` } });
+
+  it('tells of one pause of a host, and of each of another', () => {
+    const said: string[] = [];
+    const say = oncePerPause((failed) => said.push(new URL(failed.at.url ?? '').host));
+
+    for (const host of ['a', 'a', 'b', 'a', 'b']) say(at(host), 60_000);
+
+    expect(said).toEqual(['a', 'b']);
+  });
+
+  it('tells of the next pause when the last one is over', () => {
+    let said = 0;
+    const say = oncePerPause(() => (said += 1));
+
+    for (let pause = 0; pause < 3; pause += 1) say(at('a'), 0);
+
+    expect(said).toBe(3);
+  });
+
+  it('tells of everything that has no address', () => {
+    let said = 0;
+    const say = oncePerPause(() => (said += 1));
+
+    say(error('E_NETWORK'), 60_000);
+    say(error('E_NETWORK'), 60_000);
+
+    expect(said).toBe(2);
   });
 });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
@@ -44,6 +45,9 @@ export class Uploads {
 
 /** Below this it is cheaper to begin anew than to ask how far an upload came. */
 const large = 8 * 1024 * 1024;
+/** Between two looks at how far a broken upload came. */
+const settleMs = 100;
+const maxLooks = 20;
 /** How often a chunk may bring nothing. */
 const maxStuck = 8;
 
@@ -87,7 +91,7 @@ class BlobUpload {
   async #run(): Promise<void> {
     const { facts } = this.#api;
     if (this.canGoOn) {
-      const kept = await this.#session.status();
+      const kept = await this.#settled();
       if (kept > 0) return this.#sendChunks(kept);
       // The break may have taken away the answer to the very last request.
       if (await this.#isThere()) return;
@@ -98,6 +102,19 @@ class BlobUpload {
     if (facts.uploads.takesWhole(this.#expected.size) && (await this.#sendWhole())) return;
     if (!this.#session.isOpen) await this.#open();
     await this.#sendChunks(0);
+  }
+
+  /** What was sent before a break may still be on its way into the registry: its word counts once it stays the same. */
+  async #settled(): Promise<number> {
+    const { signal } = this.#session;
+    let kept = await this.#session.status();
+    for (let look = 0; kept > 0 && look < maxLooks; look += 1) {
+      await sleep(settleMs, undefined, signal ? { signal } : {});
+      const again = await this.#session.status();
+      if (again === kept) return kept;
+      kept = again;
+    }
+    return kept;
   }
 
   async #isThere(): Promise<boolean> {
@@ -190,7 +207,7 @@ class BlobUpload {
       if (to < this.#expected.size && uploads.grow(to - from)) return from;
     } else if (response.status === 416) {
       this.#session.follow(response);
-      const wanted = endOf(response) ?? (await this.#session.status());
+      const wanted = (await this.#settled()) || (endOf(response) ?? 0);
       if (wanted > 0 && wanted !== from && wanted <= this.#reader.handedOut) return wanted;
     }
     throw this.#refused(refusal);

@@ -2,7 +2,7 @@ import { Check, type Expectation } from '../core/stream.ts';
 import type { Content } from '../core/ports.ts';
 
 /** How far a stream goes between two places that it can be checked from again. */
-const markBytes = 8 * 1024 * 1024;
+const markBytes = 4 * 1024 * 1024;
 
 /** A place that the content can be read from again, with the state of the hash there. */
 interface Mark {

@@ -260,7 +260,7 @@ describe('an upload that breaks', () => {
 
       expect(isThere(pushing, large)).toBe(true);
       // From the last place at which the state of the hash was kept, not from the start.
-      expect(content.opened).toEqual([0, 8 * mebi, 8 * mebi]);
+      expect(content.opened).toEqual([0, 8 * mebi, 12 * mebi]);
       expect(pushing.registry.server.count(/^POST/)).toBe(1);
       expect(pushing.registry.openUploads).toBe(0);
     });

@@ -89,7 +89,7 @@ export class Manifests {
       if (response.headers['oci-subject'] !== undefined) this.listed.add(digest);
       return;
     }
-    const refusal = await this.#api.refusal(response, reference);
+    const refusal = await this.#api.refusal(response, reference, true);
     if (!isDigest(reference) && [400, 403, 405, 409, 412, 422].includes(refusal.status)) {
       const holds = (await this.#head(reference).catch(() => undefined))?.digest;
       if (holds === digest) return;

@@ -20,6 +20,8 @@ interface Asked {
   item: string;
   host: string;
   repository: string;
+  /** Whether something was to be changed there. */
+  writes: boolean;
 }
 
 /** What a refusal means for the user, and what to do about it. */
@@ -30,12 +32,12 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
   function errorOf(): MirrorError {
     const at = { ...asked.at, status: response.status };
     const why = `(${response.status}${said === '' ? '' : `: ${printable(said)}`})`;
-    if (asked.at.side === 'target' && name === 'NAME_UNKNOWN')
+    if (asked.writes && name === 'NAME_UNKNOWN')
       return new MirrorError('E_REFUSED', `the target has no repository \`${asked.repository}\` ${why}`, {
         hint: `create it, then run the same command again: ${creation(asked, text)}`,
         at,
       });
-    if (response.status === 405 && asked.at.side === 'target')
+    if (asked.writes && response.status === 405)
       return new MirrorError('E_REFUSED', `\`${asked.host}\` takes nothing: it is read-only ${why}`, {
         hint: 'name a registry that may be pushed to, or have this one made writable',
         at,

@@ -77,14 +77,18 @@ export class RepositoryApi {
     return { side: this.registry.side, item: this.item(reference) };
   }
 
-  /** An answer with an unwanted status; reads its body. */
-  async refusal(response: HttpResponse, reference: string): Promise<Refusal> {
+  /**
+   * An answer with an unwanted status; reads its body.
+   * @param writes whether something was to be changed
+   */
+  async refusal(response: HttpResponse, reference: string, writes = false): Promise<Refusal> {
     const text = await errorText(response);
     return refusalOf(response, text, {
       at: this.place(reference),
       item: this.item(reference),
       host: this.registry.host,
       repository: this.name,
+      writes,
     });
   }
 
@@ -102,8 +106,8 @@ export class RepositoryApi {
     });
   }
 
-  async failure(response: HttpResponse, reference: string): Promise<MirrorError> {
-    return (await this.refusal(response, reference)).error;
+  async failure(response: HttpResponse, reference: string, writes = false): Promise<MirrorError> {
+    return (await this.refusal(response, reference, writes)).error;
   }
 }
 

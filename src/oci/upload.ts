@@ -128,7 +128,7 @@ class BlobUpload {
 
   async #open(): Promise<void> {
     const response = await this.#session.open();
-    if (response.status !== 202) throw await this.#api.failure(response, this.#expected.digest);
+    if (response.status !== 202) throw await this.#api.failure(response, this.#expected.digest, true);
   }
 
   /** Whatever a registry has against mounting, the blob can still be pushed. @returns whether it was mounted */
@@ -141,7 +141,7 @@ class BlobUpload {
     try {
       const response = await this.#session.open(from);
       if (response.status === 201) await response.discard();
-      else if (response.status !== 202) throw await this.#api.failure(response, digest);
+      else if (response.status !== 202) throw await this.#api.failure(response, digest, true);
       return response.status === 201;
     } catch (error) {
       const known = toMirrorError(error);
@@ -162,7 +162,7 @@ class BlobUpload {
       await this.#finish(response);
       return true;
     }
-    const refusal = await this.#api.refusal(response, this.#expected.digest);
+    const refusal = await this.#api.refusal(response, this.#expected.digest, true);
     const late = response.status === 401 && isLate();
     if (!late && !isTooLarge(refusal)) throw this.#refused(refusal);
     if (!late && size <= uploads.chunk && !uploads.shrink(size)) throw this.#refused(refusal);
@@ -183,7 +183,7 @@ class BlobUpload {
       position = reached;
     }
     const response = await this.#session.close();
-    if (!isDone(response)) throw this.#refused(await this.#api.refusal(response, digest));
+    if (!isDone(response)) throw this.#refused(await this.#api.refusal(response, digest, true));
     await this.#finish(response);
   }
 
@@ -199,7 +199,7 @@ class BlobUpload {
       if (kept > to) throw this.#lost(`has ${kept} bytes at the registry, ${to} were sent`);
       return kept;
     }
-    const refusal = await this.#api.refusal(response, this.#expected.digest);
+    const refusal = await this.#api.refusal(response, this.#expected.digest, true);
     if (isTooLarge(refusal)) {
       uploads.refuseWhole(this.#expected.size);
       if (uploads.shrink(to - from)) return from;

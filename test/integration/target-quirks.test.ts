@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Descriptor } from '../../src/core/descriptor.ts';
 import type { ContentTarget } from '../../src/core/ports.ts';
 import { contentOf } from '../../src/core/stream.ts';
-import { blobOf } from '../support/contents.ts';
+import { blobOf, collect } from '../support/contents.ts';
 import { copyUser } from '../support/copying.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { buildImage, type BuiltImage, descriptorOf } from '../support/images.ts';
@@ -58,6 +58,20 @@ describe('a repository that has to be made first', () => {
       expect(error.hint).toContain(`aws ecr create-repository --repository-name ${repository}`);
       registry.create(repository);
       await target().push(blobOf(bytes), contentOf(bytes));
+    });
+  });
+});
+
+describe('a repository that is not there', () => {
+  it('is not found by those who read', async () => {
+    await withRegistry({ createFirst: true }, async ({ target }) => {
+      const blob = blobOf(seededBytes('blob', 10));
+
+      expect(await codeOf(collect((await target().fetch(blob)).open(0)))).toBe('E_NOT_FOUND');
+      expect(await codeOf(target().resolve('v1'))).toBe('E_NOT_FOUND');
+      expect(await target().exists(blob)).toBe(false);
+      expect(await target().tags()).toEqual([]);
+      expect(await target().isEmpty?.()).toBe(true);
     });
   });
 });
@@ -224,5 +238,39 @@ describe('tagging', () => {
       expect(log()).toEqual([`GET ${repository}/manifests/DIGEST`, `PUT ${repository}/manifests/v1`]);
       expect(registry.manifest(repository, 'v1')?.digest).toBe(first.digest);
     });
+  });
+});
+
+describe('a host that tells one request to wait', () => {
+  it('is left alone by those for its other repositories too', async () => {
+    const events: string[] = [];
+    let goOn = (): void => {};
+    const paused = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 2, maxWaitMs: 5000, onRetry: () => goOn() };
+    await withRegistry(
+      {},
+      async ({ registry, facts, target }) => {
+        registry.server.faults = ({ method, path }) => {
+          events.push(`${method} ${path.split('/')[2]} ${facts.pause.leftMs > 0 ? 'too early' : 'in time'}`);
+          return events.length === 1 ? { kind: 'status', status: 429, headers: { 'retry-after': '1' } } : undefined;
+        };
+        const bytes = seededBytes('blob', 10);
+
+        const first = target('first').exists(blobOf(bytes));
+        await paused;
+        await Promise.all([
+          target('second').exists(blobOf(bytes)),
+          target('third').push(blobOf(bytes), contentOf(bytes)),
+          codeOf(collect((await target('fourth').fetch(blobOf(bytes))).open(0))),
+          first,
+        ]);
+
+        expect(events).toHaveLength(6);
+        expect(events.filter((event) => event.endsWith('too early'))).toEqual([]);
+      },
+      { retry },
+    );
   });
 });

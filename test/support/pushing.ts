@@ -11,6 +11,7 @@ import { type RegistryOptions, startRegistry, type TestRegistry } from './regist
 /** A registry, and the clients of one run that speak to it. */
 export interface Pushing {
   registry: TestRegistry;
+  facts: HostFacts;
   /** A repository as it is used: what may pass is tried again. */
   target: (repository?: string) => ContentTarget;
   /** The same without another try. */
@@ -37,6 +38,7 @@ export async function withRegistry(
   try {
     await work({
       registry,
+      facts,
       once,
       target: (repository) => resilientTarget(once(repository), retry),
       log: () => {

@@ -71,6 +71,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
       env: process.env,
       cwd: process.cwd(),
       home: process.env['HOME'] ?? homedir(),
+      etc: '/etc',
       toolFile: toolFile(),
       report: progress.report,
       signal: stop.signal,

@@ -1,14 +1,16 @@
 import { setMaxListeners } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Reporter } from '../core/events.ts';
 import { toolName } from '../core/version.ts';
 import { type LockOwner, lockPlace } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
+import { findHostTls } from '../http/host-certificates.ts';
+import { proxyRules } from '../http/proxy.ts';
 import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts';
+import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
-import { type CredentialFinder, dockerCredentials } from '../oci/credentials.ts';
+import { findCredentials } from '../oci/credential-sources.ts';
 import { HostFacts } from '../oci/host-facts.ts';
 import { Registry } from '../oci/registry.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -18,6 +20,8 @@ export interface Outside {
   env: Record<string, string | undefined>;
   cwd: string;
   home: string;
+  /** Where this machine keeps its settings: /etc. */
+  etc: string;
   /** Our own one-file form, to be put into bundles; undefined when it has not been built. */
   toolFile: string | undefined;
   report: Reporter;
@@ -58,7 +62,7 @@ export interface Context {
 /** More hash faster than any medium reads, and each costs memory. */
 const maxThreads = 8;
 
-/** @throws E_USAGE, E_NOT_FOUND for a `--ca` that cannot be read */
+/** @throws E_USAGE, also for a `--ca` that cannot be read */
 export async function createContext(outside: Outside, options: CommonOptions): Promise<Context> {
   const { env, report, signal } = outside;
   // Every transfer listens; Node.js would take many of them for a leak.
@@ -69,13 +73,19 @@ export async function createContext(outside: Outside, options: CommonOptions): P
         hint: `write it without a scheme: \`--insecure-host ${host.replace(/^\w+:\/\//, '').replace(/\/.*$/, '')}\``,
       });
   const path = (given: string): string => resolve(outside.cwd, given);
-  const ca = options.ca === undefined ? undefined : await readFile(path(options.ca), 'utf8');
-  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
-    throw new MirrorError('E_USAGE', `\`${options.ca}\` holds no certificate in PEM form`);
+  const ca = options.ca === undefined ? [] : [await readAuthority(path(options.ca))];
   const extra = env['NODE_EXTRA_CA_CERTS'];
   // Naming authorities of our own switches off Node's reading of this variable.
-  const trusted = ca !== undefined && extra ? `${ca}\n${await readFile(extra, 'utf8')}` : ca;
-  const http = new HttpClient({ userAgent: toolName, ca: trusted, insecureHosts: options.insecureHosts ?? [], signal });
+  const trusted = async (): Promise<PemFile[]> => [...ca, ...(extra ? [await readAuthority(path(extra))] : [])];
+  const pem = ca.length > 0 ? (await trusted()).map(({ text }) => text).join('\n') : undefined;
+  const http = new HttpClient({
+    userAgent: toolName,
+    ca: pem,
+    insecureHosts: options.insecureHosts ?? [],
+    signal,
+    tlsOf: findHostTls(certificateDirectories(outside), trusted),
+    proxyOf: proxyRules(env),
+  });
   const retry: RetryOptions = {
     ...defaultRetry,
     ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
@@ -84,7 +94,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
     ),
   };
-  const credentials: CredentialFinder = dockerCredentials(env['DOCKER_CONFIG'] ?? join(outside.home, '.docker'));
+  const credentials = findCredentials(env, outside.home);
   const registries = new Map<string, Registry>();
   const facts = new Map<string, HostFacts>();
   const locks = new Map<string, AsyncDisposable>();
@@ -96,7 +106,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     retry,
     slots: options.concurrency ?? 6,
     threads: Math.min(availableParallelism(), maxThreads),
-    ca: trusted,
+    ca: pem,
     toolFile: outside.toolFile,
     path,
     hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
@@ -104,7 +114,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       const key = `${side} ${host}`;
       const known = facts.get(host) ?? new HostFacts();
       facts.set(host, known);
-      const registry = registries.get(key) ?? new Registry(host, side, http, credentials, known);
+      const registry = registries.get(key) ?? new Registry(host, side, http, credentials, { facts: known });
       registries.set(key, registry);
       return registry;
     },
@@ -116,6 +126,17 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       await http.close();
     },
   };
+}
+
+/** Where docker, podman and skopeo keep certificates for a host; the user's own come first. */
+function certificateDirectories({ home, etc }: Outside): string[] {
+  return [
+    join(home, '.config/containers/certs.d'),
+    join(home, '.docker/certs.d'),
+    join(home, '.config/docker/certs.d'),
+    join(etc, 'containers/certs.d'),
+    join(etc, 'docker/certs.d'),
+  ];
 }
 
 function hubEndpoint(env: Outside['env']): string {

@@ -1,7 +1,13 @@
-import { rootCertificates } from 'node:tls';
-import type { Agent, Dispatcher, request as Request } from 'undici';
-import { type ErrorPlace, isAbort, MirrorError } from '../core/errors.ts';
+import { lookup } from 'node:dns/promises';
+import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { metadataLimit, readAll } from '../core/stream.ts';
+import { maySend, type Reach, reachOf } from './address.ts';
+import { connectionError, wantsTls } from './connection-error.ts';
+import { Connections, type IncomingResponse, type Route } from './connections.ts';
+import type { TlsFinder } from './host-certificates.ts';
+import type { ProxyRules } from './proxy.ts';
+import { proxyRefusal } from './tunnel.ts';
+import { type TlsSettings, tlsSettings } from './tls.ts';
 
 export interface HttpClientOptions {
   userAgent: string;
@@ -13,6 +19,11 @@ export interface HttpClientOptions {
   signal?: AbortSignal;
   /** A connection that gives no byte for this long is dropped. */
   stallMs?: number;
+  /** Hosts with authorities or a client certificate of their own. */
+  tlsOf?: TlsFinder;
+  proxyOf?: ProxyRules;
+  /** The addresses of a name; empty when there are none. */
+  addressesOf?: (name: string) => Promise<string[]>;
 }
 
 export interface HttpRequest {
@@ -27,6 +38,8 @@ export interface HttpRequest {
   follow?: boolean;
   /** How long the headers of the answer may take; closing an upload makes a server work. */
   answerMs?: number;
+  /** What only the host of `url` gets, not one that it redirects to: its settings for TLS instead of those that are found by its name, and headers. */
+  own?: { tls?: TlsSettings | undefined; headers?: Record<string, string> } | undefined;
 }
 
 export interface HttpResponse {
@@ -58,10 +71,14 @@ export function redactUrl(url: URL | string): string {
  */
 export class HttpClient {
   readonly #options: HttpClientOptions;
-  #loaded: Promise<{ agent: Agent; request: typeof Request }> | undefined;
+  readonly #connections: Connections;
 
   constructor(options: HttpClientOptions) {
+    const { ca, stallMs = 30_000 } = options;
     this.#options = options;
+    this.#connections = new Connections(stallMs, () =>
+      ca === undefined ? undefined : tlsSettings({ authorities: [{ path: '--ca', text: ca }] }),
+    );
   }
 
   /** For how many milliseconds a connection may neither give nor take a byte. */
@@ -77,19 +94,23 @@ export class HttpClient {
 
   /**
    * One answer, whatever its status.
-   * @throws E_NETWORK, E_TLS, E_PROTOCOL, E_ABORTED
+   * @throws E_NETWORK, E_TLS, E_PROTOCOL, E_ABORTED; E_AUTH from a proxy; E_USAGE for settings of the host that cannot be read
    */
   async send(request: HttpRequest): Promise<HttpResponse> {
-    let { url } = request;
+    let { url, own } = request;
     let headers: Record<string, string> = { 'user-agent': this.#options.userAgent, ...request.headers };
     const follow = request.follow !== false && (request.method === 'GET' || request.method === 'HEAD');
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
-      const response = await this.#once({ ...request, url, headers });
+      const response = await this.#once({ ...request, url, headers: { ...headers, ...own?.headers }, own });
       const location = response.headers['location'];
       if (!follow || location === undefined || ![301, 302, 303, 307, 308].includes(response.status)) return response;
       await response.discard();
       const next = redirectTarget(url, location, request.at);
-      if (next.origin !== url.origin) headers = withoutCredentials(headers);
+      await this.checkReach(url, next, request.at);
+      if (next.origin !== url.origin) {
+        headers = withoutCredentials(headers);
+        own = undefined;
+      }
       url = next;
     }
     throw new MirrorError('E_PROTOCOL', `more than ${maxRedirects} redirects`, {
@@ -97,53 +118,95 @@ export class HttpClient {
     });
   }
 
+  /**
+   * A server may send us to what lies as near as itself or farther, by its literal address: one on the internet not into
+   * a private network, one in a private network not to this machine. A name counts as what it resolves to here, so a
+   * registry inside may send us anywhere inside; a name that only a proxy can resolve counts as the internet. Where
+   * the target is a name it may be anything: many sites resolve public names of their storage to private addresses.
+   * @throws E_PROTOCOL
+   */
+  async checkReach(from: URL, to: URL, at: ErrorPlace): Promise<void> {
+    const target = reachOf(to.hostname);
+    if (target === undefined || to.hostname === from.hostname) return;
+    const origin = reachOf(from.hostname) ?? (await this.#nearest(from.hostname));
+    if (maySend(origin, target)) return;
+    throw new MirrorError('E_PROTOCOL', `\`${from.host}\` sends us to the ${target} address \`${to.host}\``, {
+      hint: `if \`${from.host}\` is inside your network, its name has to resolve to an address of that network here`,
+      at: { ...at, url: redactUrl(from) },
+    });
+  }
+
   async close(): Promise<void> {
-    await (await this.#loaded)?.agent.destroy();
+    await this.#connections.close();
+  }
+
+  async #nearest(name: string): Promise<Reach> {
+    const { addressesOf = resolveName } = this.#options;
+    const reaches = new Set((await addressesOf(name)).map(reachOf));
+    // A name that resolves to link-local addresses gets no leave for others of them.
+    return (['loopback', 'private'] as const).find((reach) => reaches.has(reach)) ?? 'public';
   }
 
   async #once(request: HttpRequest): Promise<HttpResponse> {
-    const at = { ...request.at, url: redactUrl(request.url) };
+    const { url } = request;
+    const at = { ...request.at, url: redactUrl(url) };
+    const route = await this.#route(request);
     try {
-      const { agent, request: send } = await this.#load();
-      // Without `reset` undici drops the connection after each HEAD, and the next request pays for a handshake.
-      const options: Parameters<typeof send>[1] = { method: request.method, dispatcher: agent, reset: false };
-      if (request.headers) options.headers = request.headers;
-      if (request.body !== undefined) options.body = request.body as Dispatcher.DispatchOptions['body'] & Uint8Array;
       const signals = [request.signal, this.#options.signal].filter((signal) => signal !== undefined);
-      if (signals.length > 0) options.signal = AbortSignal.any(signals);
-      if (request.answerMs !== undefined) options.headersTimeout = request.answerMs;
-      const response = await send(request.url, options);
-      return wrap(response, request.url, at);
+      const response = await this.#connections.request(url, route, {
+        method: request.method,
+        headers: request.headers ?? {},
+        body: request.body,
+        signal: signals.length > 0 ? AbortSignal.any(signals) : undefined,
+        answerMs: request.answerMs,
+      });
+      if (url.protocol === 'http:') await refuseWrongSpeaker(response, url, route, at);
+      return wrap(response, url, route, at);
     } catch (error) {
-      throw translate(error, at);
+      throw await connectionError(error, url, route, at);
     }
   }
 
-  /** Commands that send nothing do not wait for the client to load. */
-  #load(): Promise<{ agent: Agent; request: typeof Request }> {
-    this.#loaded ??= import('undici').then(({ Agent, request }) => {
-      const { ca } = this.#options;
-      const { stallMs } = this;
-      const agent = new Agent({
-        allowH2: false,
-        connections: 64,
-        pipelining: 1,
-        keepAliveTimeout: 30_000,
-        headersTimeout: stallMs,
-        bodyTimeout: stallMs,
-        connect: { timeout: stallMs, ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }) },
-      });
-      return { agent, request };
-    });
-    return this.#loaded;
+  async #route({ url, own }: HttpRequest): Promise<Route> {
+    const tls = url.protocol === 'https:' ? (own?.tls ?? (await this.#options.tlsOf?.(url.host))) : undefined;
+    return { tls, proxy: this.#options.proxyOf?.(url) };
   }
 }
 
-function wrap(response: Dispatcher.ResponseData<unknown>, url: URL, at: ErrorPlace): HttpResponse {
+async function resolveName(name: string): Promise<string[]> {
+  try {
+    return (await lookup(name, { all: true })).map(({ address }) => address);
+  } catch {
+    return [];
+  }
+}
+
+/** @throws what a proxy, or a server that wants HTTPS, says to plain HTTP */
+async function refuseWrongSpeaker(response: IncomingResponse, url: URL, route: Route, at: ErrorPlace): Promise<void> {
+  const { statusCode, body } = response;
+  if (route.proxy && statusCode === 407) {
+    await body.dump();
+    throw proxyRefusal(route.proxy, url.host, 407);
+  }
+  // Go's and nginx's servers say so in words, with this status.
+  if (statusCode !== 400) return;
+  const bytes = await readAll(body, wordsLimit, redactUrl(url));
+  if (/HTTP request .*to .*HTTPS (?:server|port)/i.test(bytes.toString('latin1'))) throw wantsTls(url, at);
+  response.body = Object.assign(once(bytes), { dump: () => Promise.resolve() });
+}
+
+/** No server has more to say of a bad request. */
+const wordsLimit = 1024 * 1024;
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(bytes);
+}
+
+function wrap(response: IncomingResponse, url: URL, route: Route, at: ErrorPlace): HttpResponse {
   const headers: HttpHeaders = {};
   for (const [name, value] of Object.entries(response.headers))
     headers[name] = Array.isArray(value) ? value.join(', ') : value;
-  const body = translated(response.body, { ...at, url: redactUrl(url), status: response.statusCode });
+  const body = translated(response.body, url, route, { ...at, status: response.statusCode });
   return {
     status: response.statusCode,
     headers,
@@ -157,11 +220,16 @@ function wrap(response: Dispatcher.ResponseData<unknown>, url: URL, at: ErrorPla
   };
 }
 
-async function* translated(body: AsyncIterable<Uint8Array>, at: ErrorPlace): AsyncGenerator<Uint8Array> {
+async function* translated(
+  body: AsyncIterable<Uint8Array>,
+  url: URL,
+  route: Route,
+  at: ErrorPlace,
+): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
   } catch (error) {
-    throw translate(error, at);
+    throw await connectionError(error, url, route, at);
   }
 }
 
@@ -180,8 +248,7 @@ export function redirectTarget(from: URL, location: string, at: ErrorPlace): URL
     );
   if (from.protocol === 'https:' && to.protocol === 'http:')
     throw new MirrorError('E_PROTOCOL', `redirected from HTTPS to plain HTTP: \`${redactUrl(to)}\``, { at: place });
-  const linkLocal = /^(?:169\.254\.|\[fe80:)/i.test(to.hostname);
-  if (linkLocal && to.hostname !== from.hostname)
+  if (reachOf(to.hostname) === 'link-local' && to.hostname !== from.hostname)
     throw new MirrorError('E_PROTOCOL', `redirected to the link-local address \`${to.host}\``, { at: place });
   return to;
 }
@@ -190,71 +257,4 @@ function withoutCredentials(headers: Record<string, string>): Record<string, str
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !/^(?:authorization|cookie|proxy-authorization)$/i.test(name)),
   );
-}
-
-const unreachable: Record<string, string> = {
-  ECONNREFUSED: 'connection refused',
-  ENOTFOUND: 'unknown host',
-  EAI_AGAIN: 'the name could not be looked up',
-  EHOSTUNREACH: 'no route to the host',
-  ENETUNREACH: 'no route to the network',
-  ECONNRESET: 'the connection was reset',
-  EPIPE: 'the connection was closed',
-  ETIMEDOUT: 'timed out',
-  UND_ERR_SOCKET: 'the connection was closed',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
-  UND_ERR_HEADERS_TIMEOUT: 'no answer in time',
-  UND_ERR_BODY_TIMEOUT: 'the answer stalled',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the answer ended early',
-};
-
-const untrusted = new Set([
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-]);
-
-/** An error of undici, its sockets or TLS in our words. */
-function translate(error: unknown, at: ErrorPlace): MirrorError {
-  if (error instanceof MirrorError) return error;
-  if (isAbort(error)) return new MirrorError('E_ABORTED', 'interrupted', { at, cause: error });
-  const code = codeOf(error);
-  const host = at.url === undefined ? 'the host' : `\`${new URL(at.url).host}\``;
-  if (untrusted.has(code))
-    return new MirrorError('E_TLS', `${host} has a certificate from an authority that is not trusted here`, {
-      hint: 'name the authority with `--ca FILE` (PEM), or set NODE_EXTRA_CA_CERTS',
-      at,
-      cause: error,
-    });
-  if (code.startsWith('CERT_') || code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return new MirrorError('E_TLS', `the certificate of ${host} is not valid: ${code}`, { at, cause: error });
-  if (code === 'EPROTO' || code.startsWith('ERR_SSL'))
-    return new MirrorError('E_TLS', `${host} does not speak HTTPS`, {
-      hint: `if it speaks plain HTTP: for a registry add \`--insecure-host ${at.url === undefined ? 'HOST:PORT' : new URL(at.url).host}\`, for another address write it with http://`,
-      at,
-      cause: error,
-    });
-  if (code.startsWith('HPE_'))
-    return new MirrorError('E_PROTOCOL', `${host} does not speak HTTP`, { at, cause: error });
-  const text = unreachable[code];
-  if (text !== undefined)
-    return new MirrorError('E_NETWORK', `${host}: ${text}`, {
-      hint: 'check the address, and whether this machine may reach it',
-      at,
-      cause: error,
-    });
-  return new MirrorError('E_NETWORK', `${host}: ${error instanceof Error ? error.message : String(error)}`, {
-    at,
-    cause: error,
-  });
-}
-
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return '';
-  const { code } = error as NodeJS.ErrnoException;
-  if (typeof code === 'string' && code !== 'UND_ERR_SOCKET') return code;
-  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
-  return codeOf(error.cause) || code || '';
 }

@@ -1,8 +1,7 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
-import { parseJson } from '../core/validate.ts';
-import type { HttpClient, HttpResponse } from '../http/client.ts';
-import { failure } from '../http/failure.ts';
-import type { Credential } from './credentials.ts';
+import type { HttpRequest, HttpResponse } from '../http/client.ts';
+import { type Credential, sameCredential } from './credentials.ts';
+import { basicHeader, bearerHeader, readToken, requestToken, type TokenRequest } from './token.ts';
 
 /** One challenge of a WWW-Authenticate header: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1 */
 export interface Challenge {
@@ -30,56 +29,83 @@ interface Token {
   header: string;
   /** On our own clock: the server's may be wrong. */
   freshUntil: number;
+  credential: Credential | undefined;
+}
+
+/** What the authentication of one registry needs of the world. */
+export interface AuthOptions {
+  /** Where the registry is asked: scheme, host and port. */
+  origin: string;
+  /** Sends a request that goes to the registry or its token server. */
+  send: (request: HttpRequest) => Promise<HttpResponse>;
+  /** Refuses an address to which the registry must not send us. @throws E_PROTOCOL */
+  checkRealm: (realm: URL) => Promise<void>;
+  /** @param refused a credential that was not taken */
+  credential: (repository: string, refused?: Credential) => Promise<Credential | undefined>;
+  /** Address of the API's root, which tells its challenge without being asked for anything. */
+  ping: URL;
+  at: ErrorPlace;
 }
 
 /** Gets and keeps what one registry wants to see in the Authorization header. */
 export class RegistryAuth {
-  readonly #client: HttpClient;
-  readonly #origin: string;
-  readonly #credential: () => Promise<Credential | undefined>;
-  readonly #at: ErrorPlace;
+  readonly #options: AuthOptions;
   #challenge: Challenge | undefined;
+  #pinged: Promise<Challenge | undefined> | undefined;
   readonly #tokens = new Map<string, Promise<Token>>();
 
-  constructor(client: HttpClient, origin: string, credential: () => Promise<Credential | undefined>, at: ErrorPlace) {
-    this.#client = client;
-    this.#origin = origin;
-    this.#credential = credential;
-    this.#at = at;
+  constructor(options: AuthOptions) {
+    this.#options = options;
   }
 
-  /** The header for a request that needs `scope`, or several with spaces between them; undefined as long as the registry has not asked for any. */
-  async header(scope: string): Promise<string | undefined> {
+  /**
+   * The header for a request on a repository that needs `scope` (several are separated by blanks); undefined as long as
+   * the registry has not asked for any.
+   * @throws E_AUTH, E_USAGE, E_PROTOCOL, E_NETWORK
+   */
+  async header(scope: string, repository: string): Promise<string | undefined> {
     if (!this.#challenge) return undefined;
     const known = this.#tokens.get(scope);
     if (known) {
       const token = await known;
       if (token.freshUntil > Date.now()) return token.header;
       // Somebody else who waited for the same token has begun to renew it.
-      if (this.#tokens.get(scope) !== known) return this.header(scope);
+      if (this.#tokens.get(scope) !== known) return this.header(scope, repository);
     }
-    return (await this.#renew(this.#challenge, scope)).header;
+    return (await this.#renew(this.#challenge, scope, repository)).header;
   }
 
   /**
-   * Learns from an answer 401.
+   * Learns from an answer 401, which must have come from the registry itself.
+   * @param sent the header that was refused
    * @returns whether another try can help
    */
-  learn(response: HttpResponse, scope: string, sent: string | undefined): boolean {
-    const challenges = parseChallenges(response.headers['www-authenticate'] ?? '');
+  async learn(response: HttpResponse, scope: string, repository: string, sent: string | undefined): Promise<boolean> {
     const challenge =
-      challenges.find(({ scheme }) => scheme === 'bearer') ??
-      challenges.find(({ scheme }) => scheme === 'basic') ??
-      this.#challenge;
+      choose(parseChallenges(response.headers['www-authenticate'] ?? '')) ??
+      this.#challenge ??
+      (await (this.#pinged ??= this.#ping()));
     if (!challenge) return false;
     this.#challenge = challenge;
     if (sent === undefined) return true;
+    const token = await this.#tokens.get(scope)?.catch(() => undefined);
+    // Somebody who was refused the same has renewed it already.
+    if (token?.header !== sent) return true;
     this.#tokens.delete(scope);
-    return challenge.scheme === 'bearer';
+    if (challenge.scheme === 'bearer') return token.credential?.kind !== 'access';
+    return !sameCredential(await this.#options.credential(repository, token.credential), token.credential);
   }
 
-  async #renew(challenge: Challenge, scope: string): Promise<Token> {
-    const renewal = challenge.scheme === 'basic' ? this.#basic() : this.#bearer(challenge, scope);
+  /** Some registries name their challenge only there. */
+  async #ping(): Promise<Challenge | undefined> {
+    const response = await this.#options.send({ method: 'GET', url: this.#options.ping, at: this.#options.at });
+    await response.discard();
+    const own = response.url.origin === this.#options.origin && response.status === 401;
+    return own ? choose(parseChallenges(response.headers['www-authenticate'] ?? '')) : undefined;
+  }
+
+  async #renew(challenge: Challenge, scope: string, repository: string): Promise<Token> {
+    const renewal = challenge.scheme === 'basic' ? this.#basic(repository) : this.#bearer(challenge, scope, repository);
     this.#tokens.set(scope, renewal);
     try {
       return await renewal;
@@ -89,102 +115,75 @@ export class RegistryAuth {
     }
   }
 
-  async #basic(): Promise<Token> {
-    const credential = await this.#credential();
+  async #basic(repository: string): Promise<Token> {
+    const credential = await this.#options.credential(repository);
     if (credential?.kind !== 'basic') throw this.#noCredential();
-    return { header: basicHeader(credential), freshUntil: Infinity };
+    return { header: basicHeader(credential), freshUntil: Infinity, credential };
   }
 
   /** https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/ */
-  async #bearer(challenge: Challenge, scope: string): Promise<Token> {
-    const realm = this.#realm(challenge);
-    const service = challenge.parameters['service'];
-    const credential = await this.#credential();
-    const response =
-      credential?.kind === 'identity'
-        ? await this.#exchange(realm, service, scope, credential.token)
-        : await this.#ask(realm, service, scope, credential);
-    const place = { ...this.#at, status: response.status };
-    if (response.status === 401 || response.status === 403) {
-      await response.discard();
-      if (!credential) throw this.#noCredential();
-      throw new MirrorError('E_AUTH', `\`${realm.host}\` refused the credentials for \`${this.#host}\``, {
-        hint: `log in again with \`docker login ${this.#host}\``,
-        at: place,
-      });
-    }
-    if (response.status !== 200) throw await failure(response, this.#at);
-    const body = parseJson(await response.bytes(128 * 1024), `token of ${realm.host}`, 'E_PROTOCOL') as {
-      token?: string;
-      access_token?: string;
-      expires_in?: number;
-    };
-    const token = body.token ?? body.access_token;
-    if (!token) throw new MirrorError('E_PROTOCOL', `\`${realm.host}\` gave no token`, { at: place });
-    const seconds = Math.max(body.expires_in ?? 60, 60);
-    return { header: `Bearer ${token}`, freshUntil: Date.now() + seconds * 800 };
-  }
-
-  async #ask(
-    realm: URL,
-    service: string | undefined,
-    scope: string,
-    credential: Credential | undefined,
-  ): Promise<HttpResponse> {
-    const url = new URL(realm);
-    if (service !== undefined) url.searchParams.append('service', service);
-    for (const each of scope.split(' ')) url.searchParams.append('scope', each);
-    const headers: Record<string, string> =
-      credential?.kind === 'basic' ? { authorization: basicHeader(credential) } : {};
-    return this.#client.send({ method: 'GET', url, headers, at: this.#at });
-  }
-
-  async #exchange(realm: URL, service: string | undefined, scope: string, identity: string): Promise<HttpResponse> {
-    const form = new URLSearchParams({
-      grant_type: 'refresh_token',
-      client_id: 'sie-mirror',
-      refresh_token: identity,
+  async #bearer(challenge: Challenge, scope: string, repository: string): Promise<Token> {
+    const credential = await this.#options.credential(repository);
+    if (credential?.kind === 'access')
+      return { header: bearerHeader(credential.token), freshUntil: Infinity, credential };
+    const request: TokenRequest = {
+      realm: await this.#realm(challenge),
+      service: challenge.parameters['service'],
       scope,
-    });
-    if (service !== undefined) form.append('service', service);
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    return this.#client.send({ method: 'POST', url: realm, headers, body: form.toString(), at: this.#at });
+      at: this.#options.at,
+    };
+    let used = credential;
+    let response = await requestToken(this.#options.send, request, used);
+    if (isRefusal(response) && used) {
+      // A helper may have a newer one.
+      const other = await this.#options.credential(repository, used);
+      if (other && other.kind !== 'access' && !sameCredential(other, used)) {
+        await response.discard();
+        used = other;
+        response = await requestToken(this.#options.send, request, used);
+      }
+    }
+    if (isRefusal(response)) {
+      await response.discard();
+      throw used ? this.#refused(request.realm, response.status) : this.#noCredential();
+    }
+    return { ...(await readToken(response, this.#options.at)), credential: used };
   }
 
   /** @throws E_PROTOCOL for a realm to which a password must not go */
-  #realm(challenge: Challenge): URL {
+  async #realm(challenge: Challenge): Promise<URL> {
+    const { origin, at, checkRealm } = this.#options;
     const text = challenge.parameters['realm'] ?? '';
-    if (!URL.canParse(text, this.#origin))
-      throw new MirrorError('E_PROTOCOL', `\`${this.#host}\` names no token address that can be read`, {
-        at: this.#at,
-      });
-    const realm = new URL(text, this.#origin);
-    const safe =
-      realm.protocol === 'https:' ||
-      (realm.protocol === 'http:' &&
-        this.#origin.startsWith('http:') &&
-        (realm.origin === this.#origin || this.#client.schemeOf(realm.host) === 'http'));
-    if (!safe)
-      throw new MirrorError(
-        'E_PROTOCOL',
-        `\`${this.#host}\` wants credentials sent to \`${realm.protocol}//${realm.host}\`, which is not HTTPS`,
-        { at: this.#at },
-      );
+    if (text === '' || !URL.canParse(text, origin))
+      throw new MirrorError('E_PROTOCOL', `\`${this.#host}\` names no token address that can be read`, { at });
+    const realm = new URL(text, origin);
+    await checkRealm(realm);
     return realm;
+  }
+
+  #refused(realm: URL, status: number): MirrorError {
+    return new MirrorError('E_AUTH', `\`${realm.host}\` refused the credentials for \`${this.#host}\``, {
+      hint: `log in again with \`docker login ${this.#host}\``,
+      at: { ...this.#options.at, status },
+    });
   }
 
   #noCredential(): MirrorError {
     return new MirrorError('E_AUTH', `\`${this.#host}\` wants credentials, and there are none for it`, {
       hint: `log in with \`docker login ${this.#host}\``,
-      at: this.#at,
+      at: this.#options.at,
     });
   }
 
   get #host(): string {
-    return new URL(this.#origin).host;
+    return new URL(this.#options.origin).host;
   }
 }
 
-function basicHeader(credential: { user: string; password: string }): string {
-  return `Basic ${Buffer.from(`${credential.user}:${credential.password}`).toString('base64')}`;
+function choose(challenges: readonly Challenge[]): Challenge | undefined {
+  return challenges.find(({ scheme }) => scheme === 'bearer') ?? challenges.find(({ scheme }) => scheme === 'basic');
+}
+
+function isRefusal({ status }: HttpResponse): boolean {
+  return status === 401 || status === 403;
 }

@@ -3,6 +3,7 @@ import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { type HttpRequest, type HttpResponse, redirectTarget } from '../http/client.ts';
 import { errorText } from '../http/failure.ts';
 import { type Refusal, refusalOf } from './refusal.ts';
+import type { SendOptions } from './access.ts';
 import type { HostFacts } from './host-facts.ts';
 
 /** What a repository needs of its registry. */
@@ -16,11 +17,9 @@ export interface RegistryHost {
   url(path: string): URL;
   /**
    * Sends a request with the right credentials.
-   * @param scope what it needs, several with spaces between them
    * @param make called again when credentials have to be renewed
-   * @param mayRepeat asked after an answer 401: false hands the answer up, with what it said learnt
    */
-  send(scope: string, make: () => HttpRequest, mayRepeat?: () => boolean): Promise<HttpResponse>;
+  send(repository: string, make: () => HttpRequest, options?: SendOptions): Promise<HttpResponse>;
 }
 
 /** Requests to one repository of a registry, and what it means when they are refused. */
@@ -39,15 +38,8 @@ export class RepositoryApi {
     return this.registry.facts;
   }
 
-  /** @param mountFrom another repository that is read from */
-  async send(
-    request: HttpRequest | (() => HttpRequest),
-    { mountFrom, mayRepeat }: { mountFrom?: string; mayRepeat?: () => boolean } = {},
-  ): Promise<HttpResponse> {
-    const own = `repository:${this.name}:${this.registry.side === 'source' ? 'pull' : 'pull,push'}`;
-    // A token of its own: a source that is denied must not spoil the one for pushing.
-    const scope = mountFrom === undefined ? own : `${own} repository:${mountFrom}:pull`;
-    return this.registry.send(scope, typeof request === 'function' ? request : () => request, mayRepeat);
+  async send(request: HttpRequest | (() => HttpRequest), options?: SendOptions): Promise<HttpResponse> {
+    return this.registry.send(this.name, typeof request === 'function' ? request : () => request, options);
   }
 
   /** The answers that make up a list. @throws E_PROTOCOL when it does not end */

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { createContext, type Context } from '../../src/commands/context.ts';
 import type { Event } from '../../src/core/events.ts';
 
@@ -13,6 +14,7 @@ export async function testContext(options: {
   env?: Record<string, string>;
   insecureHosts?: string[];
   retries?: number;
+  ca?: string;
 }): Promise<TestContext> {
   const events: Event[] = [];
   const controller = new AbortController();
@@ -21,12 +23,13 @@ export async function testContext(options: {
       env: options.env ?? {},
       cwd: options.cwd,
       home: options.cwd,
+      etc: join(options.cwd, 'etc'),
       toolFile: undefined,
       report: (event) => events.push(event),
       signal: controller.signal,
       process: { pid: process.pid, isRunning: () => false },
     },
-    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0 },
+    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0, ca: options.ca },
   );
   return { context, events, stop: () => controller.abort() };
 }

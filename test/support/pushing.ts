@@ -30,7 +30,7 @@ export async function withRegistry(
   const facts = new HostFacts();
   const credential: Credential = { kind: 'basic', ...copyUser };
   const open = (side: 'source' | 'target'): Registry =>
-    new Registry(registry.host, side, client, async () => Promise.resolve(credential), facts);
+    new Registry(registry.host, side, client, async () => Promise.resolve(credential), { facts });
   const sides = { source: open('source'), target: open('target') };
   const once = (repository = 'team/app', side: 'source' | 'target' = 'target'): ContentTarget =>
     sides[side].repository(repository);

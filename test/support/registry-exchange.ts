@@ -47,7 +47,7 @@ export class Exchange {
 
   /** The registry as this client names it: a proxy in between keeps being used. */
   get base(): string {
-    return `http://${this.request.headers.host ?? this.url.host}`;
+    return `${this.url.protocol}//${this.request.headers.host ?? this.url.host}`;
   }
 
   get reads(): boolean {

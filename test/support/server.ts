@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type ServerOptions as TlsOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 /** What one request did: tests assert on counts, order and on where credentials went. */
@@ -34,6 +35,8 @@ export interface ServerOptions {
   /** Milliseconds that every request waits before it is answered: a round trip. */
   latencyMs?: number;
   port?: number;
+  /** Speaks HTTPS: see `serverTls`. */
+  tls?: TlsOptions;
 }
 
 /** A handler returns false for a request that it does not know; such a request fails the test at `close`. */
@@ -46,15 +49,17 @@ export class TestServer {
   faults: FaultPlan | undefined;
   latencyMs: number;
   readonly #server: Server;
+  readonly #scheme: 'http' | 'https';
 
   private constructor(server: Server, options: ServerOptions) {
     this.#server = server;
+    this.#scheme = options.tls === undefined ? 'http' : 'https';
     this.faults = options.faults;
     this.latencyMs = options.latencyMs ?? 0;
   }
 
   static async start(handler: Handler, options: ServerOptions = {}): Promise<TestServer> {
-    const server = createServer();
+    const server = options.tls === undefined ? createServer() : createTlsServer(options.tls);
     const self = new TestServer(server, options);
     server.on('request', (request, response) => void self.#serve(handler, request, response));
     await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
@@ -66,7 +71,7 @@ export class TestServer {
   }
 
   get url(): string {
-    return `http://${this.host}`;
+    return `${this.#scheme}://${this.host}`;
   }
 
   /** Requests whose "METHOD path" matches. */

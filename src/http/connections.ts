@@ -1,0 +1,118 @@
+import type { Socket } from 'node:net';
+import { callbackify } from 'node:util';
+import type { Agent, Dispatcher } from 'undici';
+import { openTunnel } from './tunnel.ts';
+import type { Proxy } from './proxy.ts';
+import type { TlsSettings } from './tls.ts';
+
+/** How a host is reached. */
+export interface Route {
+  tls: TlsSettings | undefined;
+  proxy: Proxy | undefined;
+}
+
+export interface OutgoingRequest {
+  method: Dispatcher.HttpMethod;
+  headers: Record<string, string>;
+  body: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
+  signal: AbortSignal | undefined;
+  /** How long the headers of the answer may take. */
+  answerMs: number | undefined;
+}
+
+export interface IncomingResponse {
+  statusCode: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: AsyncIterable<Uint8Array> & { dump(): Promise<void> };
+}
+
+/** Keeps connections open: one pool for each way in which hosts are reached, and in it some for each host. */
+export class Connections {
+  readonly #stallMs: number;
+  readonly #tls: () => TlsSettings | undefined;
+  #shared: { tls: TlsSettings | undefined } | undefined;
+  readonly #agents = new Map<TlsSettings | undefined, Map<string, Promise<Agent>>>();
+
+  /**
+   * @param stallMs a connection that gives no byte for this long is dropped
+   * @param tls for hosts and proxies that have no settings of their own; asked for once, with the first connection
+   */
+  constructor(stallMs: number, tls: () => TlsSettings | undefined) {
+    this.#stallMs = stallMs;
+    this.#tls = tls;
+  }
+
+  /** One answer; errors come as undici, Node.js or the tunnel throw them. */
+  async request(url: URL, route: Route, request: OutgoingRequest): Promise<IncomingResponse> {
+    const { proxy } = route;
+    const { headers, answerMs } = request;
+    const options: Omit<Dispatcher.RequestOptions, 'origin' | 'path'> = {
+      method: request.method,
+      // Without `reset` undici drops the connection after each HEAD, and the next request pays for a handshake.
+      reset: false,
+      headers,
+      ...(request.body === undefined ? {} : { body: request.body as Uint8Array }),
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+      ...(answerMs === undefined ? {} : { headersTimeout: answerMs }),
+    };
+    if (!proxy || url.protocol === 'https:') {
+      const agent = await this.#agent(route);
+      return agent.request({ ...options, origin: url.origin, path: `${url.pathname}${url.search}` });
+    }
+    // https://www.rfc-editor.org/rfc/rfc9112#name-absolute-form : many proxies open tunnels to HTTPS ports only.
+    const agent = await this.#agent({ tls: undefined, proxy: undefined });
+    const login = proxy.authorization === undefined ? {} : { 'proxy-authorization': proxy.authorization };
+    return agent.request({
+      ...options,
+      headers: { ...headers, host: url.host, ...login },
+      origin: proxy.url.origin,
+      path: `${url.origin}${url.pathname}${url.search}`,
+    });
+  }
+
+  async close(): Promise<void> {
+    const agents = [...this.#agents.values()].flatMap((byProxy) => [...byProxy.values()]);
+    await Promise.all(agents.map(async (agent) => (await agent).destroy()));
+  }
+
+  async #agent({ tls, proxy }: Route): Promise<Agent> {
+    const byProxy = this.#agents.get(tls) ?? new Map<string, Promise<Agent>>();
+    this.#agents.set(tls, byProxy);
+    const key = proxy?.url.origin ?? '';
+    const agent = byProxy.get(key) ?? this.#open(tls, proxy);
+    byProxy.set(key, agent);
+    return agent;
+  }
+
+  /** Commands that send nothing do not wait for undici to load. */
+  async #open(own: TlsSettings | undefined, proxy: Proxy | undefined): Promise<Agent> {
+    const { Agent, buildConnector } = await import('undici');
+    const timeout = this.#stallMs;
+    this.#shared ??= { tls: this.#tls() };
+    const shared = this.#shared.tls;
+    const tls = own ?? shared;
+    const settings = {
+      timeout,
+      ...(tls === undefined ? {} : { secureContext: tls.context, rejectUnauthorized: tls.verify }),
+    };
+    const direct = buildConnector(settings);
+    const connect: typeof direct = (target, callback) => {
+      if (!proxy) return direct(target, callback);
+      const host = `${target.hostname.includes(':') ? `[${target.hostname}]` : target.hostname}:${target.port || 443}`;
+      callbackify(openTunnel)(proxy, host, timeout, shared, (error: Error | null, httpSocket: Socket) => {
+        if (error) callback(error, null);
+        else direct({ ...target, httpSocket }, callback);
+      });
+      return undefined;
+    };
+    return new Agent({
+      allowH2: false,
+      connections: 64,
+      pipelining: 1,
+      keepAliveTimeout: 30_000,
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+      connect,
+    });
+  }
+}

@@ -82,6 +82,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
       retries: flags.retries,
       ca: flags.ca,
       insecureHosts: flags.insecureHost,
+      hostsDir: flags.hostsDir,
     });
     try {
       const report = await work(context);

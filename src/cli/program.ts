@@ -16,6 +16,7 @@ export interface CommonFlags {
   retries?: number;
   ca?: string;
   insecureHost?: string[];
+  hostsDir?: string;
 }
 
 /** What was asked for: a command, ready to run in a context. */
@@ -318,6 +319,10 @@ const commonFlags: Flag[] = [
     flags: '--insecure-host <host>',
     text: 'registry (HOST or HOST:PORT) to be spoken to by plain HTTP; can be given again',
     parse: collect,
+  },
+  {
+    flags: '--hosts-dir <dir>',
+    text: 'mirrors and certificates of registries, as containerd has them (default: /etc/containerd/certs.d)',
   },
 ];
 

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Reporter } from '../core/events.ts';
+import type { ContentSource } from '../core/ports.ts';
 import { toolName } from '../core/version.ts';
 import { type LockOwner, lockPlace } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
@@ -11,9 +12,9 @@ import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts'
 import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
 import { findCredentials } from '../oci/credential-sources.ts';
-import { HostFacts } from '../oci/host-facts.ts';
-import { Registry } from '../oci/registry.ts';
+import type { Registry } from '../oci/registry.ts';
 import { MirrorError } from '../core/errors.ts';
+import { Registries } from './registries.ts';
 
 /** What every command is told of the world outside. */
 export interface Outside {
@@ -37,6 +38,8 @@ export interface CommonOptions {
   /** Path of a PEM file. */
   ca?: string | undefined;
   insecureHosts?: readonly string[] | undefined;
+  /** Directory with hosts.toml for each registry, as containerd has it. */
+  hostsDir?: string | undefined;
 }
 
 /** The composition root: makes the clients that a command needs, each once and with the same settings. */
@@ -53,7 +56,10 @@ export interface Context {
   readonly toolFile: string | undefined;
   path(path: string): string;
   hub(): HubClient;
-  registry(host: string, side: 'source' | 'target'): Registry;
+  /** The registry itself. @throws E_USAGE */
+  registry(host: string, side: 'source' | 'target'): Promise<Registry>;
+  /** A repository to read from, by way of the mirrors of its registry. @throws E_USAGE */
+  source(registry: string, repository: string): Promise<ContentSource>;
   /** Keeps other processes out of a directory until the command ends. @throws E_REFUSED */
   lock(directory: string, lockFile?: string): Promise<void>;
   close(): Promise<void>;
@@ -94,9 +100,14 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
     ),
   };
-  const credentials = findCredentials(env, outside.home);
-  const registries = new Map<string, Registry>();
-  const facts = new Map<string, HostFacts>();
+  const registries = new Registries({
+    http,
+    credentials: findCredentials(env, outside.home),
+    report,
+    root: options.hostsDir === undefined ? join(outside.etc, 'containerd/certs.d') : path(options.hostsDir),
+    named: options.hostsDir !== undefined,
+    trusted,
+  });
   const locks = new Map<string, AsyncDisposable>();
   return {
     env,
@@ -110,14 +121,8 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     toolFile: outside.toolFile,
     path,
     hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
-    registry: (host, side) => {
-      const key = `${side} ${host}`;
-      const known = facts.get(host) ?? new HostFacts();
-      facts.set(host, known);
-      const registry = registries.get(key) ?? new Registry(host, side, http, credentials, { facts: known });
-      registries.set(key, registry);
-      return registry;
-    },
+    registry: async (host, side) => registries.registry(host, side),
+    source: async (registry, repository) => registries.source(registry, repository),
     lock: async (directory, lockFile = join(directory, '.sie-mirror.lock')) => {
       if (!locks.has(lockFile)) locks.set(lockFile, await lockPlace(lockFile, directory, outside.process));
     },

@@ -38,7 +38,7 @@ interface LayoutName {
 export async function openSource(context: Context, text: string): Promise<SourceEndpoint> {
   if (!text.startsWith('oci:')) {
     const reference = parseReference(text);
-    const repository = context.registry(reference.registry, 'source').repository(reference.repository);
+    const repository = await context.source(reference.registry, reference.repository);
     const name = formatReference(reference);
     return {
       name,
@@ -81,12 +81,13 @@ export async function openTarget(context: Context, text: string, from: SourceEnd
 }
 
 /** @param reference tag or digest that the image gets in the repository */
-export function openRepository(
+export async function openRepository(
   context: Context,
   { registry, repository }: Reference,
   reference: string,
-): TargetEndpoint {
-  const target = resilientTarget(context.registry(registry, 'target').repository(repository), context.retry);
+): Promise<TargetEndpoint> {
+  const host = await context.registry(registry, 'target');
+  const target = resilientTarget(host.repository(repository), context.retry);
   return { name: `${registry}/${repository}${isDigest(reference) ? '@' : ':'}${reference}`, target, reference };
 }
 

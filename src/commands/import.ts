@@ -91,7 +91,10 @@ async function tryTargets(
   context: Context,
 ): Promise<void> {
   const [first] = images;
-  if (first) await resolved(openRepository(context, first.target, first.reference).target, first.reference);
+  if (first) {
+    const { target } = await openRepository(context, first.target, first.reference);
+    await resolved(target, first.reference);
+  }
   for await (const _ of store?.list(`${receiptPrefix}/`) ?? []) break;
 }
 
@@ -228,7 +231,7 @@ async function missingBlobs(
 ): Promise<string[]> {
   const needed = new Set(item.digests);
   const blobs = held.filter((blob) => blob.repository === repository && needed.has(blob.digest));
-  const { target } = openRepository(context, place, reference);
+  const { target } = await openRepository(context, place, reference);
   const missing: string[] = [];
   await forEachLimited(blobs, requestsAtOnce(context.slots), async ({ digest, size }) => {
     const there = await target.exists({ mediaType: 'application/octet-stream', digest, size });
@@ -323,7 +326,7 @@ async function importImage(
   receipt: Receipt,
   context: Context,
 ): Promise<void> {
-  const target = openRepository(context, place, reference);
+  const target = await openRepository(context, place, reference);
   const source = layout.view(repository);
   const image = await readWhole(source, item.root, true, context);
   checkWhole(item, image);

@@ -31,6 +31,11 @@ const untrusted = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
+/** Whether no connection came about at all: another try within the same run will hardly fare better. */
+export function isUnreachable(error: MirrorError): boolean {
+  return error.code === 'E_TLS' || (error.code === 'E_NETWORK' && unreachable[codeOf(error.cause)] !== undefined);
+}
+
 /**
  * An error of undici, its sockets, a tunnel or TLS in our words. What a failed handshake does not tell is asked of the
  * server once more.

@@ -41,7 +41,7 @@ function namesOf(host: string): string[] {
  * @returns undefined when there is nothing
  * @throws E_USAGE
  */
-async function readCertificates(directory: string): Promise<TlsParts | undefined> {
+export async function readCertificates(directory: string): Promise<TlsParts | undefined> {
   const names = await namesIn(directory);
   const crt = names.filter((name) => name.endsWith('.crt'));
   const [cert] = names.filter((name) => name.endsWith('.cert'));

@@ -7,9 +7,9 @@ import { RegistryRepository } from './repository.ts';
 
 export interface RegistryOptions {
   /** One object for both sides of the host, so that what is read from it can be mounted in it. */
-  facts?: HostFacts;
+  facts?: HostFacts | undefined;
   /** Where and how it is asked, if not as its name says. */
-  endpoint?: RegistryEndpoint;
+  endpoint?: RegistryEndpoint | undefined;
 }
 
 /** One registry host, as source or as target; its repositories share connections and credentials. */

@@ -15,6 +15,7 @@ export async function testContext(options: {
   insecureHosts?: string[];
   retries?: number;
   ca?: string;
+  hostsDir?: string;
 }): Promise<TestContext> {
   const events: Event[] = [];
   const controller = new AbortController();
@@ -29,7 +30,7 @@ export async function testContext(options: {
       signal: controller.signal,
       process: { pid: process.pid, isRunning: () => false },
     },
-    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0, ca: options.ca },
+    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0, ca: options.ca, hostsDir: options.hostsDir },
   );
   return { context, events, stop: () => controller.abort() };
 }

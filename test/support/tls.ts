@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { projectRoot } from './cli.ts';
 
 /** Path of a file of fixtures/tls. */
-function tlsPath(name: string): string {
+export function tlsPath(name: string): string {
   return join(projectRoot, 'fixtures/tls', name);
 }
 

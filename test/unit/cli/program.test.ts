@@ -64,7 +64,16 @@ describe.each(commands)('%s --help', (command) => {
   it('shows the exit codes and the flags of every command', () => {
     expect(invocation).toBeUndefined();
     expect(out).toContain('Exit codes:');
-    for (const flag of ['--json', '--quiet', '--verbose', '--concurrency', '--ca', '--insecure-host', '--progress'])
+    for (const flag of [
+      '--json',
+      '--quiet',
+      '--verbose',
+      '--concurrency',
+      '--ca',
+      '--insecure-host',
+      '--hosts-dir',
+      '--progress',
+    ])
       expect(out).toContain(flag);
   });
 

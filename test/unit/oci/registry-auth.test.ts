@@ -165,7 +165,7 @@ describe('an identity token', () => {
     const { auth, requests } = await challenged(bearer, numbered, () => identity);
     await auth.header('repository:a:pull repository:b:pull', 'a');
 
-    const form = new URLSearchParams(String(requests[0]?.body));
+    const form = new URLSearchParams(requests[0]?.body as string);
     expect(requests[0]?.method).toBe('POST');
     expect(requests[0]?.url.href).toBe('https://auth.example/token');
     expect(Object.fromEntries(form)).toEqual({

@@ -20,6 +20,8 @@ export interface SourceFile {
   size: number;
   /** What the store says that its bytes are, where it says so: a rotten store is caught here. */
   checksum?: Checksum | undefined;
+  /** What to do when they are others. */
+  hint?: string | undefined;
 }
 
 export interface WrittenVolumes {
@@ -215,7 +217,8 @@ class VolumeWriter {
         'E_DIGEST_MISMATCH',
         `\`${path}\` in the store has digest \`${formatChecksum({ algorithm: checksum.algorithm, hex })}\`, wanted \`${formatChecksum(checksum)}\``,
         {
-          hint: `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
+          hint:
+            source.hint ?? `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
           at: { side: 'source', item: path },
         },
       );

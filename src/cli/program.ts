@@ -99,14 +99,21 @@ const rows: Row[] = [
   },
   {
     usage: 'copy <source> <target>',
-    text: 'copy an image with all its platforms, signatures and referrers between registries and OCI layouts',
-    flags: [{ flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' }],
+    text: 'copy an image with all its platforms, signatures and referrers between registries and OCI layouts, or out of an archive or a bundle',
+    flags: [
+      { flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' },
+      ...keyFlags,
+    ],
     examples: [
       'sie-mirror copy nats:2.12.6-alpine oci:./sie-mirror-store/oci',
       'sie-mirror copy oci:./layout:docker.io/library/nats:2.12.6-alpine registry.zone:5000/sie/nats --insecure-host registry.zone:5000',
+      'sie-mirror copy docker-archive:./app.tar registry.zone:5000/team/app:v1',
     ],
     run: async ([source = '', target = ''], flags, context) =>
-      (await import('../commands/copy.ts')).copy({ source, target, referrers: flags['referrers'] !== false }, context),
+      (await import('../commands/copy.ts')).copy(
+        { source, target, referrers: flags['referrers'] !== false, ...trust(flags) },
+        context,
+      ),
   },
   {
     usage: 'bundle',

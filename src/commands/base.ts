@@ -10,9 +10,9 @@ import { parseJson } from '../core/validate.ts';
 import { fileContent } from '../fs/read.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { descriptorsOf } from '../oci/copy-graph.ts';
+import { splitName } from '../oci/layout-index.ts';
 import { isManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';
-import { splitName } from './endpoint.ts';
 import type { StoreContents } from './store.ts';
 
 /** What the zone is known to hold: the ground of a delta. */

@@ -54,6 +54,8 @@ export interface Context {
   readonly threads: number;
   readonly ca: string | undefined;
   readonly toolFile: string | undefined;
+  /** Who this process is to others that write to the same place. */
+  readonly owner: LockOwner;
   path(path: string): string;
   hub(): HubClient;
   /** The registry itself. @throws E_USAGE */
@@ -119,6 +121,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     threads: Math.min(availableParallelism(), maxThreads),
     ca: pem,
     toolFile: outside.toolFile,
+    owner: outside.process,
     path,
     hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
     registry: async (host, side) => registries.registry(host, side),

@@ -5,8 +5,9 @@ import type { ContentSource, ContentTarget } from '../core/ports.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Context } from './context.ts';
 import { openSource, openTarget } from './endpoint.ts';
+import type { TrustOptions } from './sealed.ts';
 
-export interface CopyCommandOptions {
+export interface CopyCommandOptions extends TrustOptions {
   source: string;
   target: string;
   referrers: boolean;
@@ -14,7 +15,7 @@ export interface CopyCommandOptions {
 
 /** One image with everything that belongs to it, from a registry or layout to another. */
 export async function copy(options: CopyCommandOptions, context: Context): Promise<Report> {
-  const from = await openSource(context, options.source);
+  const from = await openSource(context, options.source, options);
   const to = await openTarget(context, options.target, from);
   context.report({ type: 'stage', text: `copying ${from.shown} to ${to.name}` });
   const root = await from.source.resolve(from.wanted);

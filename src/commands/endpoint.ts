@@ -1,12 +1,14 @@
 import { isDigest } from '../core/digest.ts';
-import { MirrorError } from '../core/errors.ts';
+import { MirrorError, placeError } from '../core/errors.ts';
 import type { ContentSource, ContentTarget } from '../core/ports.ts';
-import { ensureWritable } from '../fs/atomic.ts';
-import { directoryTree } from '../fs/tree.ts';
-import { OciLayout, WritableLayout, WritableView } from '../oci/layout.ts';
-import { digestTag, formatReference, parseReference, type Reference, wantedOf } from '../oci/reference.ts';
+import { WritableLayout, WritableView } from '../oci/layout.ts';
+import { chooseImage } from '../oci/layout-choice.ts';
+import { splitName } from '../oci/layout-index.ts';
+import { formatReference, parseReference, type Reference, wantedOf } from '../oci/reference.ts';
 import { resilientSource, resilientTarget } from '../oci/resilient.ts';
 import type { Context } from './context.ts';
+import { type LocalPlace, localPlace, openLocal } from './local-source.ts';
+import type { TrustOptions } from './sealed.ts';
 
 /** Where an image comes from, opened. */
 export interface SourceEndpoint {
@@ -28,56 +30,63 @@ export interface TargetEndpoint {
   reference: string;
 }
 
-/** A name inside a layout: `repository:tag`, `repository@digest`, or a bare tag. */
-interface LayoutName {
-  repository: string;
-  reference: string;
-}
-
-/** @param text `registry/repository:tag`, `oci:DIR`, `oci:DIR:NAME` or `oci:DIR@DIGEST` */
-export async function openSource(context: Context, text: string): Promise<SourceEndpoint> {
-  if (!text.startsWith('oci:')) {
-    const reference = parseReference(text);
-    const repository = await context.source(reference.registry, reference.repository);
-    const name = formatReference(reference);
-    return {
-      name,
-      shown: name,
-      source: resilientSource(repository, context.retry),
-      wanted: wantedOf(reference),
-      tag: reference.tag,
-    };
-  }
-  const { directory, name } = splitLayout(text);
-  const layout = new OciLayout(directoryTree(context.path(directory)), directory);
-  const chosen = name ?? (await onlyName(layout, text));
-  const { repository, reference } = splitName(chosen);
+/**
+ * @param text `registry/repository:tag`, or `oci:DIR`, `docker-archive:FILE`, `oci-archive:FILE`, `bundle:DIR`, each with
+ *   a name or digest after it where it holds several images
+ * @param trust whom to trust as the maker of a bundle
+ */
+export async function openSource(context: Context, text: string, trust: TrustOptions = {}): Promise<SourceEndpoint> {
+  const place = await localPlace(text, context);
+  if (!place) return openRemoteSource(context, parseReference(text));
+  const shown = `${place.kind}:${place.path}`;
+  const layout = await openLocal(place, { context, trust });
+  const { name, repository, reference } = await chooseImage(layout, place.choice, shown);
   return {
-    name: chosen,
-    shown: `oci:${directory}:${chosen}`,
+    name,
+    shown: `${shown}:${name}`,
     source: layout.view(repository),
     wanted: reference,
     tag: isDigest(reference) ? undefined : reference,
   };
 }
 
+async function openRemoteSource(context: Context, reference: Reference): Promise<SourceEndpoint> {
+  const repository = await context.source(reference.registry, reference.repository);
+  const name = formatReference(reference);
+  return {
+    name,
+    shown: name,
+    source: resilientSource(repository, context.retry),
+    wanted: wantedOf(reference),
+    tag: reference.tag,
+  };
+}
+
 /** @param from the source, which names the image where the target's text does not */
 export async function openTarget(context: Context, text: string, from: SourceEndpoint): Promise<TargetEndpoint> {
-  if (!text.startsWith('oci:')) {
-    const named = parseReference(text);
-    const explicit = named.digest === undefined && /:[^/]+$/.test(text);
-    return openRepository(
-      context,
-      named,
-      explicit ? (named.tag ?? 'latest') : (named.digest ?? from.tag ?? from.wanted),
-    );
+  const place = await localPlace(text, context);
+  if (place) return openLayoutTarget(context, place, from);
+  const named = parseReference(text);
+  const explicit = named.digest === undefined && /:[^/]+$/.test(text);
+  return openRepository(context, named, explicit ? (named.tag ?? 'latest') : (named.digest ?? from.tag ?? from.wanted));
+}
+
+async function openLayoutTarget(context: Context, place: LocalPlace, from: SourceEndpoint): Promise<TargetEndpoint> {
+  const { kind, path: directory, choice: name = from.name } = place;
+  if (kind !== 'oci')
+    throw new MirrorError('E_USAGE', `\`${kind}:\` can be read only`, {
+      hint: `copy to a layout: \`oci:DIR\``,
+      at: { side: 'target', item: directory },
+    });
+  if (name.startsWith('@'))
+    throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of an image`, { hint: 'write `oci:DIR:NAME`' });
+  try {
+    const layout = await WritableLayout.open(context.path(directory), context.owner);
+    const { repository, reference } = splitName(name);
+    return { name: `oci:${directory}:${name}`, target: new WritableView(layout, repository), reference };
+  } catch (error) {
+    throw placeError(error, { side: 'target', item: directory });
   }
-  const { directory, name } = splitLayout(text);
-  await ensureWritable(context.path(directory));
-  await context.lock(context.path(directory));
-  const layout = await WritableLayout.open(context.path(directory));
-  const { repository, reference } = splitName(name ?? from.name);
-  return { name: `oci:${directory}:${name ?? from.name}`, target: new WritableView(layout, repository), reference };
 }
 
 /** @param reference tag or digest that the image gets in the repository */
@@ -89,50 +98,4 @@ export async function openRepository(
   const host = await context.registry(registry, 'target');
   const target = resilientTarget(host.repository(repository), context.retry);
   return { name: `${registry}/${repository}${isDigest(reference) ? '@' : ':'}${reference}`, target, reference };
-}
-
-function splitLayout(text: string): { directory: string; name: string | undefined } {
-  const rest = text.slice('oci:'.length);
-  const at = rest.indexOf('@sha');
-  const colon = rest.indexOf(':');
-  const cut = colon >= 0 && (at < 0 || colon < at) ? colon : at;
-  const directory = cut < 0 ? rest : rest.slice(0, cut);
-  const name = cut < 0 ? undefined : rest.slice(cut + 1);
-  if (directory === '' || name === '')
-    throw new MirrorError('E_USAGE', `\`${text}\` names no layout directory`, {
-      hint: 'write it as `oci:DIR` or `oci:DIR:NAME`',
-    });
-  return { directory, name };
-}
-
-/** Splits what `formatReference` joined; names that others wrote may be bare tags. */
-export function splitName(name: string): LayoutName {
-  const at = name.indexOf('@');
-  if (at > 0) return { repository: name.slice(0, at).replace(/:[^/:]*$/, ''), reference: name.slice(at + 1) };
-  const colon = name.indexOf(':', name.lastIndexOf('/') + 1);
-  return colon < 0 || isDigest(name)
-    ? { repository: '', reference: name }
-    : { repository: name.slice(0, colon), reference: name.slice(colon + 1) };
-}
-
-async function onlyName(layout: OciLayout, text: string): Promise<string> {
-  const { manifests } = await layout.index();
-  // Signatures come along with the image that they are named after; nobody means them alone.
-  const names = (await layout.named())
-    .map(({ name }) => name)
-    .filter((name) => digestTag(splitName(name).reference) === undefined);
-  const [name = manifests[0]?.digest] = names;
-  if (name !== undefined && (names.length === 1 || (names.length === 0 && manifests.length === 1))) return name;
-  const hint =
-    names.length === 0
-      ? 'the layout is empty, or name a digest: `oci:DIR@sha256:...`'
-      : `choose one: ${names
-          .slice(0, 10)
-          .map((each) => `\`${text}:${each}\``)
-          .join(', ')}`;
-  throw new MirrorError(
-    names.length === 0 ? 'E_NOT_FOUND' : 'E_USAGE',
-    `\`${text}\` holds ${names.length} named images`,
-    { hint },
-  );
 }

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { bundleFiles, type HeldBlob, type ImageItem, type Inventory, type ModelItem } from '../bundle/inventory.ts';
-import { BundleReader, checkFileSet, checkSizes, readInventory } from '../bundle/reader.ts';
-import { refuseFindings } from '../bundle/verify.ts';
+import { BundleReader } from '../bundle/reader.ts';
 import { type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { forEachBySize, forEachLimited, requestsAtOnce } from '../core/limit.ts';
@@ -14,15 +13,16 @@ import { repoFolder } from '../hub/cache.ts';
 import { defaultPlacement, refuseCollisions } from '../manifest/placement.ts';
 import { copyImage, descriptorsOf, type ImageGraph, resolved } from '../oci/copy-graph.ts';
 import { OciLayout } from '../oci/layout.ts';
+import { splitName } from '../oci/layout-index.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { readWhole } from './copy.ts';
-import { openRepository, splitName } from './endpoint.ts';
+import { openRepository } from './endpoint.ts';
 import { openObjects } from './objects.ts';
 import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from '../bundle/receipt.ts';
-import { openBundle, type TrustOptions } from './sealed.ts';
+import { openWhole, type TrustOptions } from './sealed.ts';
 
 export interface ImportOptions extends TrustOptions {
   bundle: string;
@@ -37,10 +37,7 @@ export interface ImportOptions extends TrustOptions {
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
   checkPlace(options);
-  const bundle = await openBundle(options.bundle, options, context);
-  refuseFindings(await checkFileSet(bundle));
-  const inventory = await readInventory(bundle);
-  refuseFindings(await checkSizes(bundle, inventory));
+  const { bundle, inventory } = await openWhole(options.bundle, options, context);
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
   const store = options.models === undefined ? undefined : await openObjects(context, options.models);

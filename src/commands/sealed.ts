@@ -1,7 +1,16 @@
 import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { openSealed, type SealedBundle, type Trust } from '../bundle/reader.ts';
+import type { Inventory } from '../bundle/inventory.ts';
+import {
+  checkFileSet,
+  checkSizes,
+  openSealed,
+  readInventory,
+  type SealedBundle,
+  type Trust,
+} from '../bundle/reader.ts';
 import { fingerprint, readPublicKey } from '../bundle/seal.ts';
+import { refuseFindings } from '../bundle/verify.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Context } from './context.ts';
 
@@ -11,6 +20,23 @@ export interface TrustOptions {
   keys?: readonly string[] | undefined;
   /** How many of them have to have signed; 1 when there is a key. */
   require?: number | undefined;
+}
+
+/**
+ * Opens a bundle to take something out of it: every file has to be there in its size, and the inventory proven. Contents
+ * are proven while they move.
+ * @throws E_MISSING, E_SIGNATURE, E_CORRUPT, E_DIGEST_MISMATCH, E_NOT_FOUND
+ */
+export async function openWhole(
+  directory: string,
+  options: TrustOptions,
+  context: Context,
+): Promise<{ bundle: SealedBundle; inventory: Inventory }> {
+  const bundle = await openBundle(directory, options, context);
+  refuseFindings(await checkFileSet(bundle));
+  const inventory = await readInventory(bundle);
+  refuseFindings(await checkSizes(bundle, inventory));
+  return { bundle, inventory };
 }
 
 /** Opens a bundle; what was not proven is said aloud. @throws E_USAGE, E_SIGNATURE, E_MISSING, E_CORRUPT */

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { LayoutEntry } from '../bundle/layout.ts';
 import type { SourceFile } from '../bundle/writer.ts';
-import { type Checksum, checksumOf, type Digest } from '../core/digest.ts';
+import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
@@ -11,8 +11,8 @@ import { loadManifest } from '../manifest/load.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/copy-graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
+import { splitName } from '../oci/layout-index.ts';
 import { digestTag } from '../oci/reference.ts';
-import { splitName } from './endpoint.ts';
 
 export const lockFile = 'mirror.lock.json';
 
@@ -76,14 +76,20 @@ async function isDirectory(path: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
-async function addFile(contents: StoreContents, store: string, path: string, checksum?: Checksum): Promise<void> {
+async function addFile(
+  contents: StoreContents,
+  store: string,
+  path: string,
+  checksum?: Checksum,
+  hint?: string,
+): Promise<void> {
   const found = await stat(join(store, path)).catch(() => undefined);
   if (!found?.isFile())
     throw new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, {
       hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
       at: { side: 'source', item: path },
     });
-  contents.files.push({ path, from: join(store, path), size: found.size, checksum });
+  contents.files.push({ path, from: join(store, path), size: found.size, checksum, hint });
 }
 
 async function readHub(store: string, contents: StoreContents): Promise<void> {
@@ -171,6 +177,8 @@ function checksumOfName(name: string): Checksum | undefined {
 }
 
 async function readImages(store: string, contents: StoreContents): Promise<void> {
+  // A copy into the store may go on meanwhile: what is sealed has to be the index that is read here, or nothing.
+  const index = sha256(await readFile(join(store, 'oci', layoutIndexFile)));
   const layout = new OciLayout(directoryTree(join(store, 'oci')), join(store, 'oci'));
   const names = (await layout.named()).map(({ name }) => name).sort();
   const covered = new Set<Digest>();
@@ -190,5 +198,11 @@ async function readImages(store: string, contents: StoreContents): Promise<void>
     }
   }
   await addFile(contents, store, `oci/${layoutFile}`);
-  await addFile(contents, store, `oci/${layoutIndexFile}`);
+  await addFile(
+    contents,
+    store,
+    `oci/${layoutIndexFile}`,
+    checksumOf(index),
+    'wait for the other copy and run it again',
+  );
 }

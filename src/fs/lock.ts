@@ -1,7 +1,10 @@
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError } from '../core/errors.ts';
+import { partialSuffix } from './atomic.ts';
 
 /** Who holds locks, and how to tell whether another one still runs. */
 export interface LockOwner {
@@ -9,36 +12,92 @@ export interface LockOwner {
   isRunning(pid: number): boolean;
 }
 
+/** For who cannot tell whether a process runs: then all do. */
+export const anyOwner: LockOwner = { pid: 0, isRunning: () => true };
+
+export interface LockOptions {
+  /** How long to wait for another process that holds the lock; not at all when not given. */
+  waitMs?: number;
+}
+
+/** What a lock file says of who holds it. */
+interface Holder {
+  pid: number;
+  host: string;
+  /** Process ids come again, in a container that is started again even the same one; this does not. */
+  run: string;
+  /** Of this one holding; empty when nobody finished writing the file. */
+  id: string;
+}
+
+/** Names the run of this process, this once. */
+export const runId = randomBytes(4).toString('hex');
+
+/** A lock file is created and then written; one that stays empty this long was left by a process that died between. */
+const emptyMs = 10_000;
+/** Taking over what a dead process left takes a moment; others that want it too wait at least this long. */
+const takeoverMs = 2000;
+
 /**
- * Keeps a second process out of a place that only one may write to, until the lock is disposed of. A lock that was left
+ * Keeps other processes out of a place that only one may write to, until the lock is disposed of. A lock that was left
  * by a process that runs no more is taken over.
  * @param path of the lock file
  * @param place what is locked, for messages
  * @throws E_REFUSED
  */
-export async function lockPlace(path: string, place: string, owner: LockOwner): Promise<AsyncDisposable> {
+export async function lockPlace(
+  path: string,
+  place: string,
+  owner: LockOwner,
+  { waitMs = 0 }: LockOptions = {},
+): Promise<AsyncDisposable> {
   await mkdir(dirname(path), { recursive: true });
-  for (let attempt = 1; !(await create(path, owner)); attempt += 1) {
+  const id = randomBytes(6).toString('hex');
+  const begun = Date.now();
+  while (!(await create(path, owner, id))) {
     const holder = await readHolder(path);
-    const gone = holder?.host === hostname() && (holder.pid === owner.pid || !owner.isRunning(holder.pid));
-    if (!gone || attempt > 3)
-      throw new MirrorError(
-        'E_REFUSED',
-        `another sie-mirror${holder ? ` (process ${holder.pid} on ${holder.host})` : ''} works in \`${place}\``,
-        {
-          hint: `wait for it to end; if none runs, delete \`${path}\``,
-          at: { item: place },
-        },
-      );
-    await rm(path, { force: true });
+    const gone = holder !== undefined && isGone(holder, owner);
+    if (Date.now() - begun >= (gone ? Math.max(waitMs, takeoverMs) : waitMs) && holder)
+      throw refusal(path, place, holder);
+    if (gone) await takeOver(path, holder, owner);
+    else await sleep(20 + Math.random() * 60);
   }
-  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+  return {
+    [Symbol.asyncDispose]: async () => {
+      if ((await readHolder(path))?.id === id) await rm(path, { force: true });
+    },
+  };
 }
 
-async function create(path: string, { pid }: LockOwner): Promise<boolean> {
+/** Whether a process of this host has ended; of those of other hosts nobody knows. */
+export function hasEnded({ pid, run }: { pid: number; run: string }, owner: LockOwner): boolean {
+  return pid === owner.pid ? run !== runId : !owner.isRunning(pid);
+}
+
+function isGone(holder: Holder, owner: LockOwner): boolean {
+  return holder.id === '' || (holder.host === hostname() && hasEnded(holder, owner));
+}
+
+/**
+ * Of all that saw the same dead holder one may remove its lock: who creates the file that is named after it. Without
+ * that, the slower of two would remove the lock that the faster has just made.
+ */
+async function takeOver(path: string, dead: Holder, owner: LockOwner): Promise<void> {
+  const mark = `${path}.${dead.id || 'empty'}${partialSuffix}`;
+  if (!(await create(mark, owner, 'takeover'))) {
+    // Its maker may have died too.
+    if ((await ageOf(mark)) > takeoverMs) await rm(mark, { force: true });
+    await sleep(20);
+    return;
+  }
+  if ((await readHolder(path))?.id === dead.id) await rm(path, { force: true });
+  await rm(mark, { force: true });
+}
+
+async function create(path: string, { pid }: LockOwner, id: string): Promise<boolean> {
   try {
     const file = await open(path, 'wx');
-    await file.writeFile(JSON.stringify({ pid, host: hostname() }));
+    await file.writeFile(JSON.stringify({ pid, host: hostname(), run: runId, id }));
     await file.close();
     return true;
   } catch (error) {
@@ -47,11 +106,31 @@ async function create(path: string, { pid }: LockOwner): Promise<boolean> {
   }
 }
 
-async function readHolder(path: string): Promise<{ pid: number; host: string } | undefined> {
+/** Undefined when there is no lock any more. */
+async function readHolder(path: string): Promise<Holder | undefined> {
   try {
-    const { pid, host } = JSON.parse(await readFile(path, 'utf8')) as { pid?: unknown; host?: unknown };
-    return typeof pid === 'number' && typeof host === 'string' ? { pid, host } : undefined;
-  } catch {
-    return undefined;
+    const { pid, host, run, id } = JSON.parse(await readFile(path, 'utf8')) as Partial<Record<keyof Holder, unknown>>;
+    if (typeof pid === 'number' && typeof host === 'string') return { pid, host, run: String(run), id: String(id) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (!(error instanceof SyntaxError)) throw error;
   }
+  return { pid: 0, host: '', run: '', id: (await ageOf(path)) > emptyMs ? '' : 'begun' };
+}
+
+async function ageOf(path: string): Promise<number> {
+  try {
+    return Date.now() - (await stat(path)).mtimeMs;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
+  }
+}
+
+function refusal(path: string, place: string, { pid, host }: Holder): MirrorError {
+  const who = host === '' ? '' : ` (process ${pid} on ${host})`;
+  return new MirrorError('E_REFUSED', `another sie-mirror${who} works in \`${place}\``, {
+    hint: `wait for it to end; if none runs, delete \`${path}\``,
+    at: { item: place },
+  });
 }

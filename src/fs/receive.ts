@@ -11,6 +11,8 @@ export interface ReceiveOptions {
   signal?: AbortSignal | undefined;
   /** Sees each byte of the file once, in order, those of an earlier run included. */
   onBytes?: (chunk: Uint8Array) => void;
+  /** Where the bytes go until they are whole, when it is not `PATH.partial`. */
+  partial?: string;
 }
 
 /**
@@ -24,7 +26,7 @@ export async function receiveFile(
   expected: Expectation,
   options: ReceiveOptions = {},
 ): Promise<void> {
-  const partial = `${path}${partialSuffix}`;
+  const partial = options.partial ?? `${path}${partialSuffix}`;
   await mkdir(dirname(path), { recursive: true });
   const resumed = await sizeOf(partial);
   try {
@@ -74,7 +76,8 @@ async function receive(
   }
 }
 
-async function sizeOf(path: string): Promise<number> {
+/** 0 when there is no such file. */
+export async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch (error) {

@@ -1,43 +1,46 @@
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../core/descriptor.ts';
-import { checksumOf, type Digest, digestHex, isDigest } from '../core/digest.ts';
+import { checksumOf, type Digest, digestHex, digestLike, isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { KeyedQueue } from '../core/limit.ts';
 import type { Content, ContentSource, ContentTarget, FileTree } from '../core/ports.ts';
-import { readAll, readVerified } from '../core/stream.ts';
-import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
-import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
-import { hasFile, receiveFile } from '../fs/receive.ts';
+import { metadataLimit, readAll, readVerified } from '../core/stream.ts';
+import { parseJson, validate, z } from '../core/validate.ts';
+import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
+import { anyOwner, type LockOwner, lockPlace } from '../fs/lock.ts';
+import { hasFile } from '../fs/receive.ts';
+import { SharedFiles } from '../fs/shared-files.ts';
 import { directoryTree } from '../fs/tree.ts';
-import { checkManifestSize, isManifest, type ManifestDocument, parseManifest, refNameAnnotation } from './types.ts';
+import {
+  bare,
+  findNamed,
+  type LayoutIndex,
+  namesOf,
+  type NewEntry,
+  parseLayoutIndex,
+  splitName,
+  withEntries,
+} from './layout-index.ts';
+import { type ReferrersBySubject, referrersBySubject } from './layout-referrers.ts';
+import { digestTag } from './reference.ts';
+import { checkManifestSize, type ManifestDocument, parseManifest } from './types.ts';
 
 /** https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
 export const layoutFile = 'oci-layout';
 export const layoutIndexFile = 'index.json';
 
-const layoutSchema = z.object({ imageLayoutVersion: z.literal('1.0.0') });
-/** Loose: what others wrote into index.json has to survive our writing it. */
-const indexSchema = z.looseObject({
-  schemaVersion: z.literal(2),
-  manifests: z.array(
-    z.looseObject({
-      mediaType: z.string(),
-      digest: digestSchema,
-      size: z.number().int().nonnegative(),
-      artifactType: z.string().optional(),
-      annotations: z.record(z.string(), z.string()).optional(),
-    }),
-  ),
-});
+const layoutVersion = '1.0.0';
+const layoutSchema = z.looseObject({ imageLayoutVersion: z.string() });
+/** Layouts of many thousand images have long indexes. */
+const indexLimit = 64 * 1024 * 1024;
 
-type LayoutIndex = z.infer<typeof indexSchema>;
-type Entry = LayoutIndex['manifests'][number];
-
-/** An image layout that many repositories may share: reads files out of any tree, a directory or a bundle. */
+/** An image layout that many repositories may share: reads files out of any tree, a directory, an archive or a bundle. */
 export class OciLayout {
   protected readonly tree: FileTree;
   readonly name: string;
   #index: LayoutIndex | undefined;
+  #referrers: Promise<ReferrersBySubject> | undefined;
   readonly #documents = new Map<Digest, Promise<ManifestDocument>>();
 
   constructor(tree: FileTree, name: string) {
@@ -45,11 +48,11 @@ export class OciLayout {
     this.name = name;
   }
 
-  /** The entries of index.json that have a name. */
+  /** The entries of index.json that have a name; one that has two is called by the one that says more. */
   async named(): Promise<{ name: string; descriptor: Descriptor }[]> {
     const { manifests } = await this.index();
     return manifests.flatMap((entry) => {
-      const name = entry.annotations?.[refNameAnnotation];
+      const [name] = namesOf(entry);
       return name === undefined ? [] : [{ name, descriptor: bare(entry) }];
     });
   }
@@ -59,7 +62,7 @@ export class OciLayout {
     return new LayoutView(this, repository);
   }
 
-  /** @throws E_NOT_FOUND, E_CORRUPT */
+  /** @throws E_NOT_FOUND, E_CORRUPT, E_PROTOCOL */
   async index(): Promise<LayoutIndex> {
     this.#index ??= await this.readIndex();
     return this.#index;
@@ -67,28 +70,39 @@ export class OciLayout {
 
   protected remember(index: LayoutIndex): void {
     this.#index = index;
+    this.#referrers = undefined;
   }
 
   protected async readIndex(): Promise<LayoutIndex> {
     const marker = await this.json(layoutFile);
     const index = await this.json(layoutIndexFile);
-    if (marker === undefined || index === undefined) {
-      const hint = 'name the directory that holds `oci-layout` and `index.json`';
+    const at = { item: this.name };
+    if (marker === undefined && index === undefined)
       throw new MirrorError('E_NOT_FOUND', `\`${this.name}\` is not an OCI image layout`, {
-        hint,
-        at: { item: this.name },
+        hint: 'name the directory that holds `oci-layout` and `index.json`',
+        at,
       });
+    if (marker === undefined || index === undefined) {
+      const lacking = marker === undefined ? layoutFile : layoutIndexFile;
+      const hint = 'it may not have been copied whole: copy the directory again';
+      throw new MirrorError('E_CORRUPT', `the OCI image layout \`${this.name}\` has no \`${lacking}\``, { hint, at });
     }
-    validate(layoutSchema, marker, `${this.name}/${layoutFile}`);
-    return validate(indexSchema, index, `${this.name}/${layoutIndexFile}`);
+    const { imageLayoutVersion: version } = validate(layoutSchema, marker, `${this.name}/${layoutFile}`);
+    if (version !== layoutVersion)
+      throw new MirrorError(
+        'E_PROTOCOL',
+        `\`${this.name}\` is an OCI image layout of version \`${version}\`, \`${layoutVersion}\` was wanted`,
+        { at },
+      );
+    return parseLayoutIndex(index, `${this.name}/${layoutIndexFile}`);
   }
 
   protected async json(path: string): Promise<unknown> {
     const content = await this.tree.file(path);
-    return content && parseJson(await readAll(content.open(0), 64 * 1024 * 1024, path), `${this.name}/${path}`);
+    return content && parseJson(await readAll(content.open(0), indexLimit, path), `${this.name}/${path}`);
   }
 
-  async find(descriptor: Descriptor): Promise<Content | undefined> {
+  async find(descriptor: Pick<Descriptor, 'digest'>): Promise<Content | undefined> {
     return this.tree.file(blobPath(descriptor.digest));
   }
 
@@ -118,57 +132,110 @@ export class OciLayout {
     return document;
   }
 
-  /** Unnamed entries of index.json are how a layout holds what nothing but its subject leads to. */
+  /** A manifest that lies among the blobs, whether index.json lists it or not. @throws E_CORRUPT, E_DIGEST_MISMATCH */
+  async unlisted(digest: Digest): Promise<Descriptor | undefined> {
+    const content = await this.find({ digest });
+    if (!content) return undefined;
+    checkManifestSize({ mediaType: '', digest, size: content.size }, digest);
+    const bytes = await readAll(content.open(0), metadataLimit, digest);
+    const found = digestLike(digest, bytes);
+    if (found !== digest)
+      throw new MirrorError('E_DIGEST_MISMATCH', `\`${digest}\` in \`${this.name}\` has digest \`${found}\``, {
+        at: { side: 'source', item: digest },
+      });
+    return { mediaType: parseManifest(bytes, '', digest).mediaType, digest, size: bytes.length };
+  }
+
   async referrersOf(subject: Digest): Promise<Descriptor[]> {
     const { manifests } = await this.index();
-    const found: Descriptor[] = [];
-    for (const entry of manifests.filter((candidate) => isManifest(candidate))) {
-      const document = await this.document(bare(entry));
-      if (document.subject?.digest === subject && !found.some(({ digest }) => digest === entry.digest))
-        found.push(referrerDescriptor(bare(entry), document));
-    }
-    return found;
+    this.#referrers ??= referrersBySubject(manifests, this);
+    return (await this.#referrers).get(subject) ?? [];
   }
 }
 
-/** A layout directory that can be written to. */
+/** Writing index.json takes milliseconds, on a busy USB stick seconds. */
+const lockWaitMs = 30_000;
+
+/** A layout directory that can be written to, by several processes at the same time. */
 export class WritableLayout extends OciLayout {
   readonly #directory: string;
+  readonly #owner: LockOwner;
+  readonly #blobs: SharedFiles;
   readonly #writing = new KeyedQueue();
+  #batch: { entries: NewEntry[]; written: Promise<void> } | undefined;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, owner: LockOwner) {
     super(directoryTree(directory), directory);
     this.#directory = directory;
+    this.#owner = owner;
+    this.#blobs = new SharedFiles(owner);
   }
 
-  /** Makes the directory and the two files of an empty layout where they are missing. */
-  static async open(directory: string): Promise<WritableLayout> {
+  /**
+   * Makes the directory and the two files of an empty layout where they are missing.
+   * @throws E_CORRUPT, E_PROTOCOL for a layout that is damaged or of another version, E_REFUSED, E_NO_SPACE
+   */
+  static async open(directory: string, owner: LockOwner = anyOwner): Promise<WritableLayout> {
     await ensureWritable(directory);
-    const layout = new WritableLayout(directory);
-    if ((await layout.json(layoutFile)) === undefined)
-      await writeFileAtomic(join(directory, layoutFile), '{"imageLayoutVersion":"1.0.0"}');
-    if ((await layout.json(layoutIndexFile)) === undefined)
-      await writeFileAtomic(join(directory, layoutIndexFile), '{"schemaVersion":2,"manifests":[]}');
+    const layout = new WritableLayout(directory, owner);
+    const isThere = (await layout.json(layoutFile)) !== undefined && (await layout.json(layoutIndexFile)) !== undefined;
+    const prepare = async (): Promise<void> => {
+      if ((await layout.json(layoutFile)) === undefined)
+        await writeFileAtomic(join(directory, layoutFile), JSON.stringify({ imageLayoutVersion: layoutVersion }));
+      if ((await layout.json(layoutIndexFile)) === undefined)
+        await writeFileAtomic(join(directory, layoutIndexFile), '{"schemaVersion":2,"manifests":[]}');
+    };
+    if (!isThere) await layout.#locked(prepare);
+    await layout.index();
     return layout;
   }
 
   async receive(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: expected.digest };
-    await receiveFile(join(this.#directory, blobPath(expected.digest)), content, expectation, { signal });
+    await this.#blobs.receive(join(this.#directory, blobPath(expected.digest)), content, expectation, signal);
   }
 
   async has(descriptor: Descriptor): Promise<boolean> {
     return hasFile(join(this.#directory, blobPath(descriptor.digest)), descriptor.size);
   }
 
-  /** Puts entries into index.json; a name that something else had moves over. */
-  async enter(entries: readonly { descriptor: Descriptor; name?: string }[]): Promise<void> {
-    await this.#writing.run(layoutIndexFile, async () => {
+  /** Puts entries into index.json; what is entered while it is being written goes into the next writing together. */
+  async enter(entries: readonly NewEntry[]): Promise<void> {
+    this.#batch ??= { entries: [], written: this.#writing.run(layoutIndexFile, () => this.#writeBatch()) };
+    this.#batch.entries.push(...entries);
+    return this.#batch.written;
+  }
+
+  async #writeBatch(): Promise<void> {
+    const entries = this.#batch?.entries ?? [];
+    this.#batch = undefined;
+    await this.#locked(async () => {
       const index = await this.readIndex();
-      for (const { descriptor, name } of entries) index.manifests = withEntry(index.manifests, descriptor, name);
-      await writeFileAtomic(join(this.#directory, layoutIndexFile), JSON.stringify(index));
+      const manifests = withEntries(index.manifests, entries);
+      if (manifests) {
+        index.manifests = manifests;
+        await writeFileAtomic(join(this.#directory, layoutIndexFile), JSON.stringify(index));
+      }
       this.remember(index);
     });
+  }
+
+  /** Other processes change index.json too: it is read, changed and written by one at a time. @throws E_REFUSED */
+  async #locked(work: () => Promise<void>): Promise<void> {
+    const path = join(this.#directory, `${layoutIndexFile}.lock${partialSuffix}`);
+    const lock = await lockPlace(path, this.#directory, this.#owner, { waitMs: lockWaitMs });
+    try {
+      await this.#sweep();
+      await work();
+    } finally {
+      await lock[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Who died while writing index.json left what it wrote; nobody else writes there now. */
+  async #sweep(): Promise<void> {
+    const left = (await readdir(this.#directory)).filter((name) => /^index\.json\.[0-9a-f]{8}\.partial$/.test(name));
+    for (const name of left) await rm(join(this.#directory, name), { force: true });
   }
 }
 
@@ -182,23 +249,32 @@ export class LayoutView implements ContentSource {
     this.repository = repository;
   }
 
+  /** A digest may be that of any manifest which lies in the layout. */
   async resolve(reference: string): Promise<Descriptor> {
     const { manifests } = await this.#layout.index();
     const entry = isDigest(reference)
       ? manifests.find(({ digest }) => digest === reference)
-      : manifests.find(({ annotations }) => annotations?.[refNameAnnotation] === this.nameOf(reference));
-    if (entry) return bare(entry);
-    const names = (await this.#layout.named())
-      .filter(({ name }) => !/:sha256-[0-9a-f]{64}\.\w+$/.test(name))
-      .map(({ name }) => `\`${name}\``);
-    const hint =
-      names.length === 0
-        ? 'it holds no named image'
-        : `it holds ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', ...' : ''}`;
-    throw new MirrorError('E_NOT_FOUND', `\`${this.nameOf(reference)}\` is not in \`${this.#layout.name}\``, {
-      hint,
-      at: { item: this.nameOf(reference) },
+      : findNamed(manifests, this.nameOf(reference));
+    const found = entry ? bare(entry) : isDigest(reference) ? await this.unlisted(reference) : undefined;
+    if (found) return found;
+    const name = this.nameOf(reference);
+    throw new MirrorError('E_NOT_FOUND', `\`${name}\` is not in \`${this.#layout.name}\``, {
+      hint: await this.#whatThereIs(),
+      at: { item: name },
     });
+  }
+
+  async #whatThereIs(): Promise<string> {
+    // Signatures come along with the image that they are named after; nobody means them alone.
+    const names = (await this.#layout.named())
+      .filter(({ name }) => digestTag(splitName(name).reference) === undefined)
+      .map(({ name }) => `\`${name}\``);
+    if (names.length === 0) return 'it holds no named image';
+    return `it holds ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', ...' : ''}`;
+  }
+
+  protected async unlisted(digest: Digest): Promise<Descriptor | undefined> {
+    return this.#layout.unlisted(digest);
   }
 
   async fetch(descriptor: Descriptor): Promise<Content> {
@@ -239,6 +315,11 @@ export class WritableView extends LayoutView implements ContentTarget {
     return this.#writable.has(descriptor);
   }
 
+  /** What index.json does not list is not yet to be found: its blobs may be those of a copy that goes on. */
+  protected override async unlisted(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     await this.#writable.receive(expected, content, signal);
   }
@@ -254,29 +335,6 @@ export class WritableView extends LayoutView implements ContentTarget {
   }
 }
 
-function blobPath(digest: Digest): string {
+export function blobPath(digest: Digest): string {
   return `blobs/${digest.slice(0, digest.indexOf(':'))}/${digestHex(digest)}`;
-}
-
-function withEntry(entries: Entry[], descriptor: Descriptor, name: string | undefined): Entry[] {
-  const { mediaType, digest, size, artifactType } = descriptor;
-  const entry: Entry = { mediaType, digest, size, ...(artifactType === undefined ? {} : { artifactType }) };
-  if (name === undefined) return entries.some((other) => other.digest === digest) ? entries : [...entries, entry];
-  entry.annotations = { [refNameAnnotation]: name };
-  return [...entries.filter((other) => other.annotations?.[refNameAnnotation] !== name), entry];
-}
-
-/** An entry without what belongs to its place in index.json. */
-function bare({ mediaType, digest, size, artifactType }: Entry): Descriptor {
-  return artifactType === undefined ? { mediaType, digest, size } : { mediaType, digest, size, artifactType };
-}
-
-/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers wants these two in the list. */
-function referrerDescriptor(descriptor: Descriptor, document: ManifestDocument): Descriptor {
-  const annotations = Object.keys(document.annotations).length > 0 ? { annotations: document.annotations } : {};
-  return {
-    ...descriptor,
-    ...(document.artifactType === undefined ? {} : { artifactType: document.artifactType }),
-    ...annotations,
-  };
 }

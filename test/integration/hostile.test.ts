@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,7 +14,7 @@ import { snapshot } from '../../src/commands/snapshot.ts';
 import type { Inventory } from '../../src/bundle/inventory.ts';
 import { lockPlace } from '../../src/fs/lock.ts';
 import { testContext } from '../support/context.ts';
-import { codeOf } from '../support/failures.ts';
+import { codeOf, failureOf } from '../support/failures.ts';
 import { buildImage } from '../support/images.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -252,6 +253,24 @@ describe('a store in which', () => {
     await rm(blob);
     await copy({ source, target: 'oci:store/oci', referrers: true }, context);
     expect((await readFile(blob)).length).toBeGreaterThan(0);
+  });
+
+  it('another process enters an image while it is sealed makes no bundle that holds half of its index', async () => {
+    const source = `${world.source.host}/${imageRepository}:${imageTag}`;
+    await copy({ source, target: 'oci:store/oci', referrers: true }, context);
+    const entering: Context = {
+      ...context,
+      report: (event) => {
+        if (event.type !== 'stage' || !event.text.startsWith('writing')) return;
+        const path = join(directory, 'store/oci/index.json');
+        const index = JSON.parse(readFileSync(path, 'utf8')) as { manifests: object[] };
+        writeFileSync(path, JSON.stringify({ ...index, manifests: [...index.manifests, ...index.manifests] }));
+      },
+    };
+    const error = await failureOf(bundle({ store: 'store', out: '.', name: 'b' }, entering));
+    expect(error.code).toBe('E_DIGEST_MISMATCH');
+    expect(error.hint).not.toContain('delete');
+    expect(await filesBelow(join(directory, 'b'))).not.toContain('SHA256SUMS');
   });
 
   it('another process works is left alone, and a lock that a dead one left is taken over', async () => {

@@ -1,0 +1,94 @@
+import { stat } from 'node:fs/promises';
+import { BundleReader } from '../bundle/reader.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { FileTree } from '../core/ports.ts';
+import { tarTree } from '../fs/tar-tree.ts';
+import { directoryTree } from '../fs/tree.ts';
+import { archiveTree } from '../oci/docker-archive.ts';
+import { OciLayout } from '../oci/layout.ts';
+import type { Context } from './context.ts';
+import { openWhole, type TrustOptions } from './sealed.ts';
+
+/** Where images lie in files, by the prefix that a user writes. */
+const kinds = {
+  oci: { wants: 'DIR', open: openDirectory },
+  'oci-archive': { wants: 'FILE', open: openArchive },
+  'docker-archive': { wants: 'FILE', open: openArchive },
+  bundle: { wants: 'DIR', open: openBundled },
+} satisfies Record<string, { wants: string; open: (place: LocalPlace, options: LocalOptions) => Promise<FileTree> }>;
+
+type Kind = keyof typeof kinds;
+
+export interface LocalOptions {
+  context: Context;
+  /** Whom to trust as the maker of a bundle. */
+  trust: TrustOptions;
+}
+
+/** A place in the file system, as the user wrote it. */
+export interface LocalPlace {
+  kind: Kind;
+  path: string;
+  /** Which of the images there: a name, a digest, name and digest, or `@0`; undefined when nothing was said. */
+  choice: string | undefined;
+}
+
+/**
+ * Reads `oci:DIR`, `docker-archive:FILE` and the like, each with `:NAME`, `@DIGEST`, `:NAME@DIGEST` or `@INDEX` after
+ * it. A path that is there wins over one that is cut at an earlier colon.
+ * @returns undefined for what has no such prefix
+ * @throws E_USAGE
+ */
+export async function localPlace(text: string, context: Context): Promise<LocalPlace | undefined> {
+  const kind = (Object.keys(kinds) as Kind[]).find((each) => text.startsWith(`${each}:`));
+  if (kind === undefined) return undefined;
+  const rest = text.slice(kind.length + 1);
+  const cuts = [...rest.matchAll(/[:@]/g)].map(({ index }) => index);
+  const ends = [rest.length, ...cuts.toReversed()].filter((end) => end > 0);
+  let end = cuts[0] ?? rest.length;
+  for (const candidate of ends)
+    if (await isThere(context.path(rest.slice(0, candidate)))) {
+      end = candidate;
+      break;
+    }
+  const path = rest.slice(0, end);
+  const after = rest
+    .slice(end)
+    .replace(/^:/, '')
+    .replace(/^@(?!\d+$)/, '');
+  if (path === '' || (after === '' && end < rest.length)) {
+    const { wants } = kinds[kind];
+    throw new MirrorError('E_USAGE', `\`${text}\` names no place`, {
+      hint: `write it as \`${kind}:${wants}\` or \`${kind}:${wants}:NAME\``,
+    });
+  }
+  return { kind, path, choice: after === '' ? undefined : after };
+}
+
+/** @throws E_NOT_FOUND, E_CORRUPT, E_USAGE, and for a bundle what `import` throws before it writes */
+export async function openLocal(place: LocalPlace, options: LocalOptions): Promise<OciLayout> {
+  return new OciLayout(await kinds[place.kind].open(place, options), place.path);
+}
+
+async function openDirectory({ path }: LocalPlace, { context }: LocalOptions): Promise<FileTree> {
+  const found = await stat(context.path(path)).catch(() => undefined);
+  if (found?.isFile())
+    throw new MirrorError('E_USAGE', `\`${path}\` is a file, a directory was wanted`, {
+      hint: `for a tar archive write \`docker-archive:${path}\``,
+      at: { side: 'source', item: path },
+    });
+  return directoryTree(context.path(path));
+}
+
+async function openArchive({ path }: LocalPlace, { context }: LocalOptions): Promise<FileTree> {
+  return archiveTree(await tarTree(context.path(path), path), path, context.signal);
+}
+
+async function openBundled({ path }: LocalPlace, { context, trust }: LocalOptions): Promise<FileTree> {
+  const { bundle, inventory } = await openWhole(path, trust, context);
+  return new BundleReader(bundle.directory, inventory).tree('oci');
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -354,6 +354,13 @@ describe('a bundle', () => {
   });
 });
 
+it('an image that is copied by its digest is listed in the layout', async () => {
+  zone.put('app', image, 'v1');
+  await copy({ source: `${zone.host}/app@${image.digest}`, target: 'oci:out', referrers: true }, context);
+  const { manifests } = await new OciLayout(directoryTree(join(place.path, 'out')), 'out').index();
+  expect(manifests.map(({ digest }) => digest)).toEqual([image.digest]);
+});
+
 it('a medium that is read-only is named as the target', async () => {
   zone.put('app', image, 'v1');
   const error = await failureOf(

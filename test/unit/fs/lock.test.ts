@@ -1,4 +1,4 @@
-import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { type LockOwner, lockPlace } from '../../../src/fs/lock.ts';
@@ -49,6 +49,23 @@ it('that a dead process left is taken over by exactly one of many at a time', as
     }),
   );
   expect(most).toBe(1);
+  expect(await readdir(place.path)).toEqual([]);
+});
+
+it('that another one is just taking over is left to that one', async () => {
+  await using place = await temporaryDirectory();
+  const path = join(place.path, 'lock');
+  await lockPlace(path, 'x', dead(99));
+  const left = await readFile(path, 'utf8');
+  const mark = `${path}.${(JSON.parse(left) as { id: string }).id}.partial`;
+  await writeFile(mark, '');
+
+  const taken = lockPlace(path, 'x', dead(1), patient);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(await readFile(path, 'utf8')).toBe(left);
+  await rm(mark);
+
+  await (await taken)[Symbol.asyncDispose]();
   expect(await readdir(place.path)).toEqual([]);
 });
 

@@ -98,9 +98,20 @@ const rows: Row[] = [
       (await import('../commands/snapshot.ts')).snapshot({ repos, store: String(flags['store']) }, context),
   },
   {
-    usage: 'copy <source> <target>',
-    text: 'copy an image with all its platforms, signatures and referrers between registries and OCI layouts, or out of an archive or a bundle',
+    usage: 'copy [source] [target]',
+    text: 'copy images with all their platforms, signatures and referrers between registries and OCI layouts, or out of an archive or a bundle',
     flags: [
+      {
+        flags: '--platform <list>',
+        text: 'only these: os/architecture[/variant], with commas or given again; makes a smaller index with a digest of its own',
+        parse: collect,
+      },
+      { flags: '--sparse', text: 'keep the index as it is though not all of its platforms go over' },
+      { flags: '--all-tags', text: 'every image of the source repository; the target is a repository' },
+      { flags: '--tags <glob>', text: 'those whose tag fits, e.g. "v1.*"; can be given again', parse: collect },
+      { flags: '--from-file <list>', text: 'one image a line, and where it goes if not below TARGET by its own name' },
+      { flags: '--dry-run', text: 'say what would move, and write nothing' },
+      { flags: '--include-foreign', text: 'fetch foreign layers from their owners and push them too' },
       { flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' },
       ...keyFlags,
     ],
@@ -108,12 +119,29 @@ const rows: Row[] = [
       'sie-mirror copy nats:2.12.6-alpine oci:./sie-mirror-store/oci',
       'sie-mirror copy oci:./layout:docker.io/library/nats:2.12.6-alpine registry.zone:5000/sie/nats --insecure-host registry.zone:5000',
       'sie-mirror copy docker-archive:./app.tar registry.zone:5000/team/app:v1',
+      'sie-mirror copy nats:2.12.6-alpine registry.zone/sie/nats --platform linux/amd64,linux/arm64',
+      'sie-mirror copy ghcr.io/org/image registry.zone/org/image --tags "v1.*" --dry-run',
+      'sie-mirror copy --from-file images.txt registry.zone/mirror',
     ],
-    run: async ([source = '', target = ''], flags, context) =>
-      (await import('../commands/copy.ts')).copy(
-        { source, target, referrers: flags['referrers'] !== false, ...trust(flags) },
+    run: async ([source, target], flags, context) => {
+      const { copy } = await import('../commands/copy.ts');
+      return copy(
+        {
+          source,
+          target,
+          referrers: flags['referrers'] !== false,
+          platforms: list(flags['platform']),
+          sparse: flags['sparse'] === true,
+          allTags: flags['allTags'] === true,
+          tags: list(flags['tags']),
+          fromFile: text(flags['fromFile']),
+          dryRun: flags['dryRun'] === true,
+          includeForeign: flags['includeForeign'] === true,
+          ...trust(flags),
+        },
         context,
-      ),
+      );
+    },
   },
   {
     usage: 'bundle',
@@ -384,7 +412,12 @@ function addRow(program: Command, row: Row, choose: (invocation: Invocation) => 
   );
   command.action((...given: unknown[]) => {
     const flags = command.opts<Record<string, unknown>>();
-    const args = given.slice(0, -2).flat().map(String);
+    // An argument that may be left out comes as undefined.
+    const args = given
+      .slice(0, -2)
+      .flat()
+      .filter((each) => each !== undefined)
+      .map(String);
     choose({
       command: command.name(),
       flags: flags as unknown as CommonFlags,
@@ -408,6 +441,10 @@ function text(value: unknown): string | undefined {
 
 function trust(flags: Record<string, unknown>): TrustOptions {
   return { keys: flags['key'] as string[] | undefined, require: flags['require'] as number | undefined };
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
 }
 
 /** For flags that may be given more than once. */

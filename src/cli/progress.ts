@@ -41,11 +41,12 @@ class Meter {
     if (event.type === 'stage') {
       this.#stage = event.text;
       this.#total = 0;
-    }
-    if (event.type === 'total') {
-      this.#total = event.bytes;
       this.#done = 0;
       this.#start = Date.now();
+    }
+    if (event.type === 'total') {
+      if (this.#total === 0) this.#start = Date.now();
+      this.#total += event.bytes;
     }
     if (event.type === 'bytes') this.#done += event.bytes;
   }

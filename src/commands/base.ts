@@ -9,7 +9,7 @@ import { forEachBySize } from '../core/limit.ts';
 import { parseJson } from '../core/validate.ts';
 import { fileContent } from '../fs/read.ts';
 import { repoFolder } from '../hub/cache.ts';
-import { descriptorsOf } from '../oci/copy-graph.ts';
+import { descriptorsOf } from '../oci/graph.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { isManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';

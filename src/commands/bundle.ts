@@ -21,7 +21,7 @@ import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { toolName } from '../core/version.ts';
 import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
-import { descriptorsOf } from '../oci/copy-graph.ts';
+import { descriptorsOf } from '../oci/graph.ts';
 import { describeBase } from './bundle-item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import type { Context } from './context.ts';

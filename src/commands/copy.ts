@@ -1,61 +1,142 @@
-import { type Report, makeReport } from '../core/report.ts';
-import { formatBytes } from '../core/text.ts';
-import { type CopyTally, copyImage, descriptorsOf, type ImageGraph, readImage, resolved } from '../oci/copy-graph.ts';
-import type { ContentSource, ContentTarget } from '../core/ports.ts';
-import type { Descriptor } from '../core/descriptor.ts';
+import { forEachLimited } from '../core/limit.ts';
+import { MirrorError } from '../core/errors.ts';
+import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { formatBytes, plural } from '../core/text.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { openSource, openTarget } from './endpoint.ts';
+import { planOne, type PlannedImage, totalOf } from './copy-dry-run.ts';
+import { copyOne, type Wanted } from './copy-image.ts';
+import { type ListOptions, type Order, readOrders } from './copy-list.ts';
+import { CopyPlaces } from './copy-places.ts';
+import type { SourceEndpoint } from './endpoint.ts';
 import type { TrustOptions } from './sealed.ts';
 
-export interface CopyCommandOptions extends TrustOptions {
-  source: string;
-  target: string;
+export interface CopyCommandOptions extends ListOptions, TrustOptions {
   referrers: boolean;
+  /** `os/architecture[/variant]`; several in one with commas. */
+  platforms?: readonly string[];
+  sparse?: boolean;
+  includeForeign?: boolean;
+  dryRun?: boolean;
 }
 
-/** One image with everything that belongs to it, from a registry or layout to another. */
+/** What came of one image, or would come of it. */
+interface Outcome {
+  items: ReportItem[];
+  lines: string[];
+  planned?: PlannedImage;
+}
+
+/**
+ * Images with everything that belongs to them, from registries and layouts to others. Of a list one that fails does not
+ * stop the others.
+ * @throws E_USAGE, E_NOT_FOUND; for a single image whatever its copy throws
+ */
 export async function copy(options: CopyCommandOptions, context: Context): Promise<Report> {
-  const from = await openSource(context, options.source, options);
-  const to = await openTarget(context, options.target, from);
-  context.report({ type: 'stage', text: `copying ${from.shown} to ${to.name}` });
-  const root = await from.source.resolve(from.wanted);
-  const tally = await moveImage(from.source, to.target, root, to.reference, options.referrers, context);
-  const state = tally.copied === 0 ? 'present' : 'done';
-  const detail = { source: from.shown, target: to.name, mediaType: root.mediaType, ...tally };
-  const done =
-    state === 'present'
-      ? 'was there already, nothing moved'
-      : `${formatBytes(tally.copiedBytes)} moved, ${formatBytes(tally.presentBytes)} were there`;
-  return makeReport(
-    'copy',
-    [{ kind: 'image', name: to.name, state, digest: root.digest, bytes: tally.copiedBytes, detail }],
-    { copied: tally.copied, bytes: tally.copiedBytes },
-    [`${to.name}  ${root.digest}`, done],
-  );
+  const wanted: Wanted = {
+    referrers: options.referrers,
+    choice: {
+      platforms: (options.platforms ?? []).flatMap((list) => list.split(',')).map(parsePlatform),
+      sparse: options.sparse === true,
+    },
+    includeForeign: options.includeForeign === true,
+  };
+  const orders = await readOrders(options, context);
+  const places = new CopyPlaces(context, wanted, options);
+  const one = async (from: SourceEndpoint, target: string): Promise<Outcome> => {
+    if (!options.dryRun) {
+      const { item, lines } = await copyOne(from, target, wanted, places, context);
+      return { items: [item], lines };
+    }
+    const planned = await planOne(from, target, wanted, places, context);
+    return { items: [planned.item], lines: planned.lines, planned };
+  };
+  const isList = options.fromFile !== undefined || options.allTags === true || (options.tags ?? []).length > 0;
+  context.report({ type: 'stage', text: stageOf(options, orders) });
+  const outcomes = isList ? await copyEach(orders, one, places, context) : [await copySingle(orders, one, places)];
+  return summarise(outcomes, isList, options.dryRun === true);
 }
 
-/** Moves an image; when nothing about it can have changed, nothing of it is read. */
-export async function moveImage(
-  source: ContentSource,
-  target: ContentTarget,
-  root: Descriptor,
-  reference: string,
-  referrers: boolean,
-  context: Context,
-): Promise<CopyTally> {
-  if (!referrers && (await resolved(target, reference))?.digest === root.digest)
-    return { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size };
-  return copyImage(source, target, await readWhole(source, root, referrers, context), reference, context);
+async function copySingle(
+  orders: readonly Order[],
+  one: (from: SourceEndpoint, target: string) => Promise<Outcome>,
+  places: CopyPlaces,
+): Promise<Outcome> {
+  const [order] = orders as [Order];
+  const from = await places.source(order.source);
+  return one(from, order.target(from));
 }
 
-/** The graph of an image, and how much of it there is for the progress. */
-export async function readWhole(
-  source: ContentSource,
-  root: Descriptor,
-  referrers: boolean,
+/** Images side by side; requests and large bodies of all of them share the same slots. */
+async function copyEach(
+  orders: readonly Order[],
+  one: (from: SourceEndpoint, target: string) => Promise<Outcome>,
+  places: CopyPlaces,
   context: Context,
-): Promise<ImageGraph> {
-  const image = await readImage(source, root, { slots: context.slots, referrers, signal: context.signal });
-  context.report({ type: 'total', bytes: descriptorsOf(image).reduce((sum, { size }) => sum + size, 0) });
-  return image;
+): Promise<Outcome[]> {
+  const outcomes: Outcome[] = orders.map(() => ({ items: [], lines: [] }));
+  const opened: { from: SourceEndpoint; target: string; order: Order; place: number }[] = [];
+  for (const [place, order] of orders.entries()) {
+    await attempt(outcomes[place]?.items ?? [], 'image', order.source, async () => {
+      const from = await places.source(order.source);
+      opened.push({ from, target: order.target(from), order, place });
+    });
+  }
+  refuseCollisions(opened);
+  await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
+    context.signal.throwIfAborted();
+    const outcome: Outcome = { items: [], lines: [] };
+    await attempt(outcome.items, 'image', order.source, async () => {
+      Object.assign(outcome, await one(from, target));
+    });
+    outcomes[place] = outcome;
+  });
+  return outcomes;
+}
+
+/** @throws E_USAGE when two images would get one name */
+function refuseCollisions(opened: readonly { from: SourceEndpoint; target: string; order: Order }[]): void {
+  const taken = new Map<string, string>();
+  for (const { from, target, order } of opened) {
+    const name = target.startsWith('oci:') ? `${target} ${from.name}` : `${target} ${from.tag ?? from.wanted}`;
+    const other = taken.get(name);
+    if (other !== undefined && other !== from.name)
+      throw new MirrorError('E_USAGE', `\`${other}\` and \`${order.source}\` would both go to \`${target}\``, {
+        hint: 'name another target for one of them in the second column of the list',
+      });
+    taken.set(name, from.name);
+  }
+}
+
+function stageOf({ dryRun, target, source }: CopyCommandOptions, orders: readonly Order[]): string {
+  const what = orders.length === 1 ? (orders[0]?.source ?? '') : plural(orders.length, 'image');
+  return `${dryRun ? 'looking at' : 'copying'} ${what} to ${target ?? source ?? 'where the list says'}`;
+}
+
+function summarise(outcomes: readonly Outcome[], isList: boolean, dryRun: boolean): Report {
+  const items = outcomes.flatMap((outcome) => outcome.items);
+  const lines = outcomes.flatMap((outcome) => (isList ? indented(outcome.lines) : outcome.lines));
+  const planned = outcomes.flatMap((outcome) => (outcome.planned ? [outcome.planned] : []));
+  const failed = items.filter(({ state }) => state === 'failed').length;
+  if (dryRun) {
+    const total = totalOf(planned);
+    if (isList)
+      lines.push(
+        `${plural(items.length, 'image')}${failed > 0 ? `, ${failed} of them cannot be copied` : ''}: ${formatBytes(total.bytes)} would move; nothing was written`,
+      );
+    return makeReport('copy', items, { images: items.length, ...total }, lines);
+  }
+  const copied = items.reduce((sum, { detail }) => sum + Number(detail?.['copied'] ?? 0), 0);
+  const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const present = items.filter(({ state }) => state === 'present').length;
+  if (isList)
+    lines.push(
+      `${plural(items.length - failed, 'image')} of ${items.length} at the target, ${present} of them as before; ${formatBytes(bytes)} moved${failed > 0 ? `; ${failed} FAILED, run the same command again when what is said above is mended` : ''}`,
+    );
+  return makeReport('copy', items, { images: items.length, copied, bytes }, lines);
+}
+
+function indented([first, ...rest]: readonly string[]): string[] {
+  return first === undefined ? [] : [first, ...rest.map((line) => `  ${line}`)];
 }

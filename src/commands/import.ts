@@ -11,14 +11,15 @@ import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { defaultPlacement, refuseCollisions } from '../manifest/placement.ts';
-import { copyImage, descriptorsOf, type ImageGraph, resolved } from '../oci/copy-graph.ts';
+import { copyImage } from '../oci/copy-graph.ts';
+import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
+import { resolved } from '../oci/side.ts';
 import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
-import { readWhole } from './copy.ts';
 import { openRepository } from './endpoint.ts';
 import { openObjects } from './objects.ts';
 import { formatReceipt, readReceipt, type Receipt, receiptPrefix, startReceipt } from '../bundle/receipt.ts';
@@ -325,7 +326,7 @@ async function importImage(
 ): Promise<void> {
   const target = await openRepository(context, place, reference);
   const source = layout.view(repository);
-  const image = await readWhole(source, item.root, true, context);
+  const image = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
   checkWhole(item, image);
   const tally = await copyImage(source, target.target, image, reference, context);
   receipt.images.push({

@@ -14,7 +14,7 @@ import {
   lockSchemaId,
   type MirrorManifest,
 } from '../manifest/schema.ts';
-import { descriptorsOf, readImage } from '../oci/copy-graph.ts';
+import { descriptorsOf, readImage } from '../oci/graph.ts';
 import { parseReference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';

@@ -5,7 +5,7 @@ import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import type { LockedImage } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { moveImage } from './copy.ts';
+import { moveImage, wholeImage } from './copy-image.ts';
 import { openSource, openTarget } from './endpoint.ts';
 import { formatLock, loadFile, resolveManifest } from './plan.ts';
 import { fetchModels } from './snapshot.ts';
@@ -53,7 +53,7 @@ async function pullImage(image: LockedImage, store: string, items: ReportItem[],
   context.report({ type: 'stage', text: `copying ${image.reference}` });
   const from = await openSource(context, image.reference);
   const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
-  const tally = await moveImage(from.source, to.target, image.root, to.reference, true, context);
+  const { tally } = await moveImage(from.source, to, image.root, wholeImage, context);
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
   items.push({

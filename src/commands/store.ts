@@ -9,7 +9,7 @@ import { parseJson, validate, z } from '../core/validate.ts';
 import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
 import { loadManifest } from '../manifest/load.ts';
 import type { Lock } from '../manifest/schema.ts';
-import { descriptorsOf, type ImageGraph, readImage } from '../oci/copy-graph.ts';
+import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { digestTag } from '../oci/reference.ts';

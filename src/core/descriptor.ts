@@ -17,4 +17,8 @@ export interface Descriptor {
   platform?: Platform | undefined;
   annotations?: Record<string, string> | undefined;
   urls?: string[] | undefined;
+  /** The bytes themselves, in base64: https://github.com/opencontainers/image-spec/blob/main/descriptor.md#embedded-content */
+  data?: string | undefined;
+  /** Known to be a manifest, though its media type does not say so. */
+  isManifest?: true | undefined;
 }

@@ -4,8 +4,8 @@ import { type ErrorCode, type ErrorPlace, exitOfMany, type MirrorError } from '.
 export interface ReportItem {
   kind: string;
   name: string;
-  /** `skipped` was not looked at, so nothing is said of it. */
-  state: 'done' | 'present' | 'failed' | 'skipped';
+  /** `skipped` was not looked at, so nothing is said of it; `planned` is what `--dry-run` says. */
+  state: 'done' | 'present' | 'failed' | 'skipped' | 'planned';
   bytes?: number;
   digest?: string;
   /** Anything more that is worth keeping, by the command's own page. */

@@ -123,3 +123,31 @@ export function counted(content: Content, count: (bytes: number) => void): Conte
     },
   };
 }
+
+/** The same content, whose first bytes are on their way already; `drop` lets go of them when nobody came for them. */
+export function openedAhead(content: Content, signal?: AbortSignal): Content & { drop: () => void } {
+  const bytes = content.open(0, signal)[Symbol.asyncIterator]();
+  let waiting: Promise<IteratorResult<Uint8Array>> | undefined = bytes.next();
+  // Whoever opens it hears of it.
+  waiting.catch(() => {});
+  return {
+    size: content.size,
+    async *open(offset, again) {
+      const first = offset === 0 ? waiting : undefined;
+      if (!first) {
+        yield* content.open(offset, again);
+        return;
+      }
+      waiting = undefined;
+      try {
+        for (let next = await first; !next.done; next = await bytes.next()) yield next.value;
+      } finally {
+        await bytes.return?.();
+      }
+    },
+    drop: () => {
+      if (waiting) bytes.return?.().catch(() => {});
+      waiting = undefined;
+    },
+  };
+}

@@ -7,7 +7,7 @@ import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
 import type { Refusal } from './refusal.ts';
 import type { RepositoryApi } from './repository-api.ts';
-import { checkManifestSize, isForeign, manifestMediaTypes, parseManifest } from './types.ts';
+import { acceptedTypes, checkManifestSize, isForeign, manifestMediaTypes, parseManifest } from './types.ts';
 
 /** A registry may look at every child before it answers. */
 const answerMs = 15 * 60_000;
@@ -149,9 +149,9 @@ export class Manifests {
     return isDigest(digest) && mediaType !== '' && Number.isSafeInteger(size) ? { mediaType, digest, size } : undefined;
   }
 
-  async #ask(method: 'HEAD' | 'GET', reference: string): Promise<HttpResponse> {
+  async #ask(method: 'HEAD' | 'GET', reference: string, types = accept.accept): Promise<HttpResponse> {
     const url = this.#api.url(`manifests/${reference}`);
-    return this.#api.send({ method, url, headers: accept, at: this.#api.place(reference) });
+    return this.#api.send({ method, url, headers: { accept: types }, at: this.#api.place(reference) });
   }
 
   async #readAll(descriptor: Descriptor, content: Content, signal?: AbortSignal): Promise<Buffer> {

@@ -1,4 +1,4 @@
-import { type Digest, isDigest } from '../core/digest.ts';
+import { type Digest, digestHex, isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 
@@ -87,7 +87,12 @@ export function digestTag(tag: string): { subject: Digest; kind: 'index' | 'sig'
   return { subject, kind: (match[3] as 'sig' | 'att' | 'sbom' | undefined) ?? 'index' };
 }
 
-/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema */
+/** The digest is cut to what fits into a tag: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema */
 export function fallbackTag(subject: Digest): string {
-  return subject.replace(':', '-');
+  return `${subject.slice(0, subject.indexOf(':'))}-${digestHex(subject).slice(0, 64)}`;
+}
+
+/** Whether a tag names what belongs to a digest, which travels with that digest and is no image of its own. */
+export function isDigestTag(tag: string): boolean {
+  return digestTag(tag) !== undefined || /^sha512-[0-9a-f]{64}$/.test(tag);
 }

@@ -27,7 +27,7 @@ export function resilientTarget(target: Paced<ContentTarget>, retry: RetryOption
   return {
     ...resilientSource(target, retry),
     ...(target.local ? { local: true } : {}),
-    ...(target.isEmpty ? { isEmpty: target.isEmpty.bind(target) } : {}),
+    ...(target.isEmpty ? { isEmpty: async () => retrying(async () => target.isEmpty?.() ?? false, options) } : {}),
     push: async (expected: Descriptor, content: Content, signal) => {
       const watched = new WatchedContent(content);
       const givenUp = await untilSeen(() =>

@@ -321,12 +321,12 @@ describe('a bundle', () => {
     await makeBundle('sie-mirror.key.pem');
     const source = `bundle:b:${zone.host}/team/other:v2`;
     const target = `${zone.host}/copied:x`;
-    expect(await copy({ source, target, referrers: true, key: 'sie-mirror.pub.pem' }, context)).toMatchObject({
+    expect(await copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, context)).toMatchObject({
       ok: true,
     });
     const sums = await readFile(join(place.path, 'b/SHA256SUMS'), 'utf8');
     await writeFile(join(place.path, 'b/SHA256SUMS'), `${sums}\n`);
-    expect(await codeOf(copy({ source, target, referrers: true, key: 'sie-mirror.pub.pem' }, context))).toBe(
+    expect(await codeOf(copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, context))).toBe(
       'E_SIGNATURE',
     );
   });

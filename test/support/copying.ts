@@ -1,7 +1,8 @@
 import type { ContentSource, ContentTarget } from '../../src/core/ports.ts';
 import { HttpClient } from '../../src/http/client.ts';
 import type { RetryOptions } from '../../src/http/retry.ts';
-import { type CopyTally, copyImage, readImage } from '../../src/oci/copy-graph.ts';
+import { readAndCopy } from '../../src/oci/copy-graph.ts';
+import type { CopyTally } from '../../src/oci/copy-run.ts';
 import type { Credential } from '../../src/oci/credentials.ts';
 import { Registry } from '../../src/oci/registry.ts';
 import { resilientSource, resilientTarget } from '../../src/oci/resilient.ts';
@@ -57,6 +58,8 @@ export async function copyTag(
   tag: string,
   { signal, referrers = true, slots = 4 }: { signal?: AbortSignal; referrers?: boolean; slots?: number } = {},
 ): Promise<CopyTally> {
-  const image = await readImage(from, await from.resolve(tag), { slots, referrers, signal });
-  return copyImage(from, to, image, tag, { slots, report: () => {}, signal });
+  const root = await from.resolve(tag);
+  const choice = { platforms: [], sparse: false };
+  const options = { slots, report: () => {}, signal, referrers, choice, includeForeign: false };
+  return (await readAndCopy(from, to, root, tag, options)).tally;
 }

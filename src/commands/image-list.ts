@@ -1,0 +1,46 @@
+import { MirrorError } from '../core/errors.ts';
+import { splitName } from '../oci/layout-index.ts';
+import { parseReference } from '../oci/reference.ts';
+import { resilientSource } from '../oci/resilient.ts';
+import type { Context } from './context.ts';
+import { namesTag } from './endpoint.ts';
+import { type LocalPlace, localPlace, openLocal } from './local-source.ts';
+import type { TrustOptions } from './sealed.ts';
+
+/** An image that a repository, layout, archive or bundle has by name. */
+export interface ListedImage {
+  /** To be opened as a source. */
+  text: string;
+  repository: string;
+  tag: string;
+}
+
+/**
+ * Every tag of a repository, or of what a place in the file system holds; sorted.
+ * @param text `registry/repository`, `oci:DIR` or `oci:DIR:REPOSITORY`; `docker-archive:` and `bundle:` likewise
+ * @throws E_USAGE, E_NOT_FOUND
+ */
+export async function listImages(context: Context, text: string, trust: TrustOptions): Promise<ListedImage[]> {
+  const place = await localPlace(text, context);
+  const images = place ? await listPlace(place, context, trust) : await listRepository(context, text);
+  return images.sort((a, b) => (a.text < b.text ? -1 : 1));
+}
+
+async function listRepository(context: Context, text: string): Promise<ListedImage[]> {
+  const { registry, repository } = parseReference(text);
+  if (namesTag(text) || text.includes('@'))
+    throw new MirrorError('E_USAGE', `\`${text}\` names one image, and all of a repository were asked for`, {
+      hint: `write it as \`${registry}/${repository}\``,
+    });
+  const source = resilientSource(await context.source(registry, repository), context.retry);
+  return (await source.tags()).map((tag) => ({ text: `${registry}/${repository}:${tag}`, repository, tag }));
+}
+
+async function listPlace(place: LocalPlace, context: Context, trust: TrustOptions): Promise<ListedImage[]> {
+  const layout = await openLocal(place, { context, trust });
+  const images = (await layout.named()).map((each) => {
+    const { repository, reference } = splitName(each.name);
+    return { text: `${place.kind}:${place.path}:${each.name}`, repository, tag: reference };
+  });
+  return images.filter(({ repository }) => place.choice === undefined || repository === place.choice);
+}

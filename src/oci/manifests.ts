@@ -40,11 +40,12 @@ export class Manifests {
   }
 
   async exists(descriptor: Descriptor): Promise<boolean> {
-    return isThere(this.#api, await this.#ask('HEAD', descriptor.digest), descriptor.digest);
+    const head = await this.#ask('HEAD', descriptor.digest, acceptedTypes(descriptor));
+    return isThere(this.#api, head, descriptor.digest);
   }
 
   fetch(descriptor: Descriptor): Content {
-    return contentAt(this.#api, descriptor, `manifests/${descriptor.digest}`, accept);
+    return contentAt(this.#api, descriptor, `manifests/${descriptor.digest}`, { accept: acceptedTypes(descriptor) });
   }
 
   /** @throws E_BLOB_UNKNOWN, E_REFUSED, E_DIGEST_MISMATCH, E_SIZE_MISMATCH */

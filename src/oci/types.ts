@@ -58,7 +58,7 @@ const documentSchema = z.object({
 
 /** A manifest of a type that we do not know: what it leads to may stand where other manifests have it. */
 const unknownSchema = documentSchema.extend({
-  schemaVersion: z.unknown(),
+  schemaVersion: z.unknown().optional(),
   mediaType: z.string().optional(),
   // Of the artifact manifests that an early draft of the specification had.
   blobs: descriptors.optional(),

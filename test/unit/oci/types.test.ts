@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import type { Descriptor } from '../../../src/core/descriptor.ts';
 import { sha256 } from '../../../src/core/digest.ts';
-import { isForeign, isManifest, mediaTypes, parseManifest } from '../../../src/oci/types.ts';
+import {
+  embeddedBytes,
+  isForeign,
+  isManifest,
+  mediaTypes,
+  parseManifest,
+  parseUnknownManifest,
+} from '../../../src/oci/types.ts';
 import { buildArtifact, buildImage, buildIndex, descriptorOf } from '../../support/images.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
@@ -116,4 +124,37 @@ it('tells manifests and foreign layers from other things', () => {
   expect(isForeign(foreign)).toBe(true);
   expect(isForeign({ ...foreign, urls: [] })).toBe(false);
   expect(isForeign({ ...descriptor, urls: ['https://x'] })).toBe(false);
+});
+
+describe('a manifest of a type that nobody knows', () => {
+  const type = 'application/vnd.example.manifest.v9+json';
+
+  it.each([
+    [{ mediaType: type, config, layers: [descriptor] }, [config, descriptor]],
+    [{ schemaVersion: 2, layers: [descriptor] }, [descriptor]],
+    // The artifact manifest of an early draft.
+    [{ mediaType: type, blobs: [descriptor], subject: descriptor }, [descriptor]],
+  ])('is read for what it leads to', (document, blobs) => {
+    expect(parseUnknownManifest(bytesOf(document), type, 'x')).toMatchObject({ mediaType: type, blobs });
+  });
+
+  it.each([{}, [], 'x', { mediaType: 'application/other' }, { schemaVersion: 3 }, { mediaType: type, layers: 'x' }])(
+    'is not what does not say so: %j',
+    (value) => {
+      expect(parseUnknownManifest(bytesOf(value), type, 'x')).toBeUndefined();
+    },
+  );
+
+  it('is not what is no JSON', () => {
+    expect(parseUnknownManifest(Buffer.from('{'), type, 'x')).toBeUndefined();
+  });
+});
+
+it.each<[string, Partial<Descriptor>, string | undefined]>([
+  ['that are right', { data: 'eA==' }, 'x'],
+  ['that are others', { data: 'eQ==' }, undefined],
+  ['of another size', { data: 'eA==', size: 2 }, undefined],
+  ['that are none', {}, undefined],
+])('takes bytes from a descriptor only where it carries bytes %s', (_, fields, text) => {
+  expect(embeddedBytes({ ...descriptor, ...fields })?.toString()).toBe(text);
 });

@@ -189,6 +189,20 @@ describe('a list of images', () => {
     });
   });
 
+  it('pushes an image that has several tags once, and does not read it back', async () => {
+    await withCopyWorld({}, async ({ source, zone, run }) => {
+      for (const tag of ['a', 'b', 'c']) source.put(repository, image('same'), tag);
+
+      const order = { source: `SOURCE/${repository}`, target: `ZONE/${repository}`, allTags: true, referrers: false };
+      const report = await run(order);
+
+      expect(zone.tags(repository)).toEqual(['a', 'b', 'c']);
+      expect(zone.server.count(/^GET .*\/manifests\//)).toBe(0);
+      expect(zone.server.count(/^PUT .*\/manifests\/sha256:/)).toBe(1);
+      expect(report.items.map(({ state }) => state)).toEqual(['done', 'done', 'done']);
+    });
+  });
+
   it('goes on when one image fails, names it, and ends incomplete', async () => {
     await withCopyWorld({}, async ({ source, zone, directory, run }) => {
       source.put('org/good', image('good'), 'v1');

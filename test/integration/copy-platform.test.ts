@@ -321,17 +321,20 @@ describe('--sparse', () => {
     },
   );
 
+  const nested = ([amd64, ...others]: BuiltImage[]): BuiltImage =>
+    buildIndex({ children: [buildIndex({ children: amd64 ? [amd64] : [] }), buildIndex({ children: others })] });
+  const flat = (children: BuiltImage[]): BuiltImage => buildIndex({ children });
+
   it.each([
-    ['--platform makes an index of what is there', { platforms: ['linux/amd64'] }, {}],
-    ['--sparse keeps the holes', { sparse: true }, { sparse: true }],
-  ])('makes a layout of which %s', async (_, options, zoneOptions) => {
+    ['--platform makes an index of what is there', nested, { platforms: ['linux/amd64'] }, {}],
+    ['--platform makes a flat index of what is there', flat, { platforms: ['linux/amd64'] }, {}],
+    ['--sparse keeps the holes', nested, { sparse: true }, { sparse: true }],
+    ['--sparse keeps the holes of a flat index', flat, { sparse: true }, { sparse: true }],
+  ])('makes a layout of which %s', async (_, indexOf, options, zoneOptions) => {
     await withCopyWorld({ zone: zoneOptions }, async ({ source, zone, directory, run }) => {
-      const [amd64, ...others] = images() as [BuiltImage, ...BuiltImage[]];
-      source.put(
-        repository,
-        buildIndex({ children: [buildIndex({ children: [amd64] }), buildIndex({ children: others })] }),
-        'v1',
-      );
+      const all = images();
+      const [amd64, ...others] = all as [BuiltImage, ...BuiltImage[]];
+      source.put(repository, indexOf(all), 'v1');
       await run({ source: from.source, target: 'oci:layout', platforms: ['linux/amd64'], sparse: true });
 
       await run({ source: 'oci:layout', target: from.target, ...options });

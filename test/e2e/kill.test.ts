@@ -75,9 +75,11 @@ it('copy into a layout goes on where it was killed', async () => {
   const total = [...world.image.blobs.values()].reduce((sum, bytes) => sum + bytes.length, 0);
   world.source.cdn.faults = () => ({ kind: 'stall', after: 5 * mebi });
   await killed(args, {}, async () => {
-    if (world.source.cdn.requests.filter((record) => record.sent >= 5 * mebi).length < 4) return false;
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    return true;
+    const paths = (await filesBelow(directory)).filter((path) => path.includes('blobs/') && path.endsWith('.partial'));
+    const sizes = await Promise.all(
+      paths.map(async (path) => (await stat(join(directory, path)).catch(() => undefined))?.size),
+    );
+    return sizes.filter((size = 0) => size >= 4 * mebi).length === 4;
   });
   world.source.cdn.faults = undefined;
   const before = sent(world.source.cdn.requests);

@@ -1,4 +1,4 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -37,6 +37,15 @@ const copy = async (name: string, onStart?: (kill: (signal: NodeJS.Signals) => v
 
 const sent = (): number => source.cdn.requests.reduce((sum, record) => sum + record.sent, 0);
 const bytesOf = (image: BuiltImage): number => [...image.blobs.values()].reduce((sum, { length }) => sum + length, 0);
+
+/** The size of each large file in the making. */
+async function partialBytes(): Promise<number[]> {
+  const paths = await filesBelow(join(place.path, 'layout')).catch(() => []);
+  const sizes = paths
+    .filter((path) => path.startsWith('blobs/') && path.endsWith('.partial'))
+    .map(async (path) => (await stat(join(place.path, 'layout', path)).catch(() => undefined))?.size ?? 0);
+  return (await Promise.all(sizes)).filter((size) => size > mebi);
+}
 
 interface Entry {
   digest: string;
@@ -78,9 +87,10 @@ it('what several killed ones left is gone on with by the next, which leaves noth
   source.cdn.faults = () => ({ kind: 'stall', after: 5 * mebi });
   const kills: ((signal: NodeJS.Signals) => void)[] = [];
   const running = [1, 2].map(() => copy('cut', (kill) => kills.push(kill)));
-  await waitFor('the layers are on their way', () => sent() >= 15 * mebi);
-  // What has left the server has to reach the disk before the cut, or there is nothing to resume.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await waitFor('what the server gave of each layer is on disk', async () => {
+    const sizes = await partialBytes();
+    return sizes.length === 3 && sizes.every((bytes) => bytes >= 4 * mebi);
+  });
   for (const kill of kills) kill('SIGKILL');
   expect((await Promise.all(running)).map(({ code }) => code)).toEqual([137, 137]);
   const left = (await filesBelow(join(place.path, 'layout'))).filter((path) => !/[0-9a-f]{64}$/.test(path));

@@ -332,7 +332,7 @@ describe('an upload that breaks', () => {
       await pushing.target().push(blobOf(large), watchedContent(large));
 
       expect(isThere(pushing, large)).toBe(true);
-      expect(pushing.registry.server.count(/^POST/)).toBe(2);
+      expect(bodies(pushing).filter((body) => !body.startsWith(`PUT ${large.length} `))).toEqual([]);
     });
   });
 
@@ -432,7 +432,7 @@ describe('tokens that end', () => {
       await pushing.once().push(blobOf(large), watchedContent(large));
 
       expect(isThere(pushing, large)).toBe(true);
-      expect(bodies(pushing)[0]).toBe(`PUT ${large.length} 401`);
+      expect(bodies(pushing).filter((body) => body.startsWith(`PUT ${large.length} `))).toHaveLength(1);
       expect(bodies(pushing).filter((body) => /^PATCH .* 202$/.test(body))).toHaveLength(5);
     });
   });

@@ -10,7 +10,7 @@ const digest = sha256('blob');
 /** Work that ends when it is told to. */
 function held(): { work: () => Promise<void>; begun: () => boolean; end: (error?: Error) => void } {
   let begun = false;
-  let end = (_?: Error): void => {};
+  let end: (error?: Error) => void = () => {};
   const done = new Promise<void>((resolve, reject) => {
     end = (error) => (error ? reject(error) : resolve());
   });

@@ -105,10 +105,7 @@ export async function viewTarget(context: Context, text: string, from: SourceEnd
 }
 
 /** @throws E_USAGE for what cannot be written to */
-function inLayout(
-  { kind, path: directory, choice }: LocalPlace,
-  from: SourceEndpoint,
-): Omit<TargetEndpoint, 'target'> {
+function inLayout({ kind, path: directory, choice }: LocalPlace, from: SourceEndpoint): Omit<TargetEndpoint, 'target'> {
   if (kind !== 'oci')
     throw new MirrorError('E_USAGE', `\`${kind}:\` can be read only`, {
       hint: 'copy to a layout: `oci:DIR`',

@@ -124,30 +124,43 @@ export function counted(content: Content, count: (bytes: number) => void): Conte
   };
 }
 
-/** The same content, whose first bytes are on their way already; `drop` lets go of them when nobody came for them. */
-export function openedAhead(content: Content, signal?: AbortSignal): Content & { drop: () => void } {
-  const bytes = content.open(0, signal)[Symbol.asyncIterator]();
-  let waiting: Promise<IteratorResult<Uint8Array>> | undefined = bytes.next();
-  // Whoever opens it hears of it.
-  waiting.catch(() => {});
-  return {
-    size: content.size,
-    async *open(offset, again) {
-      const first = offset === 0 ? waiting : undefined;
-      if (!first) {
-        yield* content.open(offset, again);
-        return;
-      }
-      waiting = undefined;
-      try {
-        for (let next = await first; !next.done; next = await bytes.next()) yield next.value;
-      } finally {
-        await bytes.return?.();
-      }
-    },
-    drop: () => {
-      if (waiting) bytes.return?.().catch(() => {});
-      waiting = undefined;
-    },
-  };
+/** The same content, whose first bytes can be sent for before anybody reads them. */
+export class AheadContent implements Content {
+  readonly size: number;
+  readonly #content: Content;
+  #ahead: { bytes: AsyncIterator<Uint8Array>; first: Promise<IteratorResult<Uint8Array>> } | undefined;
+
+  constructor(content: Content) {
+    this.size = content.size;
+    this.#content = content;
+  }
+
+  /** Opens it at its beginning; whoever reads from there gets these bytes, and hears if they do not come. */
+  start(signal?: AbortSignal): void {
+    if (this.#ahead) return;
+    const bytes = this.#content.open(0, signal)[Symbol.asyncIterator]();
+    const first = bytes.next();
+    first.catch(() => {});
+    this.#ahead = { bytes, first };
+  }
+
+  async *open(offset: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const ahead = offset === 0 ? this.#ahead : undefined;
+    if (!ahead) {
+      yield* this.#content.open(offset, signal);
+      return;
+    }
+    this.#ahead = undefined;
+    try {
+      for (let next = await ahead.first; !next.done; next = await ahead.bytes.next()) yield next.value;
+    } finally {
+      await ahead.bytes.return?.();
+    }
+  }
+
+  /** Lets go of what nobody came for. */
+  drop(): void {
+    this.#ahead?.bytes.return?.().catch(() => {});
+    this.#ahead = undefined;
+  }
 }

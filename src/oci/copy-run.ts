@@ -5,7 +5,7 @@ import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { smallBody } from '../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../core/ports.ts';
-import { contentOf, counted, openedAhead } from '../core/stream.ts';
+import { contentOf, counted } from '../core/stream.ts';
 import { CopyPool, Destination } from './copy-pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from './graph.ts';
 import { at, fromSource, resolved } from './side.ts';
@@ -226,20 +226,13 @@ export class CopyRun {
   }
 
   async #pushBlob(blob: Descriptor): Promise<void> {
-    const small = blob.size <= smallBody;
-    const lane = small ? this.#pool.requests : this.#pool.bodies;
+    const lane = blob.size <= smallBody ? this.#pool.requests : this.#pool.bodies;
     await this.#destination.inTurn(blob.digest, () =>
       lane(async () => {
         this.signal.throwIfAborted();
         const content = await at('source', blob.digest, () => this.#contentOf(blob));
-        // The source's answer travels while the target opens an upload.
-        const ahead = small && !this.#target.local ? openedAhead(content, this.signal) : undefined;
-        try {
-          const moved = counted(ahead ?? content, (bytes) => this.#options.report({ type: 'bytes', bytes }));
-          await this.#send(blob, fromSource(moved, blob.digest));
-        } finally {
-          ahead?.drop();
-        }
+        const moved = counted(content, (bytes) => this.#options.report({ type: 'bytes', bytes }));
+        await this.#send(blob, fromSource(moved, blob.digest));
       }),
     );
     this.#count([blob], 'copied');

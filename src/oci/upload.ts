@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { smallBody } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
+import { AheadContent } from '../core/stream.ts';
 import type { HttpResponse } from '../http/client.ts';
 import type { Refusal } from './refusal.ts';
 import type { RepositoryApi } from './repository-api.ts';
@@ -55,13 +57,15 @@ const maxStuck = 8;
 class BlobUpload {
   readonly #api: RepositoryApi;
   readonly #expected: Descriptor;
+  readonly #content: AheadContent;
   readonly #reader: VerifiedReader;
   readonly #session: UploadSession;
 
   constructor(api: RepositoryApi, expected: Descriptor, content: Content) {
     this.#api = api;
     this.#expected = expected;
-    this.#reader = new VerifiedReader(content, {
+    this.#content = new AheadContent(content);
+    this.#reader = new VerifiedReader(this.#content, {
       size: expected.size,
       checksum: checksumOf(expected.digest),
       item: api.item(expected.digest),
@@ -81,6 +85,7 @@ class BlobUpload {
       throw this.#reader.broken?.error ?? error;
     } finally {
       this.#reader.close();
+      this.#content.drop();
     }
   }
 
@@ -98,6 +103,8 @@ class BlobUpload {
       await this.#session.cancel();
     }
     if (await this.#mount()) return;
+    // The source's answer travels while the registry opens an upload.
+    if (this.#expected.size <= smallBody) this.#content.start(this.#session.signal);
     if (!this.#session.isOpen) await this.#open();
     if (facts.uploads.takesWhole(this.#expected.size) && (await this.#sendWhole())) return;
     if (!this.#session.isOpen) await this.#open();

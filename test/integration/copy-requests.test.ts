@@ -160,21 +160,17 @@ describe('side by side', () => {
     await withPair(async ({ source, zone, from, to }) => {
       const image = buildImage({ seed: 1 });
       source.put(repository, image, tag);
-      const opened = new Map([...image.blobs.keys()].map((digest) => [digest, signal()]));
-      const target: ContentTarget = {
-        ...to,
-        push: async (expected, content, stop) => {
-          await opened.get(expected.digest)?.promise;
-          await to.push(expected, content, stop);
-        },
-      };
+      const asked = signal();
+      const blobs = new Set(image.blobs.keys());
+      zone.server.gate = ({ method }) => (method === 'POST' ? asked.promise : undefined);
 
       await copyTag(
         gated(from, ({ digest }) => {
-          opened.get(digest)?.give();
+          blobs.delete(digest);
+          if (blobs.size === 0) asked.give();
           return undefined;
         }),
-        target,
+        to,
         tag,
       );
 

@@ -47,6 +47,8 @@ export class TestServer {
   readonly requests: RequestRecord[] = [];
   readonly unexpected: string[] = [];
   faults: FaultPlan | undefined;
+  /** Holds an answer back until something else has happened. */
+  gate: ((request: { method: string; path: string }) => Promise<void> | undefined) | undefined;
   latencyMs: number;
   readonly #server: Server;
   readonly #scheme: 'http' | 'https';
@@ -95,6 +97,7 @@ export class TestServer {
     response.on('error', () => {});
     const fault = this.faults?.({ method, path, headers: request.headers });
     countBytes(response, record);
+    await this.gate?.({ method, path });
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     try {
       if (fault?.kind === 'status') {

@@ -5,6 +5,7 @@ import { maySend, type Reach, reachOf } from './address.ts';
 import { connectionError, wantsTls } from './connection-error.ts';
 import { Connections, type IncomingResponse, type Route } from './connections.ts';
 import type { TlsFinder } from './host-certificates.ts';
+import { speaksTls } from './peer.ts';
 import type { ProxyRules } from './proxy.ts';
 import { proxyRefusal } from './tunnel.ts';
 import { type TlsSettings, tlsSettings } from './tls.ts';
@@ -160,7 +161,7 @@ export class HttpClient {
         signal: signals.length > 0 ? AbortSignal.any(signals) : undefined,
         answerMs: request.answerMs,
       });
-      if (url.protocol === 'http:') await refuseWrongSpeaker(response, url, route, at);
+      if (url.protocol === 'http:') await refuseWrongSpeaker(request.method, response, url, route, at);
       return wrap(response, url, route, at);
     } catch (error) {
       throw await connectionError(error, url, route, at);
@@ -182,7 +183,13 @@ async function resolveName(name: string): Promise<string[]> {
 }
 
 /** @throws what a proxy, or a server that wants HTTPS, says to plain HTTP */
-async function refuseWrongSpeaker(response: IncomingResponse, url: URL, route: Route, at: ErrorPlace): Promise<void> {
+async function refuseWrongSpeaker(
+  method: HttpRequest['method'],
+  response: IncomingResponse,
+  url: URL,
+  route: Route,
+  at: ErrorPlace,
+): Promise<void> {
   const { statusCode, body } = response;
   if (route.proxy && statusCode === 407) {
     await body.dump();
@@ -190,6 +197,11 @@ async function refuseWrongSpeaker(response: IncomingResponse, url: URL, route: R
   }
   // Go's and nginx's servers say so in words, with this status.
   if (statusCode !== 400) return;
+  // An answer to HEAD has no words.
+  if (method === 'HEAD') {
+    if (!route.proxy && (await speaksTls(url))) throw wantsTls(url, at);
+    return;
+  }
   const bytes = await readAll(body, wordsLimit, redactUrl(url));
   if (/HTTP request .*to .*HTTPS (?:server|port)/i.test(bytes.toString('latin1'))) throw wantsTls(url, at);
   response.body = Object.assign(once(bytes), { dump: () => Promise.resolve() });

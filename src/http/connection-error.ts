@@ -1,6 +1,6 @@
 import { type ErrorPlace, isAbort, MirrorError, placeError } from '../core/errors.ts';
 import type { Route } from './connections.ts';
-import { type PeerCertificate, peerCertificate, speaksTls } from './peer.ts';
+import { lateAlert, type PeerCertificate, peerCertificate, speaksTls } from './peer.ts';
 
 const unreachable: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
@@ -48,9 +48,16 @@ export async function connectionError(error: unknown, url: URL, route: Route, at
   const code = codeOf(error);
   const tls = url.protocol === 'https:' ? await tlsError(error, code, url, route, at) : undefined;
   if (tls) return tls;
+  const silent = at.status === undefined && !route.proxy && hungUp.has(code);
+  if (url.protocol === 'https:' && silent) {
+    // The end of a connection is seen before the alert that tells why.
+    const alert = await lateAlert(url, route.tls);
+    const refused = alert && (await tlsError(alert, codeOf(alert), url, route, at));
+    if (refused) return refused;
+  }
   // A server that knows no plain HTTP answers with what is none, or hangs up.
-  const unanswered = at.status === undefined && (code.startsWith('HPE_') || hungUp.has(code));
-  if (url.protocol === 'http:' && !route.proxy && unanswered && (await speaksTls(url))) return wantsTls(url, at, error);
+  const unanswered = silent || (at.status === undefined && !route.proxy && code.startsWith('HPE_'));
+  if (url.protocol === 'http:' && unanswered && (await speaksTls(url))) return wantsTls(url, at, error);
   const through = route.proxy ? ` through the proxy \`${route.proxy.url.host}\`` : '';
   const host = `\`${url.host}\`${through}`;
   if (code.startsWith('HPE_'))

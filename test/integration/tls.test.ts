@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MirrorError } from '../../src/core/errors.ts';
@@ -220,6 +219,31 @@ describe('the wrong protocol', () => {
     const host = await startRaw(`HTTP/1.1 400 Bad Request\r\ncontent-length: ${words.length}\r\n\r\n${words}`);
 
     expect((await refusalOf(client(), `http://${host}`)).code).toBe('E_PROTOCOL');
+  });
+
+  it('plain HTTP to a server of HTTPS is named where HEAD got no words', async () => {
+    // As Go's servers do: one port, and HTTP gets an answer that says it is the wrong one.
+    const secure = await start(serverTls());
+    const port = Number(secure.host.split(':')[1]);
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (bytes: Buffer) => {
+        if (bytes[0] !== 0x16) {
+          socket.end('HTTP/1.0 400 Bad Request\r\n\r\n');
+          return;
+        }
+        const onward = connect(port, '127.0.0.1', () => {
+          onward.write(bytes);
+          onward.pipe(socket).pipe(onward);
+        });
+        onward.on('error', () => {});
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    opened.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+    const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v2/`);
+
+    expect(await codeOf(client().send({ method: 'HEAD', url, at: {} }))).toBe('E_PROTOCOL');
   });
 
   it('leaves another bad request as it is', async () => {

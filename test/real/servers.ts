@@ -29,6 +29,11 @@ interface RegistryOptions {
   auth?: RegistryUser;
 }
 
+interface DistributionOptions extends RegistryOptions {
+  /** Paths of PEM files; clients have to show a certificate of `clientAuthority`. A request by plain HTTP gets an answer 400. */
+  tls?: { certificate: string; key: string; clientAuthority: string };
+}
+
 interface OlaregOptions extends RegistryOptions {
   /** Asks for tokens from its own token endpoint instead of basic credentials; needs `auth`. */
   bearer?: boolean;
@@ -68,7 +73,7 @@ process.on('exit', () => {
 });
 
 /** CNCF distribution on fresh storage below `directory`, deletion allowed; it has no referrers API. */
-export async function startDistribution(directory: string, options: RegistryOptions = {}): Promise<RealServer> {
+export async function startDistribution(directory: string, options: DistributionOptions = {}): Promise<RealServer> {
   const config = join(directory, 'distribution.json');
   const users = options.auth && (await writeAuth(directory, 'htpasswd', htpasswd(options.auth)));
   return launch({
@@ -79,7 +84,10 @@ export async function startDistribution(directory: string, options: RegistryOpti
     args: async (port) => {
       await mkdir(directory, { recursive: true });
       // JSON is YAML, so no path needs quoting by hand.
-      await writeFile(config, JSON.stringify(distributionConfig(join(directory, 'distribution'), port, users)));
+      await writeFile(
+        config,
+        JSON.stringify(distributionConfig(join(directory, 'distribution'), port, users, options.tls)),
+      );
       return ['serve', config];
     },
   });
@@ -118,11 +126,17 @@ export async function startVersitygw(directory: string, options: GatewayOptions)
   });
 }
 
-function distributionConfig(storage: string, port: number, users: string | undefined): Record<string, unknown> {
+function distributionConfig(
+  storage: string,
+  port: number,
+  users: string | undefined,
+  tls: DistributionOptions['tls'],
+): Record<string, unknown> {
+  const http = tls && { certificate: tls.certificate, key: tls.key, clientcas: [tls.clientAuthority] };
   return {
     version: '0.1',
     storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}` },
+    http: { addr: `127.0.0.1:${port}`, ...(http ? { tls: http } : {}) },
     ...(users ? { auth: { htpasswd: { realm: 'test', path: users } } } : {}),
   };
 }

@@ -1,13 +1,10 @@
-import { lookup } from 'node:dns/promises';
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { metadataLimit, readAll } from '../core/stream.ts';
 import { maySend, type Reach, reachOf } from './address.ts';
-import { connectionError, wantsTls } from './connection-error.ts';
+import { connectionError, wantsHttps, wantsTls } from './connection-error.ts';
 import { Connections, type IncomingResponse, type Route } from './connections.ts';
 import type { TlsFinder } from './host-certificates.ts';
-import { speaksTls } from './peer.ts';
-import type { ProxyRules } from './proxy.ts';
-import { proxyRefusal } from './tunnel.ts';
+import { proxyRefusal, type ProxyRules } from './proxy.ts';
 import { type TlsSettings, tlsSettings } from './tls.ts';
 
 export interface HttpClientOptions {
@@ -175,6 +172,7 @@ export class HttpClient {
 }
 
 async function resolveName(name: string): Promise<string[]> {
+  const { lookup } = await import('node:dns/promises');
   try {
     return (await lookup(name, { all: true })).map(({ address }) => address);
   } catch {
@@ -199,7 +197,7 @@ async function refuseWrongSpeaker(
   if (statusCode !== 400) return;
   // An answer to HEAD has no words.
   if (method === 'HEAD') {
-    if (!route.proxy && (await speaksTls(url))) throw wantsTls(url, at);
+    if (!route.proxy && (await wantsHttps(url))) throw wantsTls(url, at);
     return;
   }
   const bytes = await readAll(body, wordsLimit, redactUrl(url));

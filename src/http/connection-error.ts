@@ -1,6 +1,6 @@
 import { type ErrorPlace, isAbort, MirrorError, placeError } from '../core/errors.ts';
 import type { Route } from './connections.ts';
-import { lateAlert, type PeerCertificate, peerCertificate, speaksTls } from './peer.ts';
+import type { PeerCertificate } from './peer.ts';
 
 const unreachable: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
@@ -51,13 +51,13 @@ export async function connectionError(error: unknown, url: URL, route: Route, at
   const silent = at.status === undefined && !route.proxy && hungUp.has(code);
   if (url.protocol === 'https:' && silent) {
     // The end of a connection is seen before the alert that tells why.
-    const alert = await lateAlert(url, route.tls);
+    const alert = await (await peer()).lateAlert(url, route.tls);
     const refused = alert && (await tlsError(alert, codeOf(alert), url, route, at));
     if (refused) return refused;
   }
   // A server that knows no plain HTTP answers with what is none, or hangs up.
   const unanswered = silent || (at.status === undefined && !route.proxy && code.startsWith('HPE_'));
-  if (url.protocol === 'http:' && unanswered && (await speaksTls(url))) return wantsTls(url, at, error);
+  if (url.protocol === 'http:' && unanswered && (await wantsHttps(url))) return wantsTls(url, at, error);
   const through = route.proxy ? ` through the proxy \`${route.proxy.url.host}\`` : '';
   const host = `\`${url.host}\`${through}`;
   if (code.startsWith('HPE_'))
@@ -70,6 +70,16 @@ export async function connectionError(error: unknown, url: URL, route: Route, at
     at,
     cause: error,
   });
+}
+
+/** Whether a server that was asked by plain HTTP knows TLS. */
+export async function wantsHttps(url: URL): Promise<boolean> {
+  return (await peer()).speaksTls(url);
+}
+
+/** What looks at servers is needed only when something has gone wrong. */
+async function peer(): Promise<typeof import('./peer.ts')> {
+  return import('./peer.ts');
 }
 
 /** Said of a server that was asked by plain HTTP and wants HTTPS. */
@@ -92,7 +102,8 @@ async function tlsError(
   const made = (message: string, hint?: string): MirrorError =>
     new MirrorError('E_TLS', message, { ...(hint === undefined ? {} : { hint }), at, cause: error });
   // A second connection would be another way than the one that failed.
-  const look = async (): Promise<PeerCertificate | undefined> => (route.proxy ? undefined : peerCertificate(url));
+  const look = async (): Promise<PeerCertificate | undefined> =>
+    route.proxy ? undefined : (await peer()).peerCertificate(url);
   if (untrusted.has(code)) {
     const issuer = (await look())?.issuer;
     return made(

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
 import type { Agent, Dispatcher } from 'undici';
-import { openTunnel } from './tunnel.ts';
 import type { Proxy } from './proxy.ts';
 import type { TlsSettings } from './tls.ts';
 
@@ -29,15 +28,15 @@ export interface IncomingResponse {
 /** Keeps connections open: one pool for each way in which hosts are reached, and in it some for each host. */
 export class Connections {
   readonly #stallMs: number;
-  readonly #tls: () => TlsSettings | undefined;
-  #shared: { tls: TlsSettings | undefined } | undefined;
+  readonly #tls: () => Promise<TlsSettings> | undefined;
+  #shared: { tls: Promise<TlsSettings> | undefined } | undefined;
   readonly #agents = new Map<TlsSettings | undefined, Map<string, Promise<Agent>>>();
 
   /**
    * @param stallMs a connection that gives no byte for this long is dropped
    * @param tls for hosts and proxies that have no settings of their own; asked for once, with the first connection
    */
-  constructor(stallMs: number, tls: () => TlsSettings | undefined) {
+  constructor(stallMs: number, tls: () => Promise<TlsSettings> | undefined) {
     this.#stallMs = stallMs;
     this.#tls = tls;
   }
@@ -89,15 +88,16 @@ export class Connections {
     const { Agent, buildConnector } = await import('undici');
     const timeout = this.#stallMs;
     this.#shared ??= { tls: this.#tls() };
-    const shared = this.#shared.tls;
+    const shared = await this.#shared.tls;
     const tls = own ?? shared;
     const settings = {
       timeout,
       ...(tls === undefined ? {} : { secureContext: tls.context, rejectUnauthorized: tls.verify }),
     };
     const direct = buildConnector(settings);
+    const openTunnel = proxy && (await import('./tunnel.ts')).openTunnel;
     const connect: typeof direct = (target, callback) => {
-      if (!proxy) return direct(target, callback);
+      if (!proxy || !openTunnel) return direct(target, callback);
       const host = `${target.hostname.includes(':') ? `[${target.hostname}]` : target.hostname}:${target.port || 443}`;
       callbackify(openTunnel)(proxy, host, timeout, shared, (error: Error | null, httpSocket: Socket) => {
         if (error) callback(error, null);

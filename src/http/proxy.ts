@@ -97,3 +97,23 @@ function within(address: string, bits: number): Exception {
   list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
   return (host) => isIP(host) === family && list.check(host, family === 4 ? 'ipv4' : 'ipv6');
 }
+
+/** What a proxy that does not let a request pass means; names it without its password. */
+export function proxyRefusal(proxy: Proxy, host: string, status: number): MirrorError {
+  const said = `the proxy \`${proxy.url.host}\` answered ${status} for \`${host}\``;
+  const at = { status };
+  if (status === 407)
+    return new MirrorError('E_AUTH', `${said}: it wants a user and a password, or other ones`, {
+      hint: 'set them in HTTPS_PROXY or HTTP_PROXY: `http://USER:PASSWORD@HOST:PORT`',
+      at,
+    });
+  if (status === 401 || status === 403)
+    return new MirrorError('E_AUTH', `${said}: it does not let this through`, {
+      hint: `ask for \`${host}\` to be allowed there, or name it in NO_PROXY if it can be reached without`,
+      at,
+    });
+  return new MirrorError(status >= 500 ? 'E_NETWORK' : 'E_PROTOCOL', `${said}: no connection`, {
+    hint: `check the name; if \`${host}\` can be reached without a proxy, add it to NO_PROXY`,
+    at,
+  });
+}

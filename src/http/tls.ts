@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import { MirrorError } from '../core/errors.ts';
 
 /** How TLS is spoken to a host; made once, so that no connection has to read the authorities again. */
@@ -25,7 +25,9 @@ export interface TlsParts {
 }
 
 /** @throws E_USAGE, naming the file that is not what it should be */
-export function tlsSettings({ authorities = [], client, verify = true }: TlsParts): TlsSettings {
+export async function tlsSettings({ authorities = [], client, verify = true }: TlsParts): Promise<TlsSettings> {
+  // Loading it takes longer than some commands run.
+  const { createSecureContext, rootCertificates } = await import('node:tls');
   for (const file of authorities) checkCertificate(file);
   if (client) checkCertificate(client.certificate);
   try {

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { MirrorError } from '../core/errors.ts';
-import type { Proxy } from './proxy.ts';
+import { type Proxy, proxyRefusal } from './proxy.ts';
 import type { TlsSettings } from './tls.ts';
 
 /**
@@ -60,25 +60,5 @@ function handshakeFailure(proxy: Proxy, error: NodeJS.ErrnoException): MirrorErr
   return new MirrorError('E_TLS', `no HTTPS with the proxy \`${proxy.url.host}\`: ${error.code ?? error.message}`, {
     hint: 'name its authority with `--ca FILE`; if it speaks plain HTTP, write it with http://',
     cause: error,
-  });
-}
-
-/** What a proxy that does not let a request pass means; names it without its password. */
-export function proxyRefusal(proxy: Proxy, host: string, status: number): MirrorError {
-  const said = `the proxy \`${proxy.url.host}\` answered ${status} for \`${host}\``;
-  const at = { status };
-  if (status === 407)
-    return new MirrorError('E_AUTH', `${said}: it wants a user and a password, or other ones`, {
-      hint: 'set them in HTTPS_PROXY or HTTP_PROXY: `http://USER:PASSWORD@HOST:PORT`',
-      at,
-    });
-  if (status === 401 || status === 403)
-    return new MirrorError('E_AUTH', `${said}: it does not let this through`, {
-      hint: `ask for \`${host}\` to be allowed there, or name it in NO_PROXY if it can be reached without`,
-      at,
-    });
-  return new MirrorError(status >= 500 ? 'E_NETWORK' : 'E_PROTOCOL', `${said}: no connection`, {
-    hint: `check the name; if \`${host}\` can be reached without a proxy, add it to NO_PROXY`,
-    at,
   });
 }

@@ -4,6 +4,8 @@ import type { TrustOptions } from '../commands/sealed.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { version } from '../core/version.ts';
+import { type Filter, presets } from '../hub/filter.ts';
+import { type RepoType, repoTypes } from '../hub/repo.ts';
 import { parseCount, parseSize } from './size.ts';
 
 /** Flags that every command takes, as parsed. */
@@ -34,6 +36,7 @@ interface Flag {
   parse?: (value: string, before: unknown) => unknown;
   fallback?: unknown;
   required?: boolean;
+  choices?: readonly string[];
 }
 
 /** One row of the table of commands. Commands are loaded when they run: `--help` must not wait for them. */
@@ -87,15 +90,63 @@ const rows: Row[] = [
       (await import('../commands/pull.ts')).pull({ manifest, store: String(flags['store']) }, context),
   },
   {
-    usage: 'snapshot <repo...>',
+    usage: 'snapshot [repo...]',
     text: 'fetch Hugging Face repos (ORG/NAME or ORG/NAME@REVISION) into the store',
-    flags: [storeFlag],
+    flags: [
+      storeFlag,
+      { flags: '--type <type>', text: 'kind of repo', choices: repoTypes, fallback: 'model' },
+      {
+        flags: '--include <pattern>',
+        text: 'only files that fit, e.g. `*.safetensors`; `*` goes over `/` too; can be given again',
+        parse: collect,
+      },
+      { flags: '--exclude <pattern>', text: 'no files that fit; can be given again', parse: collect },
+      {
+        flags: '--filter <preset>',
+        text: '`sie`: what an SIE worker would fetch; `all`: every file',
+        choices: presets,
+        fallback: 'all',
+      },
+      {
+        flags: '--with-companions',
+        text: 'also the repos that its files name: base models of adapters, remote code, backbones, tokenizers',
+      },
+      { flags: '--dry-run', text: 'list files, sizes, and why each is in or out; fetch nothing' },
+      {
+        flags: '--adopt <dir>',
+        text: 'take files from this Hugging Face cache (HF_HUB_CACHE) when their bytes are right',
+      },
+      { flags: '--verify', text: 'read every byte of what is there already, and fetch again what was changed' },
+      { flags: '--offline', text: 'compare the store with its lock, every byte, without a network' },
+    ],
     examples: [
-      'sie-mirror snapshot BAAI/bge-m3',
+      'sie-mirror snapshot BAAI/bge-m3 --filter sie --with-companions',
+      "sie-mirror snapshot BAAI/bge-m3 --include '*.json' --include '*.safetensors' --dry-run",
+      'sie-mirror snapshot --type dataset rajpurkar/squad --store /data/store',
+      'sie-mirror snapshot --offline --store /data/store',
       'HF_TOKEN=hf_... sie-mirror snapshot intfloat/e5-base-v2@v1.0 google/embeddinggemma-300m --store /data/store',
     ],
-    run: async (repos, flags, context) =>
-      (await import('../commands/snapshot.ts')).snapshot({ repos, store: String(flags['store']) }, context),
+    run: async (repos, flags, context) => {
+      const { snapshot } = await import('../commands/snapshot.ts');
+      return snapshot(
+        {
+          repos,
+          store: String(flags['store']),
+          type: flags['type'] as RepoType,
+          filter: {
+            preset: flags['filter'] as Filter['preset'],
+            include: (flags['include'] as string[] | undefined) ?? [],
+            exclude: (flags['exclude'] as string[] | undefined) ?? [],
+          },
+          companions: flags['withCompanions'] === true,
+          dryRun: flags['dryRun'] === true,
+          adopt: text(flags['adopt']),
+          verify: flags['verify'] === true,
+          offline: flags['offline'] === true,
+        },
+        context,
+      );
+    },
   },
   {
     usage: 'copy [source] [target]',
@@ -430,6 +481,7 @@ function addRow(program: Command, row: Row, choose: (invocation: Invocation) => 
 function toOption(flag: Flag): Option {
   const option = new Option(flag.flags, flag.text);
   if (flag.parse) option.argParser(flag.parse);
+  if (flag.choices) option.choices(flag.choices);
   if (flag.fallback !== undefined) option.default(flag.fallback);
   if (flag.required) option.makeOptionMandatory();
   return option;

@@ -27,6 +27,7 @@ import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import type { Context } from './context.ts';
 import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
+import { defaultName } from './store-lock.ts';
 
 export interface BundleOptions extends SigningOptions {
   store: string;
@@ -45,7 +46,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const base = options.base === undefined ? undefined : await readBase(options.base, context);
   const contents = await readStore(context.path(options.store));
   const left = base && (await leaveOut(contents, base, context));
-  const name = checkName(options.name ?? contents.lock?.name ?? 'sie-mirror-bundle');
+  const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directory = join(context.path(options.out), name);
   await context.lock(directory, join(directory, '..', `.${name}.lock`));

@@ -11,6 +11,7 @@ import { proxyRules } from '../http/proxy.ts';
 import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts';
 import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
+import { findToken } from '../hub/token.ts';
 import { findCredentials } from '../oci/credential-sources.ts';
 import type { Registry } from '../oci/registry.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -110,6 +111,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     named: options.hostsDir !== undefined,
     trusted,
   });
+  let hub: HubClient | undefined;
   const locks = new Map<string, AsyncDisposable>();
   return {
     env,
@@ -123,7 +125,18 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     toolFile: outside.toolFile,
     owner: outside.process,
     path,
-    hub: () => new HubClient(http, { endpoint: hubEndpoint(env), token: env['HF_TOKEN']?.trim() || undefined, retry }),
+    hub: () => {
+      if (hub) return hub;
+      const onWait = (ms: number): void =>
+        report({ type: 'note', text: `the hub's rate limit is used up; going on in ${Math.ceil(ms / 1000)} s` });
+      hub = new HubClient(http, {
+        endpoint: hubEndpoint(env),
+        token: () => findToken(env, outside.home),
+        retry,
+        onWait,
+      });
+      return hub;
+    },
     registry: async (host, side) => registries.registry(host, side),
     source: async (registry, repository) => registries.source(registry, repository),
     lock: async (directory, lockFile = join(directory, '.sie-mirror.lock')) => {

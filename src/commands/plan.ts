@@ -3,8 +3,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
-import { parseRepo } from '../hub/client.ts';
-import { planSnapshot } from '../hub/snapshot.ts';
+import { parseRepo } from '../hub/repo.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { placementOf, refuseCollisions } from '../manifest/placement.ts';
 import {
@@ -19,6 +18,10 @@ import { parseReference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 import { openSource } from './endpoint.ts';
+import { sizeOf } from './fetch-models.ts';
+import { lockedFile, refuseFileCollisions, sizeFiles } from './files.ts';
+import { planModels } from './models.ts';
+import { formatLock } from './store-lock.ts';
 
 export interface PlanOptions {
   manifest: string;
@@ -57,40 +60,28 @@ export async function loadFile(path: string, context: Context): Promise<ReturnTy
   return loadManifest(await readFile(context.path(path), 'utf8'), path);
 }
 
-export function formatLock(lock: Lock): string {
-  return `${JSON.stringify(lock, undefined, 1)}\n`;
-}
-
 export function lockBytes(lock: Lock): number {
-  const models = lock.models.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0);
-  return lock.images.reduce((sum, { bytes }) => sum + bytes, models);
+  const models = sizeOf(lock.models.flatMap(({ files, notices = [] }) => [...files, ...notices]));
+  const files = lock.files.reduce((sum, { size = 0 }) => sum + size, 0);
+  return lock.images.reduce((sum, { bytes }) => sum + bytes, models + files);
 }
 
 /** Manifest to lock; what cannot be resolved becomes a failed item. @throws E_MANIFEST for collisions */
 export async function resolveManifest(manifest: MirrorManifest, items: ReportItem[], context: Context): Promise<Lock> {
   // What is misspelt is said before anything is asked of a server.
-  const repos = manifest.models.map(({ repo, revision }) =>
-    parseRepo(revision === undefined ? repo : `${repo}@${revision}`),
-  );
+  const requests = manifest.models.map(({ repo, revision, type, filter, include, exclude, companions }) => ({
+    ...parseRepo(revision === undefined ? repo : `${repo}@${revision}`, type),
+    filter: { preset: filter, include, exclude },
+    companions,
+  }));
+  const files = manifest.files.map(lockedFile);
+  refuseFileCollisions(files);
   for (const { ref } of manifest.images) parseReference(ref);
-  const lock: Lock = { schema: lockSchemaId, name: manifest.metadata.name, models: [], images: [] };
-  const hub = context.hub();
-  for (const request of repos) {
-    const name = `${request.repo}@${request.revision}`;
-    context.report({ type: 'stage', text: `resolving ${name}` });
-    await attempt(items, 'model', name, async () => {
-      const found: LockedModel = await planSnapshot(hub, request);
-      lock.models.push(found);
-      const bytes = found.files.reduce((sum, { size }) => sum + size, 0);
-      const license = found.license === undefined ? {} : { license: found.license };
-      items.push({
-        kind: 'model',
-        name: `${found.repo}@${found.commit}`,
-        state: 'done',
-        bytes,
-        detail: { files: found.files.length, gated: found.gated, ...license },
-      });
-    });
+  const lock: Lock = { schema: lockSchemaId, name: manifest.metadata.name, models: [], images: [], files: [] };
+  const { models } = await planModels(requests, items, context);
+  for (const { plan } of models) {
+    lock.models.push(plan);
+    items.push(modelItem(plan));
   }
   for (const image of manifest.images) {
     context.report({ type: 'stage', text: `resolving ${image.ref}` });
@@ -107,6 +98,7 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
       });
     });
   }
+  lock.files = await sizeFiles(files, items, context);
   refuseCollisions(
     lock.images.map(({ reference, to, root }) => ({
       reference,
@@ -116,6 +108,23 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
     })),
   );
   return lock;
+}
+
+function modelItem(plan: LockedModel): ReportItem {
+  const { type, repo, commit, files, notices = [], gated, license, filter, namedBy } = plan;
+  return {
+    kind: type,
+    name: `${repo}@${commit}`,
+    state: 'done',
+    bytes: sizeOf([...files, ...notices]),
+    detail: {
+      files: files.length,
+      gated,
+      ...(license === undefined ? {} : { license }),
+      ...(filter ? { filter } : {}),
+      ...(namedBy ? { namedBy } : {}),
+    },
+  };
 }
 
 async function lockImage(

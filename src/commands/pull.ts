@@ -1,15 +1,17 @@
 import { join } from 'node:path';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
-import type { LockedImage } from '../manifest/schema.ts';
+import { ensureWritable } from '../fs/atomic.ts';
+import type { LockedImage, LockedModel } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 import { moveImage, wholeImage } from './copy-image.ts';
 import { openSource, openTarget } from './endpoint.ts';
-import { formatLock, loadFile, resolveManifest } from './plan.ts';
-import { fetchModels } from './snapshot.ts';
-import { lockFile } from './store.ts';
+import { fetchModels } from './fetch-models.ts';
+import { pullFiles } from './files.ts';
+import { probeGates } from './models.ts';
+import { loadFile, resolveManifest } from './plan.ts';
+import { knownSha256, readLock, writeLock } from './store-lock.ts';
 
 export interface PullOptions {
   /** A mirror manifest or a lock. */
@@ -25,18 +27,19 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   await context.lock(store);
   const resolved: ReportItem[] = [];
   const lock = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
-  const unresolved = resolved.filter(({ state }) => state === 'failed');
-  if (unresolved.length === 0) await writeFileAtomic(join(store, lockFile), formatLock(lock));
-  const items = [
-    ...unresolved,
-    ...(await fetchModels(
-      lock.models.map((model) => ({ ...model, license: model.license })),
-      store,
-      context,
-    )),
-  ];
+  const items = resolved.filter(({ state }) => state === 'failed');
+  const isComplete = items.length === 0;
+  const known = knownSha256(lock);
+  for (const [git, sha256] of knownSha256(await readLock(store))) known.set(git, sha256);
+  if (isComplete) await writeLock(store, lock);
+  // The gates of a mirror manifest were tried when it was resolved.
+  const shut = loaded.kind === 'lock' ? await probeGates(lock.models, items, context) : new Set();
+  const open = lock.models.filter((model) => !shut.has(model));
+  const whole = await fetchModels(open, items, store, context, { known });
+  const files = await pullFiles(lock.files, items, store, context);
   for (const image of lock.images)
     await attempt(items, 'image', image.reference, () => pullImage(image, store, items, context));
+  if (isComplete) await writeLock(store, { ...lock, models: lock.models.map((model) => wholeOf(model, whole)), files });
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const summary = good.map(
@@ -47,6 +50,14 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
     `${plural(good.length, 'item')} in ${options.store}, ${formatBytes(bytes)} fetched; seal them with \`sie-mirror bundle --store ${options.store} --out DIR\``,
   );
   return makeReport('pull', items, { items: items.length, bytes }, summary);
+}
+
+/** The same repo with the hashes that are known now. */
+function wholeOf(model: LockedModel, whole: readonly LockedModel[]): LockedModel {
+  const found = whole.find(
+    ({ type, repo, revision }) => type === model.type && repo === model.repo && revision === model.revision,
+  );
+  return found ?? model;
 }
 
 async function pullImage(image: LockedImage, store: string, items: ReportItem[], context: Context): Promise<void> {

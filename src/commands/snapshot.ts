@@ -1,27 +1,66 @@
+import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
-import { formatBytes, plural } from '../core/text.ts';
+import { formatBytes, plural, printable } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
-import { parseRepo, type RepoRequest } from '../hub/client.ts';
-import { fetchSnapshot, planSnapshot, type SnapshotPlan } from '../hub/snapshot.ts';
+import { everything, type Filter } from '../hub/filter.ts';
+import { parseRepo, type RepoType } from '../hub/repo.ts';
+import { checkOffline } from './check-store.ts';
 import type { Context } from './context.ts';
-import { attempt } from './attempt.ts';
+import { fetchModels, sizeOf } from './fetch-models.ts';
+import { type ModelRequest, type PlannedModel, planModels } from './models.ts';
+import { knownSha256, readLock, withModels, writeLock } from './store-lock.ts';
 
 export interface SnapshotOptions {
   repos: readonly string[];
   store: string;
+  type?: RepoType | undefined;
+  /** What of each repo; companions come with the same preset. */
+  filter?: Filter | undefined;
+  companions?: boolean | undefined;
+  /** List what would be fetched, and fetch nothing. */
+  dryRun?: boolean | undefined;
+  /** Another Hugging Face cache to take files from. */
+  adopt?: string | undefined;
+  /** Read every byte of what is there. */
+  verify?: boolean | undefined;
+  /** Compare the store with its lock, and ask nobody. */
+  offline?: boolean | undefined;
 }
 
 /** Hugging Face repos into the store's cache. */
 export async function snapshot(options: SnapshotOptions, context: Context): Promise<Report> {
-  const requests = options.repos.map(parseRepo);
+  const requests = requestsOf(options);
   const store = context.path(options.store);
+  if (options.offline) return checkOffline(requests, store, context);
+  if (requests.length === 0)
+    throw new MirrorError('E_USAGE', 'no repo was named', { hint: 'name one, e.g. `sie-mirror snapshot BAAI/bge-m3`' });
+  const items: ReportItem[] = [];
+  if (options.dryRun) return dryRunReport((await planModels(requests, items, context)).models, items);
   await ensureWritable(store);
   await context.lock(store);
-  const items = await fetchModels(
-    requests.map((request) => ({ ...request })),
+  const { models, read } = await planModels(requests, items, context, store);
+  const lock = await readLock(store);
+  const plans = await fetchModels(
+    models.map(({ plan }) => plan),
+    items,
     store,
     context,
+    {
+      verify: options.verify,
+      adopt: options.adopt === undefined ? undefined : context.path(options.adopt),
+      read,
+      known: knownSha256(lock),
+    },
   );
+  if (plans.length > 0) await writeLock(store, withModels(lock, plans));
+  return fetchReport(options.store, items);
+}
+
+function requestsOf({ repos, type, filter = everything, companions = false }: SnapshotOptions): ModelRequest[] {
+  return repos.map((text) => ({ ...parseRepo(text, type), filter, companions }));
+}
+
+function fetchReport(store: string, items: ReportItem[]): Report {
   const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const good = items.filter(({ state }) => state !== 'failed');
   const summary = good.map(
@@ -30,46 +69,47 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   );
   if (good.length > 0)
     summary.push(
-      `${plural(good.length, 'repo')} in ${options.store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${options.store}/hub HF_HUB_OFFLINE=1`,
+      `${plural(good.length, 'repo')} in ${store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${store}/hub HF_HUB_OFFLINE=1`,
     );
   return makeReport('snapshot', items, { repos: items.length, bytes }, summary);
 }
 
-/** Fetches repos one after the other; those that are pinned already come with their files. */
-export async function fetchModels(
-  wanted: readonly (RepoRequest | SnapshotPlan)[],
-  store: string,
-  context: Context,
-): Promise<ReportItem[]> {
-  const hub = context.hub();
-  const plans: SnapshotPlan[] = [];
-  const items: ReportItem[] = [];
-  for (const request of wanted) {
-    const name = `${request.repo}@${request.revision}`;
-    await attempt(items, 'model', name, async () => {
-      if (!('files' in request)) context.report({ type: 'stage', text: `listing ${name}` });
-      plans.push('files' in request ? request : await planSnapshot(hub, request));
-    });
-  }
-  for (const plan of plans) {
+/** Each file with the reason why it is in or out; for people a line each, for programs `detail.files`. */
+function dryRunReport(models: readonly PlannedModel[], items: ReportItem[]): Report {
+  const summary: string[] = [];
+  let [bytes, files] = [0, 0];
+  for (const { plan, choices } of models) {
     const name = `${plan.repo}@${plan.commit}`;
-    context.report({ type: 'stage', text: `fetching ${name}` });
-    context.report({ type: 'total', bytes: plan.files.reduce((sum, { size }) => sum + size, 0) });
-    await attempt(items, 'model', name, async () => {
-      const { fetched, fetchedBytes, present } = await fetchSnapshot(hub, store, plan, context);
-      const state = fetched === 0 ? 'present' : 'done';
-      context.report({ type: 'item', item: name, state, bytes: fetchedBytes });
-      const detail = {
+    const wanted = choices.filter(({ place }) => place !== 'out').map(({ file }) => file);
+    const size = sizeOf(wanted);
+    bytes += size;
+    files += wanted.length;
+    const { revision, commit, canonical, gated, license, namedBy } = plan;
+    const because = namedBy?.map(({ repo, file, key }) => `${repo}/${file}: ${key}`).join(', ');
+    summary.push(because === undefined ? name : `${name}  named by ${because}`);
+    for (const { file, place, reason } of choices)
+      summary.push(
+        `  ${place === 'out' ? 'out' : 'in '}  ${formatBytes(file.size).padStart(9)}  ${printable(file.path)}  (${reason})`,
+      );
+    items.push({
+      kind: plan.type,
+      name,
+      state: 'done',
+      bytes: size,
+      detail: {
         repo: plan.repo,
-        revision: plan.revision,
-        commit: plan.commit,
-        canonical: plan.canonical,
-        files: plan.files.length,
-        fetched,
-        present,
-      };
-      items.push({ kind: 'model', name, state, bytes: fetchedBytes, detail });
+        revision,
+        commit,
+        canonical,
+        gated,
+        ...(license === undefined ? {} : { license }),
+        ...(namedBy ? { namedBy } : {}),
+        files: choices.map(({ file, place, reason }) => ({ path: file.path, size: file.size, place, reason })),
+      },
     });
   }
-  return items;
+  summary.push(
+    `${plural(models.length, 'repo')}, ${plural(files, 'file')}, ${formatBytes(bytes)}; nothing was fetched`,
+  );
+  return makeReport('snapshot', items, { repos: models.length, files, bytes }, summary);
 }

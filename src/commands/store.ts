@@ -7,14 +7,12 @@ import { MirrorError } from '../core/errors.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
-import { loadManifest } from '../manifest/load.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { digestTag } from '../oci/reference.ts';
-
-export const lockFile = 'mirror.lock.json';
+import { lockFile, readLock } from './store-lock.ts';
 
 /** A model of the store; paths are those of the files in the store. */
 export interface StoredModel {
@@ -59,16 +57,6 @@ export async function readStore(store: string): Promise<StoreContents> {
 /** Entries of the bundle, in the order in which they go into the volumes. */
 export function entriesOf({ files, links }: StoreContents): LayoutEntry[] {
   return [...files.map(({ path, size }) => ({ path, size })), ...links].sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-async function readLock(store: string): Promise<Lock | undefined> {
-  const text = await readFile(join(store, lockFile), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (text === undefined) return undefined;
-  const loaded = loadManifest(text, lockFile);
-  return loaded.kind === 'lock' ? loaded.lock : undefined;
 }
 
 async function isDirectory(path: string): Promise<boolean> {

@@ -38,6 +38,14 @@ export interface HttpRequest {
   answerMs?: number;
   /** What only the host of `url` gets, not one that it redirects to: its settings for TLS instead of those that are found by its name, and headers. */
   own?: { tls?: TlsSettings | undefined; headers?: Record<string, string> } | undefined;
+  /** Told of each request that is really sent, redirects included. */
+  hops?: HttpHops;
+}
+
+/** Somebody who keeps account of requests, such as a rate limit. */
+export interface HttpHops {
+  before(url: URL): Promise<void>;
+  after(response: HttpResponse): void;
 }
 
 export interface HttpResponse {
@@ -99,7 +107,9 @@ export class HttpClient {
     let headers: Record<string, string> = { 'user-agent': this.#options.userAgent, ...request.headers };
     const follow = request.follow !== false && (request.method === 'GET' || request.method === 'HEAD');
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
+      await request.hops?.before(url);
       const response = await this.#once({ ...request, url, headers: { ...headers, ...own?.headers }, own });
+      request.hops?.after(response);
       const location = response.headers['location'];
       if (!follow || location === undefined || ![301, 302, 303, 307, 308].includes(response.status)) return response;
       await response.discard();

@@ -1,15 +1,42 @@
-import { lstat, mkdir, readlink, rm, symlink } from 'node:fs/promises';
+import {
+  copyFile,
+  lstat,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
+import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
-import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
+import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
-import type { RepoFile } from './client.ts';
+import { listTree } from '../fs/tree.ts';
+import type { RepoFile, RepoType } from './repo.ts';
 
 /** `models--ORG--NAME` */
-export function repoFolder(repo: string): string {
-  return `models--${repo.split('/').join('--')}`;
+export function repoFolder(repo: string, type: RepoType = 'model'): string {
+  return `${type}s--${repo.split('/').join('--')}`;
 }
+
+export interface CacheOptions {
+  /** False keeps real files in `snapshots/`, as huggingface_hub does where it finds no symbolic links. */
+  symlinks: boolean;
+  /** The system's call; another one plays a file system without links. */
+  symlink?: typeof symlink;
+}
+
+/** What a file system answers that has no symbolic links. */
+const withoutLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** Calls of the file system wait for each other less than for us. */
+const linksAtOnce = 16;
 
 /**
  * One repo in the cache layout of huggingface_hub: blobs by their hash, snapshots as links to them, refs.
@@ -17,42 +44,136 @@ export function repoFolder(repo: string): string {
  */
 export class RepoCache {
   readonly directory: string;
+  readonly #options: CacheOptions;
+  #symlinks: boolean;
 
   /** @param hub the directory that HF_HUB_CACHE would point at */
-  constructor(hub: string, repo: string) {
-    this.directory = join(hub, repoFolder(repo));
+  constructor(hub: string, folder: string, options: CacheOptions = { symlinks: true }) {
+    this.directory = join(hub, folder);
+    this.#options = options;
+    this.#symlinks = options.symlinks;
   }
 
+  /** Finds out whether links can be made there. */
   async prepare(): Promise<void> {
     await ensureWritable(this.directory);
+    if (!this.#symlinks) return;
+    const probe = join(this.directory, `.link${partialSuffix}`);
+    await rm(probe, { force: true });
+    try {
+      await this.#link('refs/main', probe);
+      await rm(probe);
+    } catch (error) {
+      if (!withoutLinks.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      this.#symlinks = false;
+    }
   }
 
-  /** By size: the hash was checked when it came. */
-  async has(file: RepoFile): Promise<boolean> {
-    return hasFile(this.#blob(file), file.size);
+  /** Where the bytes of a file are, by name and size: their hash was checked when they came. */
+  async find(commit: string, file: RepoFile): Promise<string | undefined> {
+    const blob = this.#blob(file);
+    if (await hasFile(blob, file.size)) return blob;
+    const plain = this.#place(commit, file);
+    const found = await lstat(plain).catch(() => undefined);
+    return found?.isFile() && found.size === file.size ? plain : undefined;
   }
 
+  /** Bytes of a file that an earlier run has left in a partial file. */
+  async partialBytes(file: RepoFile): Promise<number> {
+    return (await stat(`${this.#blob(file)}${partialSuffix}`).catch(() => undefined))?.size ?? 0;
+  }
+
+  /** @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what `content` throws */
   async receive(file: RepoFile, content: Content, item: string, options: ReceiveOptions): Promise<void> {
     await receiveFile(this.#blob(file), content, { size: file.size, checksum: file.checksum, item }, options);
   }
 
-  /** The link by which readers find a blob: relative, so that the cache can be moved. */
-  async link(commit: string, file: RepoFile): Promise<void> {
-    const path = join(this.directory, 'snapshots', commit, file.path);
+  /**
+   * Takes a file by `bring`, which makes one at the path that it is given; then `check` says whether its bytes are right.
+   * Nothing gets a final name before.
+   */
+  async adopt(
+    file: RepoFile,
+    bring: (path: string) => Promise<void>,
+    check: (path: string) => Promise<boolean>,
+  ): Promise<boolean> {
+    const path = `${this.#blob(file)}.adopted${partialSuffix}`;
+    await mkdir(dirname(path), { recursive: true });
+    await rm(path, { force: true });
+    await bring(path);
+    const isRight = await check(path);
+    await (isRight ? rename(path, this.#blob(file)) : rm(path, { force: true }));
+    return isRight;
+  }
+
+  /** Forgets the bytes of a file that are not what they should be. */
+  async drop(commit: string, file: RepoFile): Promise<void> {
+    await rm(this.#blob(file), { force: true });
+    await rm(this.#place(commit, file), { force: true });
+  }
+
+  /**
+   * Puts files where readers look for them: links to their blobs, relative, so that the cache can be moved; or where there
+   * are no links, the files themselves.
+   */
+  async place(commit: string, files: readonly RepoFile[]): Promise<void> {
+    if (this.#symlinks) await forEachLimited(files, linksAtOnce, (file) => this.#placeLink(commit, file));
+    else await this.#placeFiles(commit, files);
+  }
+
+  async #placeLink(commit: string, file: RepoFile): Promise<void> {
+    const path = this.#place(commit, file);
     const target = posix.relative(
       posix.dirname(posix.join('snapshots', commit, file.path)),
       `blobs/${file.checksum.hex}`,
     );
     const found = await linkAt(path);
     if (found === target) return;
+    // A store that came from a file system without links has real files here, and no blobs.
+    if (found === '' && !(await hasFile(this.#blob(file), file.size))) return;
     if (found !== undefined) await rm(path);
     await mkdir(dirname(path), { recursive: true });
-    await symlink(target, path);
+    await this.#link(target, path);
   }
 
-  /** huggingface_hub 1.26 to 2.1 reads a pinned snapshot offline only with this list; it must be exact. */
+  /** A blob with several names is copied for all but the last of them. */
+  async #placeFiles(commit: string, files: readonly RepoFile[]): Promise<void> {
+    const names = new Map<string, number>();
+    for (const { checksum } of files) names.set(checksum.hex, (names.get(checksum.hex) ?? 0) + 1);
+    for (const file of files) {
+      const left = (names.get(file.checksum.hex) ?? 1) - 1;
+      names.set(file.checksum.hex, left);
+      const blob = this.#blob(file);
+      if (!(await hasFile(blob, file.size))) continue;
+      const path = this.#place(commit, file);
+      if ((await linkAt(path)) !== undefined) await rm(path);
+      await mkdir(dirname(path), { recursive: true });
+      const partial = `${blob}.copy${partialSuffix}`;
+      if (left > 0) await copyFile(blob, partial);
+      await rename(left > 0 ? partial : blob, path);
+    }
+  }
+
+  /** What stands in a snapshot and does not belong to it: an earlier run wanted more. @returns how many files */
+  async prune(commit: string, files: readonly RepoFile[]): Promise<number> {
+    const root = join(this.directory, 'snapshots', commit);
+    const wanted = new Set(files.map(({ path }) => path));
+    const extra = (await listTree(root)).filter(({ path }) => !wanted.has(path));
+    for (const { path } of extra) {
+      await rm(join(root, path));
+      await removeEmpty(root, posix.dirname(path));
+    }
+    return extra.length;
+  }
+
+  /**
+   * huggingface_hub 1.26 to 2.1 reads a pinned snapshot offline only with this list, and every version from 1.22 on
+   * refuses a snapshot that lacks one of its files: it must be exact.
+   */
   async writeTree(commit: string, files: readonly RepoFile[]): Promise<void> {
-    await writeFileAtomic(join(this.directory, 'trees', `${commit}.json`), treeDocument(files));
+    const path = join(this.directory, 'trees', `${commit}.json`);
+    const document = treeDocument(files);
+    if ((await readFile(path, 'utf8').catch(() => '')) !== document) await writeFileAtomic(path, document);
   }
 
   /** Last of all: a ref says that its snapshot is whole. Readers do not strip a newline, so there is none. */
@@ -63,16 +184,31 @@ export class RepoCache {
   #blob(file: RepoFile): string {
     return join(this.directory, 'blobs', file.checksum.hex);
   }
+
+  #place(commit: string, file: RepoFile): string {
+    return join(this.directory, 'snapshots', commit, file.path);
+  }
+
+  async #link(target: string, path: string): Promise<void> {
+    await (this.#options.symlink ?? symlink)(target, path);
+  }
 }
 
 /** The content of `trees/COMMIT.json`, the same for the same files. */
-function treeDocument(files: readonly RepoFile[]): string {
+export function treeDocument(files: readonly RepoFile[]): string {
   const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   const entries = sorted.map(({ path, size, checksum, gitOid }) => [
     path,
     { size, blob_id: gitOid, ...(checksum.algorithm === 'sha256' ? { lfs_sha256: checksum.hex, lfs_size: size } : {}) },
   ]);
   return JSON.stringify({ format_version: 1, files: Object.fromEntries(entries) });
+}
+
+async function removeEmpty(root: string, folder: string): Promise<void> {
+  for (let path = folder; path !== '.'; path = posix.dirname(path)) {
+    if ((await readdir(join(root, path))).length > 0) return;
+    await rmdir(join(root, path));
+  }
 }
 
 /** The target of a link, empty for a file that is none; undefined when nothing stands there. */

@@ -1,64 +1,247 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
-import { forEachBySize, forEachLimited } from '../core/limit.ts';
-import { counted } from '../core/stream.ts';
-import { RepoCache } from './cache.ts';
-import type { HubClient, RepoFile, RepoInfo, RepoRequest } from './client.ts';
+import { forEachBySize } from '../core/limit.ts';
+import type { Content } from '../core/ports.ts';
+import { contentOf, counted } from '../core/stream.ts';
+import type { HashPool } from '../fs/hash-pool.ts';
+import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
+import { cloneFile, findInCache } from './adopt.ts';
+import { RepoCache, repoFolder } from './cache.ts';
+import type { HubClient } from './client.ts';
+import { type Choice, chooseFiles, type Filter } from './filter.ts';
+import { hasRightBytes } from './proof.ts';
+import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
 
-/** A repo pinned to a commit, with every file that belongs to it. */
-export interface SnapshotPlan extends RepoInfo {
+/** Who made us want a repo that the user did not name. */
+export interface Naming {
   repo: string;
-  revision: string;
-  files: RepoFile[];
+  file: string;
+  /** Path of the key in the file, with dots. */
+  key: string;
 }
 
-/** Calls of the file system wait for each other less than for us. */
-const linksAtOnce = 16;
+/** A repo pinned to a commit, with every file that is wanted of it. */
+export interface SnapshotPlan extends RepoRequest, RepoInfo {
+  filter?: Filter | undefined;
+  files: RepoFile[];
+  /** Licences and model cards that the filter keeps out of the snapshot, but not out of the store. */
+  notices?: RepoFile[] | undefined;
+  namedBy?: Naming[] | undefined;
+}
 
-/** Two calls to the hub. @throws E_NOT_FOUND, E_GATED, E_AUTH */
-export async function planSnapshot(hub: HubClient, request: RepoRequest): Promise<SnapshotPlan> {
+/**
+ * Two calls to the hub.
+ * @throws E_NOT_FOUND also when nothing is left to fetch, E_GATED, E_AUTH, E_USAGE
+ */
+export async function planSnapshot(
+  hub: HubClient,
+  request: RepoRequest,
+  filter: Filter,
+): Promise<{ plan: SnapshotPlan; choices: Choice<RepoFile>[] }> {
+  const { type, repo, revision } = request;
   const info = await hub.info(request);
-  return { ...request, ...info, files: await hub.files(request.repo, info.commit) };
+  const choices = chooseFiles(await hub.files(request, info.commit), filter);
+  const filesAt = (place: string): RepoFile[] => choices.filter((each) => each.place === place).map(({ file }) => file);
+  const files = filesAt('snapshot');
+  const notices = filesAt('notice');
+  if (files.length === 0) throw nothingLeft(request, choices.length);
+  const isWhole = filter.preset === 'all' && filter.include.length + filter.exclude.length === 0;
+  const plan = {
+    type,
+    repo,
+    revision,
+    ...info,
+    ...(isWhole ? {} : { filter }),
+    files,
+    ...(notices.length > 0 ? { notices } : {}),
+  };
+  return { plan, choices };
+}
+
+function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError {
+  const at = { side: 'source', item: repo } as const;
+  if (all === 0) return new MirrorError('E_NOT_FOUND', `\`${repo}@${revision}\` has no files`, { at });
+  return new MirrorError('E_NOT_FOUND', `none of the ${all} files of \`${repo}@${revision}\` is wanted`, {
+    hint: 'see why with `--dry-run --filter all`, and check `--include` and `--exclude`',
+    at,
+  });
+}
+
+export interface FetchOptions {
+  slots: number;
+  report: Reporter;
+  signal?: AbortSignal | undefined;
+  symlinks: boolean;
+  /** Hashes what is on disk; made when it is needed first. */
+  pool: () => HashPool;
+  /** Reads every byte of what is there, and fetches again what is not as the hub declares it. */
+  verify?: boolean | undefined;
+  /** Another Hugging Face cache, whose files are taken when their bytes are right. */
+  adopt?: string | undefined;
+  /** Small files that have been read already, by the hash that the hub declares. */
+  read?: ReadonlyMap<string, Buffer> | undefined;
+  /** sha256 of files of which the hub declares git's hash only, by that. */
+  known?: ReadonlyMap<string, string> | undefined;
 }
 
 export interface SnapshotTally {
   fetched: number;
   fetchedBytes: number;
+  adopted: number;
   present: number;
+  /** Files that an earlier run with another filter had put into the snapshot. */
+  removed: number;
+  /** The plan's files, each with its sha256. */
+  files: RepoFile[];
+}
+
+/** The repo's part of the store. */
+export function cacheOf(store: string, name: RepoName, symlinks: boolean): RepoCache {
+  return new RepoCache(join(store, 'hub'), repoFolder(name.repo, name.type), { symlinks });
+}
+
+/** Where a licence or model card goes that is no part of a snapshot. */
+function noticePath(store: string, plan: SnapshotPlan, file: RepoFile): string {
+  return join(store, 'files', 'licences', repoFolder(plan.repo, plan.type), plan.commit, file.path);
+}
+
+/** Bytes that are still to come, those of partial files left out. */
+export async function missingBytes(store: string, plan: SnapshotPlan, symlinks: boolean): Promise<number> {
+  const cache = cacheOf(store, plan, symlinks);
+  let bytes = 0;
+  for (const file of unique(plan.files))
+    if ((await cache.find(plan.commit, file)) === undefined)
+      bytes += Math.max(0, file.size - (await cache.partialBytes(file)));
+  return bytes;
 }
 
 /**
  * Brings the store's cache to what the plan says. Blobs first, longest first; then links, the list of files, and the
- * refs, so that no ref ever names a snapshot that is not whole.
+ * refs, so that no ref ever names a snapshot that is not whole. Afterwards the snapshot holds the plan's files and no
+ * others: what an earlier run with another filter has left there goes.
+ * @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what the hub's answers make
  */
 export async function fetchSnapshot(
   hub: HubClient,
   store: string,
   plan: SnapshotPlan,
-  options: { slots: number; report: Reporter; signal?: AbortSignal | undefined },
+  options: FetchOptions,
 ): Promise<SnapshotTally> {
-  const cache = new RepoCache(join(store, 'hub'), plan.repo);
+  const cache = cacheOf(store, plan, options.symlinks);
   await cache.prepare();
-  const tally: SnapshotTally = { fetched: 0, fetchedBytes: 0, present: 0 };
+  const tally: SnapshotTally = { fetched: 0, fetchedBytes: 0, adopted: 0, present: 0, removed: 0, files: [] };
+  const job: Job = { hub, store, plan, cache, tally, options };
+  const sha256 = new Map<string, string>();
   await forEachBySize(unique(plan.files), options.slots, async (file) => {
-    options.signal?.throwIfAborted();
-    if (await cache.has(file)) {
-      tally.present += 1;
-      options.report({ type: 'bytes', bytes: file.size });
-      return;
-    }
-    const content = counted(hub.content(plan.repo, plan.commit, file), (bytes) => {
-      tally.fetchedBytes += bytes;
-    });
-    // What an earlier run left on disk is progress too, though nothing was fetched for it.
-    const onBytes = (chunk: Uint8Array): void => options.report({ type: 'bytes', bytes: chunk.length });
-    await cache.receive(file, content, `${plan.repo}/${file.path}`, { signal: options.signal, onBytes });
-    tally.fetched += 1;
+    sha256.set(file.checksum.hex, await bringFile(job, file));
   });
-  await forEachLimited(plan.files, linksAtOnce, (file) => cache.link(plan.commit, file));
+  await forEachBySize(plan.notices ?? [], options.slots, (file) => bringNotice(job, file));
+  tally.files = plan.files.map((file) => ({ ...file, sha256: sha256.get(file.checksum.hex) }));
+  await cache.place(plan.commit, plan.files);
   await cache.writeTree(plan.commit, plan.files);
+  tally.removed = await cache.prune(plan.commit, plan.files);
   for (const revision of refsOf(plan)) await cache.writeRef(revision, plan.commit);
   return tally;
+}
+
+interface Job {
+  hub: HubClient;
+  store: string;
+  plan: SnapshotPlan;
+  cache: RepoCache;
+  tally: SnapshotTally;
+  options: FetchOptions;
+}
+
+/** @returns the file's sha256 */
+async function bringFile(job: Job, file: RepoFile): Promise<string> {
+  const { plan, cache, tally, options } = job;
+  options.signal?.throwIfAborted();
+  if (await isThere(job, file)) {
+    tally.present += 1;
+    options.report({ type: 'bytes', bytes: file.size });
+  } else if (await adoptFile(job, file)) {
+    tally.adopted += 1;
+    options.report({ type: 'bytes', bytes: file.size });
+  } else {
+    await fetchFile(job, file, (content, receive) =>
+      cache.receive(file, content, `${plan.repo}/${file.path}`, receive),
+    );
+    tally.fetched += 1;
+  }
+  return file.sha256 ?? options.known?.get(file.checksum.hex) ?? hashSmall(job, file);
+}
+
+async function bringNotice(job: Job, file: RepoFile): Promise<void> {
+  const { store, plan } = job;
+  const path = noticePath(store, plan, file);
+  const expected = { size: file.size, checksum: file.checksum, item: `${plan.repo}/${file.path}` };
+  if (await hasFile(path, file.size)) return;
+  await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
+}
+
+async function isThere({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {
+  const path = await cache.find(plan.commit, file);
+  if (path === undefined) return false;
+  if (!options.verify || (await hasRightBytes(path, file, options.pool(), options.signal))) return true;
+  options.report({
+    type: 'warning',
+    text: `\`${plan.repo}/${file.path}\` was changed in the store; it is fetched again`,
+  });
+  await cache.drop(plan.commit, file);
+  return false;
+}
+
+async function adoptFile({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {
+  if (options.adopt === undefined) return false;
+  const from = await findInCache(options.adopt, repoFolder(plan.repo, plan.type), plan.commit, file);
+  if (from === undefined) return false;
+  const isRight = await cache.adopt(
+    file,
+    (path) => cloneFile(from, path),
+    (path) => hasRightBytes(path, file, options.pool(), options.signal),
+  );
+  if (!isRight)
+    options.report({
+      type: 'warning',
+      text: `\`${plan.repo}/${file.path}\` in \`${options.adopt}\` is not what the hub declares; it is fetched`,
+    });
+  return isRight;
+}
+
+/** Wrong bytes are fetched once more from the start; if they are wrong again, that is the source's last word. */
+async function fetchFile(
+  { hub, plan, tally, options }: Job,
+  file: RepoFile,
+  receive: (content: Content, options: ReceiveOptions) => Promise<void>,
+): Promise<void> {
+  const read = options.read?.get(file.checksum.hex);
+  const source = read ? contentOf(read) : hub.content(plan, plan.commit, file);
+  const content = counted(source, (bytes) => {
+    tally.fetchedBytes += bytes;
+  });
+  // What an earlier run left on disk is progress too, though nothing was fetched for it.
+  const onBytes = (chunk: Uint8Array): void => options.report({ type: 'bytes', bytes: chunk.length });
+  try {
+    await receive(content, { signal: options.signal, onBytes });
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (known.code !== 'E_DIGEST_MISMATCH' && known.code !== 'E_SIZE_MISMATCH') throw known;
+    options.report({ type: 'note', text: `${known.message}; fetching it once more` });
+    await receive(content, { signal: options.signal });
+  }
+}
+
+/** Of a file that the hub knows by git's hash; those are small. */
+async function hashSmall({ plan, cache }: Job, file: RepoFile): Promise<string> {
+  const path = await cache.find(plan.commit, file);
+  if (path === undefined) throw new MirrorError('E_MISSING', `\`${plan.repo}/${file.path}\` is gone from the store`);
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }
 
 /** Files with the same bytes are fetched once. */
@@ -67,7 +250,7 @@ function unique(files: readonly RepoFile[]): RepoFile[] {
 }
 
 /** Loaders ask for `main` whatever was asked for here; a commit needs no ref of its own. */
-function refsOf(plan: SnapshotPlan): string[] {
-  const asked = /^[0-9a-f]{40}$/.test(plan.revision) ? [] : [plan.revision];
+export function refsOf({ revision }: RepoRequest): string[] {
+  const asked = /^[0-9a-f]{40}$/.test(revision) ? [] : [revision];
   return [...new Set([...asked, 'main'])];
 }

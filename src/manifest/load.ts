@@ -40,8 +40,9 @@ function readYaml(text: string, name: string): unknown {
 /** A lock may have come from somebody else: nothing of it that becomes a path may leave the store. */
 function loadLock(value: unknown, name: string): Lock {
   const lock = validate(lockSchema, value, name, 'E_MANIFEST');
-  for (const { revision, files } of lock.models)
-    for (const path of [revision, ...files.map((file) => file.path)]) checkRelativePath(path, `\`${name}\``);
+  for (const { revision, files, notices = [] } of lock.models)
+    for (const path of [revision, ...[...files, ...notices].map((file) => file.path)])
+      checkRelativePath(path, `\`${name}\``);
   return lock;
 }
 
@@ -67,6 +68,7 @@ function knownKeys(path: readonly PropertyKey[]): string[] {
     metadata: shape.metadata.shape,
     models: shape.models.unwrap().element.shape,
     images: shape.images.unwrap().element.shape,
+    files: shape.files.unwrap().element.shape,
     rewrite: shape.rewrite.unwrap().element.shape,
   };
   return Object.keys(inner[String(path[0])] ?? shape);

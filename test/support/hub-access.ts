@@ -8,6 +8,8 @@ export interface HubToken {
   access: readonly string[];
   /** Gated repositories whose owners have not answered yet. */
   pending?: readonly string[];
+  /** A fine-grained token whose owner did not let it read gated repositories. */
+  fineGrained?: boolean;
   /** User name that whoami-v2 tells. */
   name?: string;
 }
@@ -69,6 +71,10 @@ export function refuseFiles(repo: HubRepo, caller: Caller): Refusal | undefined 
     const rest = 'You must have access to it and be authenticated to access it. Please log in.';
     return { status: 401, code: 'GatedRepo', message: `Access to ${subject} is restricted. ${rest}` };
   }
+  if (caller.token.fineGrained) {
+    const right = 'Please enable access to public gated repositories in your fine-grained token settings to view it.';
+    return { status: 403, message: right };
+  }
   const message = caller.token.pending?.includes(repo.id)
     ? `Your request to access ${subject} is awaiting a review from the repo authors.`
     : `Access to ${subject} is restricted and you are not in the authorized list. ` +
@@ -105,5 +111,5 @@ export function sendText(
 }
 
 function hasAccess(repo: HubRepo, caller: Caller): boolean {
-  return caller.kind === 'known' && caller.token.access.includes(repo.id);
+  return caller.kind === 'known' && !caller.token.fineGrained && caller.token.access.includes(repo.id);
 }

@@ -126,11 +126,12 @@ function repoSecurity(repo: HubRepo): Record<string, unknown> {
 }
 
 function fileEntry(repo: HubRepo, commit: HubCommit, file: HubFile, expand: boolean): TreeEntry {
+  const size = repo.spec.declaredSizes?.[file.path] ?? file.bytes.length;
   return {
     type: 'file',
     oid: file.oid,
-    size: file.bytes.length,
-    ...(file.lfs ? { lfs: file.lfs } : {}),
+    size,
+    ...(file.lfs ? { lfs: { ...file.lfs, size } } : {}),
     ...(file.xetHash ? { xetHash: file.xetHash } : {}),
     path: file.path,
     ...(expand ? { lastCommit: lastCommit(commit), securityFileStatus: fileSecurity(repo, file.path) } : {}),

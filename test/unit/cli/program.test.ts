@@ -97,7 +97,8 @@ it.each<[string, string[]]>([
   ['a size that is none', ['bundle', '--out', 'x', '--volume-size', 'much']],
   ['a count that is none', ['verify', 'x', '--concurrency', '0']],
   ['an unknown way to show progress', ['verify', 'x', '--progress', 'loud']],
-  ['nothing to fetch', ['snapshot']],
+  ['a filter that there is not', ['snapshot', 'a/b', '--filter', 'some']],
+  ['a type of repo that there is not', ['snapshot', 'a/b', '--type', 'kernel']],
 ])('refuses %s', (_, argv) => {
   expect(codeOfArgs(...argv)).toBe('E_USAGE');
 });

@@ -18,6 +18,20 @@ describe('a mirror manifest', () => {
         models: [],
         images: [],
         rewrite: [],
+        files: [],
+      },
+    });
+  });
+
+  it('takes of a model what an SIE worker would fetch, unless it says otherwise', () => {
+    const text = `${head}models: [{ repo: a/b }, { repo: c/d, type: dataset, filter: all, include: ['*.json'], companions: true }]\n`;
+
+    expect(load(text)).toMatchObject({
+      manifest: {
+        models: [
+          { type: 'model', filter: 'sie', include: [], exclude: [], companions: false },
+          { type: 'dataset', filter: 'all', include: ['*.json'], companions: true },
+        ],
       },
     });
   });
@@ -94,6 +108,10 @@ e: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]
     ['a name that climbs', head.replace('site-a', '..')],
     ['no name', head.replace('name: site-a', '')],
     ['a model that is text', `${head}models: [BAAI/bge-m3]\n`],
+    ['a filter that there is not', `${head}models: [{ repo: a/b, filter: most }]\n`],
+    ['an empty pattern', `${head}models: [{ repo: a/b, exclude: [''] }]\n`],
+    ['a file whose hash is too short', `${head}files: [{ url: 'https://x/y', sha256: abc }]\n`],
+    ['a file whose name climbs', `${head}files: [{ url: 'https://x/y', name: ../y }]\n`],
     ['an image without a reference', `${head}images: [{ to: x }]\n`],
     ['a key of prototypes', `${head}__proto__: { models: [] }\n`],
   ])('is refused: %s', (_, text) => {
@@ -110,6 +128,7 @@ describe('a lock', () => {
       name: 'site-a',
       models: [
         {
+          type: 'model',
           repo: 'org/name',
           revision: 'refs/pr/1',
           canonical: 'org/name',
@@ -133,6 +152,7 @@ describe('a lock', () => {
         },
       ],
       images: [{ reference: 'r.example/a:t', root: { mediaType: 'x/y', digest, size: 1 }, bytes: 10, to: 'a' }],
+      files: [{ url: 'https://files.example/x.gguf', name: 'x.gguf', size: 1, sha256: 'd'.repeat(64) }],
     };
   }
 

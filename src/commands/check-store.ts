@@ -1,0 +1,66 @@
+import { MirrorError } from '../core/errors.ts';
+import { failedItem, makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { formatBytes, plural } from '../core/text.ts';
+import { HashPool } from '../fs/hash-pool.ts';
+import { findFlaws } from '../hub/offline.ts';
+import type { RepoRequest } from '../hub/repo.ts';
+import type { Context } from './context.ts';
+import { sizeOf } from './fetch-models.ts';
+import { lockFile, readLock } from './store-lock.ts';
+
+/**
+ * Compares repos of a store with its lock, every byte and without a network; all of the lock when none is named.
+ * @throws E_NOT_FOUND when there is no lock, or a repo is not in it
+ */
+export async function checkOffline(requests: readonly RepoRequest[], store: string, context: Context): Promise<Report> {
+  const lock = await readLock(store);
+  if (!lock)
+    throw new MirrorError('E_NOT_FOUND', `\`${store}\` has no \`${lockFile}\` that says what belongs in it`, {
+      hint: 'run `sie-mirror pull` or `snapshot` once where the hub can be reached',
+      at: { item: store },
+    });
+  const wanted = lock.models.filter((model) => requests.length === 0 || requests.some(isOf(model)));
+  const unknown = requests.find((request) => !lock.models.some((model) => isOf(model)(request)));
+  if (unknown)
+    throw new MirrorError('E_NOT_FOUND', `\`${unknown.repo}@${unknown.revision}\` is not in the lock of \`${store}\``, {
+      at: { item: unknown.repo },
+    });
+  const items: ReportItem[] = [];
+  const bytes = wanted.reduce((sum, { files }) => sum + sizeOf(files), 0);
+  context.report({ type: 'total', bytes });
+  await using pool = new HashPool(
+    context.threads,
+    (read) => context.report({ type: 'bytes', bytes: read }),
+    context.signal,
+  );
+  for (const model of wanted) {
+    const commits = lock.models.filter(isSameRepo(model)).map(({ commit }) => commit);
+    const options = { pool, slots: context.threads * 2, signal: context.signal };
+    const flaws = await findFlaws(store, model, commits, options);
+    const name = `${model.repo}@${model.commit}`;
+    if (flaws.length === 0)
+      items.push({ kind: model.type, name, state: 'present', bytes: 0, detail: { files: model.files.length } });
+    for (const { path, error } of flaws) items.push(failedItem('file', `${name}/${path}`, error));
+  }
+  const good = items.filter(({ state }) => state !== 'failed');
+  const summary = good.map(({ name }) => `${name}  every byte is as the lock says`);
+  summary.push(
+    `${plural(good.length, 'repo')} of ${wanted.length} whole, ${formatBytes(bytes)} compared with the lock`,
+  );
+  return makeReport(
+    'snapshot',
+    items,
+    { repos: wanted.length, files: wanted.flatMap(({ files }) => files).length, bytes },
+    summary,
+  );
+}
+
+function isSameRepo(one: { type: string; repo: string }) {
+  return (other: { type: string; repo: string }): boolean => one.type === other.type && one.repo === other.repo;
+}
+
+/** A repo is meant by its name alone, or by a revision or commit as well. */
+function isOf(model: { type: string; repo: string; revision: string; commit: string }) {
+  return (request: RepoRequest): boolean =>
+    isSameRepo(model)(request) && ['main', model.revision, model.commit].includes(request.revision);
+}

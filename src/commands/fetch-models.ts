@@ -1,0 +1,91 @@
+import { statfs } from 'node:fs/promises';
+import { MirrorError } from '../core/errors.ts';
+import type { ReportItem } from '../core/report.ts';
+import { formatBytes } from '../core/text.ts';
+import { HashPool } from '../fs/hash-pool.ts';
+import type { RepoFile } from '../hub/repo.ts';
+import { fetchSnapshot, missingBytes, type SnapshotPlan, type SnapshotTally } from '../hub/snapshot.ts';
+import { attempt } from './attempt.ts';
+import type { Context } from './context.ts';
+import { wantsSymlinks } from './models.ts';
+
+export interface FetchModelsOptions {
+  verify?: boolean | undefined;
+  /** Another Hugging Face cache, as an absolute path. */
+  adopt?: string | undefined;
+  read?: ReadonlyMap<string, Buffer> | undefined;
+  /** sha256 of files that the hub knows by git's hash, by that. */
+  known?: ReadonlyMap<string, string> | undefined;
+}
+
+/**
+ * Fetches planned repos one after the other. One that fails becomes an item, and the others go on.
+ * @returns the plans that are whole now, each file with its sha256
+ * @throws E_NO_SPACE before anything is fetched
+ */
+export async function fetchModels(
+  plans: readonly SnapshotPlan[],
+  items: ReportItem[],
+  store: string,
+  context: Context,
+  options: FetchModelsOptions = {},
+): Promise<SnapshotPlan[]> {
+  const symlinks = wantsSymlinks(context);
+  await checkSpace(plans, store, symlinks);
+  const whole: SnapshotPlan[] = [];
+  let pool: HashPool | undefined;
+  try {
+    const hashing = (): HashPool => (pool ??= new HashPool(context.threads, () => {}, context.signal));
+    for (const plan of plans) {
+      const name = `${plan.repo}@${plan.commit}`;
+      context.report({ type: 'stage', text: `fetching ${name}` });
+      context.report({ type: 'total', bytes: sizeOf(plan.files) });
+      await attempt(items, plan.type, name, async () => {
+        const all = { ...options, slots: context.slots, report: context.report, signal: context.signal };
+        const tally = await fetchSnapshot(context.hub(), store, plan, { ...all, symlinks, pool: hashing });
+        whole.push({ ...plan, files: tally.files });
+        const state = tally.fetched + tally.adopted === 0 ? 'present' : 'done';
+        context.report({ type: 'item', item: name, state, bytes: tally.fetchedBytes });
+        items.push({ kind: plan.type, name, state, bytes: tally.fetchedBytes, detail: detailOf(plan, tally) });
+      });
+    }
+  } finally {
+    await pool?.[Symbol.asyncDispose]();
+  }
+  return whole;
+}
+
+function detailOf(plan: SnapshotPlan, tally: SnapshotTally): Record<string, unknown> {
+  const { repo, revision, commit, canonical, filter, namedBy, files } = plan;
+  const { fetched, adopted, present, removed } = tally;
+  return {
+    repo,
+    revision,
+    commit,
+    canonical,
+    files: files.length,
+    fetched,
+    present,
+    ...(adopted > 0 ? { adopted } : {}),
+    ...(removed > 0 ? { removed } : {}),
+    ...(filter ? { filter } : {}),
+    ...(namedBy ? { namedBy } : {}),
+  };
+}
+
+export function sizeOf(files: readonly RepoFile[]): number {
+  return files.reduce((sum, { size }) => sum + size, 0);
+}
+
+async function checkSpace(plans: readonly SnapshotPlan[], store: string, symlinks: boolean): Promise<void> {
+  let needed = 0;
+  for (const plan of plans) needed += await missingBytes(store, plan, symlinks);
+  const { bavail, bsize } = await statfs(store);
+  const free = bavail * bsize;
+  if (needed > free)
+    throw new MirrorError(
+      'E_NO_SPACE',
+      `\`${store}\` has ${formatBytes(free)} free, ${formatBytes(needed)} are still to be fetched`,
+      { hint: 'free some space, or choose another place with `--store`', at: { side: 'target', item: store } },
+    );
+}

@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { MirrorError } from '../core/errors.ts';
+import type { Content } from '../core/ports.ts';
+import type { ReportItem } from '../core/report.ts';
+import { printable } from '../core/text.ts';
+import { BatchWriter, partialSuffix } from '../fs/atomic.ts';
+import { fileContent } from '../fs/read.ts';
+import { receiveFile } from '../fs/receive.ts';
+import { type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
+import { failure } from '../http/failure.ts';
+import { openRange } from '../http/range.ts';
+import { resuming, retrying } from '../http/retry.ts';
+import { isFileName, type LockedFile } from '../manifest/schema.ts';
+import { attempt } from './attempt.ts';
+import { type Context, hasPassword } from './context.ts';
+
+/** Folder of the store for single files. */
+const filesFolder = 'files';
+
+/** Parameters of addresses that are a secret for a while. */
+const signed =
+  /^(?:x-amz-(?:signature|security-token)|x-goog-signature|signature|sig|token|access_token|key|api_?key)$/i;
+
+/** What a mirror manifest says of a single file, with its name completed. @throws E_MANIFEST */
+export function lockedFile(file: { url: string; sha256?: string | undefined; name?: string | undefined }): LockedFile {
+  const shown = printable(file.url.split(/[?#]/)[0] ?? '');
+  if (!/^https?:\/\//.test(file.url) || !URL.canParse(file.url))
+    throw new MirrorError('E_MANIFEST', `\`${shown}\` is no address that begins with https://`);
+  const url = new URL(file.url);
+  if (hasPassword(file.url) || [...url.searchParams.keys()].some((key) => signed.test(key)))
+    throw new MirrorError('E_MANIFEST', `the address \`${redactUrl(url)}\` holds a secret`, {
+      hint: 'secrets do not stand in a manifest: use an address that needs none',
+    });
+  const name = file.name ?? lastSegment(url);
+  if (!isFileName(name))
+    throw new MirrorError('E_MANIFEST', `\`${redactUrl(url)}\` gives no name for the file`, {
+      hint: 'add a `name` of letters, digits, `.`, `_`, `+` and `-`',
+    });
+  return { url: url.href, name, ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }) };
+}
+
+function lastSegment({ pathname }: URL): string {
+  const segment = pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+/** @throws E_MANIFEST when two files would get one name, on any file system */
+export function refuseFileCollisions(files: readonly LockedFile[]): void {
+  const taken = new Map<string, string>();
+  for (const { url, name } of files) {
+    const other = taken.get(name.toLowerCase());
+    if (other !== undefined)
+      throw new MirrorError(
+        'E_MANIFEST',
+        `\`${redactUrl(other)}\` and \`${redactUrl(url)}\` would both be \`${name}\``,
+        {
+          hint: 'give one of them a `name`',
+        },
+      );
+    taken.set(name.toLowerCase(), url);
+  }
+}
+
+/** Asks for the sizes; a server that does not tell keeps its file in the plan. What is not there becomes a failed item. */
+export async function sizeFiles(
+  files: readonly LockedFile[],
+  items: ReportItem[],
+  context: Context,
+): Promise<LockedFile[]> {
+  const sized: LockedFile[] = [];
+  for (const file of files)
+    await attempt(items, 'file', file.name, async () => {
+      const at = placeOf(file);
+      const response = await retrying(async () => {
+        const answer = await context.http.send({ method: 'HEAD', url: new URL(file.url), at, headers: identity });
+        if (answer.status >= 400 && ![403, 405, 501].includes(answer.status)) throw await failure(answer, at);
+        return answer;
+      }, context.retry);
+      await response.discard();
+      const length = response.status === 200 ? response.headers['content-length'] : undefined;
+      const size = length === undefined ? {} : { size: Number(length) };
+      sized.push({ ...file, ...size });
+      items.push({
+        kind: 'file',
+        name: file.name,
+        state: 'done',
+        bytes: size.size ?? 0,
+        detail: { url: redactUrl(file.url) },
+      });
+    });
+  return sized;
+}
+
+/**
+ * Fetches single files into the store. A file without a sha256 gets the one that its bytes have on first use.
+ * @returns the files as the lock has to know them from now on
+ */
+export async function pullFiles(
+  files: readonly LockedFile[],
+  items: ReportItem[],
+  store: string,
+  context: Context,
+): Promise<LockedFile[]> {
+  const known = [...files];
+  for (const [index, file] of files.entries())
+    await attempt(items, 'file', file.name, async () => {
+      context.report({ type: 'stage', text: `fetching ${file.name}` });
+      const path = join(store, filesFolder, file.name);
+      const isThere = await isPresent(path, file);
+      const found = isThere ? file : await fetchOne(path, file, context);
+      known[index] = found;
+      const { size = 0, sha256 = '' } = found;
+      const state = isThere ? 'present' : 'done';
+      context.report({ type: 'item', item: file.name, state, bytes: isThere ? 0 : size });
+      items.push({
+        kind: 'file',
+        name: file.name,
+        state,
+        digest: `sha256:${sha256}`,
+        bytes: isThere ? 0 : size,
+        detail: { url: redactUrl(file.url), ...(file.sha256 === undefined ? { firstUse: true } : {}) },
+      });
+    });
+  return known;
+}
+
+const identity = { 'accept-encoding': 'identity' };
+
+function placeOf(file: LockedFile): HttpRequest['at'] {
+  return { side: 'source', item: file.name };
+}
+
+/** By size where that is known, else by its bytes. */
+async function isPresent(path: string, { size, sha256 }: LockedFile): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile() || sha256 === undefined) return false;
+  if (size !== undefined) return found.size === size;
+  const hash = createHash('sha256');
+  for await (const chunk of fileContent([{ path, offset: 0, size: found.size }]).open(0)) hash.update(chunk);
+  return hash.digest('hex') === sha256;
+}
+
+async function fetchOne(path: string, file: LockedFile, context: Context): Promise<LockedFile> {
+  const onBytes = (chunk: Uint8Array): void => context.report({ type: 'bytes', bytes: chunk.length });
+  const { sha256, size } = file;
+  if (sha256 === undefined || size === undefined) return firstUse(path, file, context, onBytes);
+  const content = resuming(contentAt(file, size, context), context.retry);
+  const expected = { size, checksum: { algorithm: 'sha256', hex: sha256 } as const, item: file.name };
+  await receiveFile(path, content, expected, { signal: context.signal, onBytes });
+  return file;
+}
+
+/** What the server says now is what the lock will hold it to. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
+async function firstUse(
+  path: string,
+  file: LockedFile,
+  context: Context,
+  onBytes: (chunk: Uint8Array) => void,
+): Promise<LockedFile> {
+  const partial = `${path}${partialSuffix}`;
+  await mkdir(dirname(path), { recursive: true });
+  const out = await open(partial, 'w', 0o644);
+  const hash = createHash('sha256');
+  let size = 0;
+  try {
+    const writer = new BatchWriter(out, 0);
+    const length = file.size ?? (await lengthOf(file, context));
+    for await (const chunk of resuming(contentAt(file, length, context), context.retry).open(0, context.signal)) {
+      hash.update(chunk);
+      size += chunk.length;
+      onBytes(chunk);
+      await writer.write(chunk);
+    }
+    await writer.flush();
+    await out.sync();
+    if (size !== length)
+      throw new MirrorError('E_SIZE_MISMATCH', `\`${file.name}\` has ${size} bytes, ${length} were announced`);
+  } finally {
+    await out.close();
+  }
+  const sha256 = hash.digest('hex');
+  if (file.sha256 !== undefined && file.sha256 !== sha256)
+    throw new MirrorError(
+      'E_DIGEST_MISMATCH',
+      `\`${file.name}\` has digest \`sha256:${sha256}\`, wanted \`sha256:${file.sha256}\``,
+      { at: placeOf(file) },
+    );
+  await rename(partial, path);
+  return { ...file, size, sha256 };
+}
+
+/** @throws E_PROTOCOL when the server does not say how long the file is: then nobody could tell that it is whole */
+async function lengthOf(file: LockedFile, context: Context): Promise<number> {
+  const at = placeOf(file);
+  return retrying(async () => {
+    const response = await context.http.send({ method: 'GET', url: new URL(file.url), at, headers: identity });
+    if (response.status !== 200) throw await failure(response, at);
+    const length = response.headers['content-length'];
+    await response.discard();
+    if (length === undefined)
+      throw new MirrorError('E_PROTOCOL', `\`${redactUrl(file.url)}\` does not say how many bytes it has`, { at });
+    return Number(length);
+  }, context.retry);
+}
+
+/** A file that changes while it is fetched is noticed by its tag, where the server gives one. */
+function contentAt(file: LockedFile, size: number, context: Context): Content {
+  const at = placeOf(file);
+  let tag: string | undefined;
+  const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
+    const headers = { ...identity, ...range };
+    const response = await context.http.send({ method: 'GET', url: new URL(file.url), headers, at, signal });
+    if (response.status >= 400) throw await failure(response, at);
+    const found = response.headers['etag'];
+    if (tag !== undefined && found !== undefined && found !== tag) {
+      await response.discard();
+      throw new MirrorError('E_CORRUPT', `\`${redactUrl(file.url)}\` changed while it was fetched`, {
+        hint: 'run the same command again',
+        at,
+      });
+    }
+    tag ??= found;
+    return response;
+  };
+  return { size, open: (offset, signal) => openRange((range) => send(range, signal), offset, size, at) };
+}

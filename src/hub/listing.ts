@@ -1,0 +1,98 @@
+import type { Checksum } from '../core/digest.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { checkRelativePath } from '../core/path.ts';
+import { printable } from '../core/text.ts';
+import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
+
+/** How @huggingface/hub reaches the hub. */
+export interface ListingOptions {
+  endpoint: string;
+  fetch: typeof fetch;
+}
+
+/** A listing that has more than this never ends. */
+const maxFiles = 1_000_000;
+
+/** What a revision stands for. @throws E_PROTOCOL, and what `fetch` throws */
+export async function readInfo(request: RepoRequest, options: ListingOptions): Promise<RepoInfo> {
+  return asListing(request.repo, async () => {
+    const hub = await import('@huggingface/hub');
+    const { repo: name, revision } = request;
+    const common = { name, revision, hubUrl: options.endpoint, fetch: options.fetch };
+    const info =
+      request.type === 'model'
+        ? await hub.modelInfo({ ...common, additionalFields: ['sha', 'tags'] })
+        : request.type === 'dataset'
+          ? await hub.datasetInfo({ ...common, additionalFields: ['sha', 'tags'] })
+          : await hub.spaceInfo({ ...common, additionalFields: ['sha', 'tags'] });
+    const commit = info.sha;
+    if (!/^[0-9a-f]{40}$/.test(commit))
+      throw new MirrorError('E_PROTOCOL', `the hub gave no commit for \`${name}@${revision}\``, {
+        at: { side: 'source', item: name },
+      });
+    const license = info.tags.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
+    const gated = 'gated' in info && info.gated !== false;
+    return { canonical: info.name, commit, gated, ...(license === undefined ? {} : { license }) };
+  });
+}
+
+/**
+ * All files of a commit. A commit only: @huggingface/hub does not escape a revision here, so that `refs/pr/1` would name
+ * a folder of another revision.
+ * @throws E_PROTOCOL, E_CORRUPT for names that try to leave the tree
+ */
+export async function readFiles(name: RepoName, commit: string, options: ListingOptions): Promise<RepoFile[]> {
+  const { type, repo } = name;
+  return asListing(repo, async () => {
+    const { listFiles } = await import('@huggingface/hub');
+    const files: RepoFile[] = [];
+    const listing = listFiles({
+      repo: { type, name: repo },
+      revision: commit,
+      recursive: true,
+      hubUrl: options.endpoint,
+      fetch: options.fetch,
+    });
+    for await (const entry of listing) {
+      if (files.length >= maxFiles)
+        throw new MirrorError('E_PROTOCOL', `the hub lists more than ${maxFiles} files for \`${repo}\``, {
+          at: { side: 'source', item: repo },
+        });
+      if (entry.type === 'file') files.push(repoFile(repo, entry));
+    }
+    return files;
+  });
+}
+
+interface ListedFile {
+  path: string;
+  size: number;
+  oid?: string;
+  lfs?: { oid: string; size: number };
+}
+
+function repoFile(repo: string, { path: listed, size, oid: gitOid = '', lfs }: ListedFile): RepoFile {
+  const path = checkRelativePath(listed, `the repo \`${repo}\``);
+  const checksum: Checksum = lfs ? { algorithm: 'sha256', hex: lfs.oid } : { algorithm: 'git-sha1', hex: gitOid };
+  const length = checksum.algorithm === 'sha256' ? 64 : 40;
+  if (!/^[0-9a-f]+$/.test(checksum.hex) || checksum.hex.length !== length)
+    throw new MirrorError('E_PROTOCOL', `the hub declares no hash for \`${repo}/${printable(path)}\``, {
+      at: { side: 'source', item: repo },
+    });
+  return { path, size: lfs?.size ?? size, checksum, gitOid, ...(lfs ? { sha256: lfs.oid } : {}) };
+}
+
+/** What is no listing makes the library trip over it; that is the hub's doing. */
+async function asListing<T>(repo: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (known.code !== 'E_INTERNAL') throw known;
+    throw new MirrorError('E_PROTOCOL', `the hub gave an answer for \`${repo}\` that cannot be read`, {
+      hint: 'check HF_ENDPOINT',
+      at: { side: 'source', item: repo },
+      cause: error,
+    });
+  }
+}

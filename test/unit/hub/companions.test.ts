@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest';
+import { companionsNamedBy, namesCompanions } from '../../../src/hub/companions.ts';
+
+const named = (path: string, document: unknown): string[] =>
+  companionsNamedBy('org/self', path, document).map(
+    ({ repo, revision, key, need }) => `${repo}@${revision} ${key} ${need}`,
+  );
+
+describe('a file names', () => {
+  it.each<[string, unknown, string[]]>([
+    ['config.json', { auto_map: { AutoModel: 'a/b--m.C' }, code_revision: 'abc' }, ['a/b@abc auto_map.AutoModel code']],
+    ['x/config.json', { auto_map: { AutoModel: 'm.C' } }, []],
+    ['config.json', { auto_map: { AutoModel: 'org/self--m.C' } }, []],
+    [
+      'tokenizer_config.json',
+      { auto_map: { AutoTokenizer: ['a/b--t.Slow', null] } },
+      ['a/b@main auto_map.AutoTokenizer code'],
+    ],
+    ['tokenizer_config.json', { name_or_path: 'a/b' }, []],
+    ['config.json', { _name_or_path: 'a/b', encoder_model_name: 'a/b' }, ['a/b@main encoder_model_name repo']],
+    [
+      'adapter_config.json',
+      { base_model_name_or_path: 'a/b', revision: null },
+      ['a/b@main base_model_name_or_path repo'],
+    ],
+    [
+      'gliner_config.json',
+      { model_name: 'a/b', labels_encoder: 'c' },
+      ['a/b@main model_name repo', 'c@main labels_encoder repo'],
+    ],
+    ['glirel_config.json', { model_name: 'a/b' }, ['a/b@main model_name repo']],
+    [
+      'open_clip_config.json',
+      { model_cfg: { text_cfg: { hf_tokenizer_name: 'a/b' } } },
+      ['a/b@main model_cfg.text_cfg.hf_tokenizer_name tokenizer'],
+    ],
+    [
+      'modules.json',
+      [{ type: 'a/b--m.Pooling' }, { type: 'sentence_transformers.models.Dense' }],
+      ['a/b@main 0.type code'],
+    ],
+    ['sentence_bert_config.json', { tokenizer_name_or_path: 'a/b' }, ['a/b@main tokenizer_name_or_path tokenizer']],
+    ['preprocessor_config.json', { auto_map: { AutoProcessor: 'a/b--p.P' } }, ['a/b@main auto_map.AutoProcessor code']],
+    ['README.md', { model_name: 'a/b' }, []],
+  ])('%s: %j', (path, document, expected) => {
+    expect(named(path, document)).toEqual(expected);
+  });
+
+  it.each(['./x', '/data/model', '../up', 'C:\\model', '~/x', 'a/b/c', 'a b', '', 'a/..', 'https://x/y'])(
+    'no repo by %j, which is a path or nothing',
+    (value) => {
+      expect(named('adapter_config.json', { base_model_name_or_path: value })).toEqual([]);
+    },
+  );
+
+  it.each([null, 1, 'text', [], [1], { auto_map: null }, { auto_map: 'a/b--x.Y' }, { auto_map: { A: 1 } }])(
+    'nothing when it is not what it should be: %j',
+    (document) => {
+      for (const path of ['config.json', 'modules.json', 'open_clip_config.json'])
+        expect(named(path, document)).toEqual([]);
+    },
+  );
+});
+
+it('only files that are known to name repos are read', () => {
+  expect(['config.json', 'a/b/gliner_config.json', 'weights.bin', 'x/toString'].map(namesCompanions)).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+});

@@ -1,0 +1,42 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findToken } from '../../../src/hub/token.ts';
+import { temporaryDirectory } from '../../support/place.ts';
+
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+let home: string;
+
+beforeEach(async () => {
+  place = await temporaryDirectory();
+  home = place.path;
+  for (const [folder, token] of Object.entries({
+    '.cache/huggingface': 'of-home',
+    'xdg/huggingface': 'of-xdg',
+    'hf-home': 'of-hf-home',
+  })) {
+    await mkdir(join(home, folder), { recursive: true });
+    await writeFile(join(home, folder, 'token'), `${token}\n`);
+  }
+  await writeFile(join(home, 'elsewhere'), ' of-path\r\n');
+});
+
+afterEach(() => place[Symbol.asyncDispose]());
+
+describe('the token is found as huggingface_hub finds it', () => {
+  it.each<[string, Record<string, string>, string | undefined]>([
+    ['in the home directory', {}, 'of-home'],
+    ['in XDG_CACHE_HOME', { XDG_CACHE_HOME: 'xdg' }, 'of-xdg'],
+    ['in HF_HOME', { XDG_CACHE_HOME: 'xdg', HF_HOME: 'hf-home' }, 'of-hf-home'],
+    ['in HF_TOKEN_PATH, trimmed', { HF_HOME: 'hf-home', HF_TOKEN_PATH: 'elsewhere' }, 'of-path'],
+    ['in HUGGING_FACE_HUB_TOKEN', { HF_TOKEN_PATH: 'elsewhere', HUGGING_FACE_HUB_TOKEN: 'old' }, 'old'],
+    ['in HF_TOKEN first', { HUGGING_FACE_HUB_TOKEN: 'old', HF_TOKEN: ' new\n' }, 'new'],
+    ['beside an empty HF_TOKEN', { HF_TOKEN: ' ', HF_TOKEN_PATH: 'elsewhere' }, 'of-path'],
+    ['nowhere', { HF_HOME: 'none' }, undefined],
+    ['nowhere, where it may not be sent unasked', { HF_TOKEN: 'new', HF_HUB_DISABLE_IMPLICIT_TOKEN: 'YES' }, undefined],
+  ])('%s', async (_, env, token) => {
+    const paths = new Set(['XDG_CACHE_HOME', 'HF_HOME', 'HF_TOKEN_PATH']);
+    const full = Object.entries(env).map(([key, value]) => [key, paths.has(key) ? join(home, value) : value]);
+    expect(await findToken(Object.fromEntries(full) as Record<string, string>, home)).toBe(token);
+  });
+});

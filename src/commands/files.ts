@@ -17,7 +17,7 @@ import { attempt } from './attempt.ts';
 import { type Context, hasPassword } from './context.ts';
 
 /** Folder of the store for single files. */
-const filesFolder = 'files';
+export const filesFolder = 'files';
 
 /** Parameters of addresses that are a secret for a while. */
 const signed =

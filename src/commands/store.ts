@@ -4,6 +4,7 @@ import type { LayoutEntry } from '../bundle/layout.ts';
 import type { SourceFile } from '../bundle/writer.ts';
 import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { licencesFolder } from '../hub/snapshot.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
@@ -13,6 +14,7 @@ import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { digestTag } from '../oci/reference.ts';
 import { lockFile, readLock } from './store-lock.ts';
+import { filesFolder } from './files.ts';
 
 /** A model of the store; paths are those of the files in the store. */
 export interface StoredModel {
@@ -47,7 +49,8 @@ export async function readStore(store: string): Promise<StoreContents> {
   if (contents.lock) await addFile(contents, store, lockFile);
   if (await isDirectory(join(store, 'hub'))) await readHub(store, contents);
   if (await isDirectory(join(store, 'oci'))) await readImages(store, contents);
-  if (contents.models.length + contents.images.length === 0)
+  await readFiles(store, contents);
+  if (contents.files.every(({ path }) => path === lockFile))
     throw new MirrorError('E_NOT_FOUND', `the store \`${store}\` holds no model and no image`, {
       hint: 'fill it with `sie-mirror pull`, `snapshot` or `copy`',
     });
@@ -85,7 +88,7 @@ async function readHub(store: string, contents: StoreContents): Promise<void> {
   const repos = new Map<string, TreeEntry[]>();
   for (const entry of entries) {
     const folder = entry.path.split('/')[0] ?? '';
-    if (!folder.startsWith('models--')) continue;
+    if (!/^(?:model|dataset|space)s--/.test(folder)) continue;
     const list = repos.get(folder);
     if (list) list.push(entry);
     else repos.set(folder, [entry]);
@@ -109,12 +112,12 @@ async function readRepo(
     commits.set(commit, [...(commits.get(commit) ?? []), path.slice(`${folder}/refs/`.length)]);
     await addFile(contents, store, `hub/${path}`);
   }
-  const blobs = new Set<string>();
+  const found = new Map<string, Checksum | undefined>();
   for (const [commit, refs] of commits) {
     const base = `${folder}/snapshots/${commit}/`;
     const tree = `hub/${folder}/trees/${commit}.json`;
     const model: StoredModel = {
-      repo: folder.slice('models--'.length).replace('--', '/'),
+      repo: folder.slice(folder.indexOf('--') + 2).replace('--', '/'),
       commit,
       refs: refs.sort(),
       files: [],
@@ -128,23 +131,30 @@ async function readRepo(
         });
       if ('link' in entry) contents.links.push({ path: `hub/${entry.path}`, link: entry.link });
       model.files.push({ path: entry.path.slice(base.length), stored });
-      blobs.add(stored);
     }
     await addFile(contents, store, tree);
-    checkFiles(model, await readFile(join(store, tree), 'utf8'));
-    contents.models.push(model);
+    const listed = checkFiles(model, await readFile(join(store, tree), 'utf8'));
+    for (const { path, stored } of model.files) found.set(stored, listed.get(path));
+    // Only models are brought to a bucket; the others are in the bundle for who unpacks it.
+    if (folder.startsWith('models--')) contents.models.push(model);
+    await addFolder(contents, store, `${filesFolder}/${licencesFolder}/${folder}/${commit}`);
   }
-  for (const path of blobs) {
+  for (const [path, checksum] of found) {
     const name = posix.basename(path);
-    const first = placed.get(name);
-    if (first === undefined) await addFile(contents, store, path, checksumOfName(name));
+    const isNamedByHash = name.length === 64 && posix.dirname(path) === `hub/${folder}/blobs`;
+    const first = isNamedByHash ? placed.get(name) : undefined;
+    if (first === undefined) await addFile(contents, store, path, checksum);
     else contents.links.push({ path, link: posix.relative(posix.dirname(path), first) });
-    if (name.length === 64) placed.set(name, first ?? path);
+    if (isNamedByHash) placed.set(name, first ?? path);
   }
 }
 
-/** The snapshot has to have exactly the files that were fetched for it. @throws E_MISSING, E_CORRUPT */
-function checkFiles(model: StoredModel, tree: string): void {
+/**
+ * The snapshot has to have exactly the files that were fetched for it.
+ * @returns what the hub declared of each
+ * @throws E_MISSING, E_CORRUPT
+ */
+function checkFiles(model: StoredModel, tree: string): Map<string, Checksum> {
   const { files } = validate(treeSchema, parseJson(tree, model.tree), model.tree);
   const found = new Set(model.files.map(({ path }) => path));
   const missing = Object.keys(files).find((path) => !found.has(path));
@@ -154,14 +164,28 @@ function checkFiles(model: StoredModel, tree: string): void {
       at: { side: 'source', item: missing },
     });
   model.files = model.files.filter(({ path }) => Object.hasOwn(files, path));
+  const declared = Object.entries(files).map(([path, { blob_id: gitOid, lfs_sha256: sha256 }]): [string, Checksum] => [
+    path,
+    sha256 === undefined ? { algorithm: 'git-sha1', hex: gitOid } : { algorithm: 'sha256', hex: sha256 },
+  ]);
+  return new Map(declared);
 }
 
-const treeSchema = z.object({ files: z.record(z.string(), z.unknown()) });
+const treeSchema = z.object({
+  files: z.record(z.string(), z.object({ blob_id: z.string(), lfs_sha256: z.string().optional() })),
+});
 
-/** Blobs of the cache are named by what the hub declares of them. */
-function checksumOfName(name: string): Checksum | undefined {
-  if (/^[0-9a-f]{64}$/.test(name)) return { algorithm: 'sha256', hex: name };
-  return /^[0-9a-f]{40}$/.test(name) ? { algorithm: 'git-sha1', hex: name } : undefined;
+/** Single files that the lock names. */
+async function readFiles(store: string, contents: StoreContents): Promise<void> {
+  for (const { name, sha256 } of contents.lock?.files ?? []) {
+    const checksum: Checksum | undefined = sha256 === undefined ? undefined : { algorithm: 'sha256', hex: sha256 };
+    await addFile(contents, store, `${filesFolder}/${name}`, checksum);
+  }
+}
+
+async function addFolder(contents: StoreContents, store: string, folder: string): Promise<void> {
+  if (!(await isDirectory(join(store, folder)))) return;
+  for (const { path } of await listTree(join(store, folder))) await addFile(contents, store, `${folder}/${path}`);
 }
 
 async function readImages(store: string, contents: StoreContents): Promise<void> {

@@ -74,13 +74,21 @@ export class Pace {
     const known = this.#windows.get(bucket);
     // Answers come out of order: within one window the lowest number is the newest.
     const isSame = known && Math.abs(known.endsAt - endsAt) < 2000;
-    this.#windows.set(bucket, {
+    const window: Window = {
       remaining: isSame ? Math.min(known.remaining, remaining) : remaining,
       quota: quota === undefined ? undefined : Number(quota),
       endsAt,
       nextAt: isSame ? known.nextAt : 0,
       told: isSame ? known.told : false,
-    });
+    };
+    this.#windows.set(bucket, window);
+    // Who was refused waits by itself, and comes here again when the window is over.
+    if (refusedMs !== undefined) this.#tell(window, refusedMs);
+  }
+
+  #tell(window: Window, pause: number): void {
+    if (!window.told) this.#options.onWait?.(pause);
+    window.told = true;
   }
 
   async #waitForEnd(window: Window, signal?: AbortSignal): Promise<void> {
@@ -91,8 +99,7 @@ export class Pace {
         at: { side: 'source' },
         retryAfterMs: pause,
       });
-    if (!window.told) this.#options.onWait?.(pause);
-    window.told = true;
+    this.#tell(window, pause);
     await this.#clock.sleep(pause, signal);
   }
 }

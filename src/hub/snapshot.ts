@@ -103,9 +103,12 @@ export function cacheOf(store: string, name: RepoName, symlinks: boolean): RepoC
   return new RepoCache(join(store, 'hub'), repoFolder(name.repo, name.type), { symlinks });
 }
 
+/** Below `files/` of the store. */
+export const licencesFolder = 'licences';
+
 /** Where a licence or model card goes that is no part of a snapshot. */
 function noticePath(store: string, plan: SnapshotPlan, file: RepoFile): string {
-  return join(store, 'files', 'licences', repoFolder(plan.repo, plan.type), plan.commit, file.path);
+  return join(store, 'files', licencesFolder, repoFolder(plan.repo, plan.type), plan.commit, file.path);
 }
 
 /** Bytes that are still to come, those of partial files left out. */

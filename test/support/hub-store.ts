@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from '../../src/commands/context.ts';
 import { snapshot, type SnapshotOptions } from '../../src/commands/snapshot.ts';
@@ -84,4 +84,12 @@ export async function readSnapshot(cache: string, folder: string, commit: string
     found[path.slice(root.length + 1)] = (await readFile(path)).toString('latin1');
   }
   return found;
+}
+
+/** Where the links of a snapshot lead; empty when it has none. */
+export async function linksOf(cache: string, folder: string, commit: string): Promise<string[]> {
+  const root = join(cache, folder, 'snapshots', commit);
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const links = entries.filter((entry) => entry.isSymbolicLink());
+  return Promise.all(links.map((entry) => readlink(join(entry.parentPath, entry.name))));
 }

@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bundle } from '../../src/commands/bundle.ts';
+import { plan } from '../../src/commands/plan.ts';
+import { pull } from '../../src/commands/pull.ts';
+import { verify } from '../../src/commands/verify.ts';
+import type { Report } from '../../src/core/report.ts';
+import { codeOf } from '../support/failures.ts';
+import { startFileServer } from '../support/file-server.ts';
+import { failureIn, type HubPlace, readLockOf, startHubPlace } from '../support/hub-store.ts';
+import { filesBelow } from '../support/place.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
+import type { TestServer } from '../support/server.ts';
+
+const model = seededBytes('gguf', 700_000);
+const digest = createHash('sha256').update(model).digest('hex');
+let place: HubPlace;
+let content: Record<string, string | Uint8Array>;
+let server: TestServer;
+
+beforeEach(async () => {
+  place = await startHubPlace();
+  content = { '/dir/model.gguf': model, '/notes': 'notes' };
+  server = await startFileServer(content);
+});
+
+afterEach(async () => {
+  await server.close();
+  await place.close();
+});
+
+async function write(files: unknown): Promise<void> {
+  const manifest = { apiVersion: 'sie-mirror/v1', kind: 'MirrorManifest', metadata: { name: 'x' }, files };
+  await writeFile(join(place.directory, 'm.yaml'), JSON.stringify(manifest));
+}
+
+const pullFrom = (manifest: string): Promise<Report> => pull({ manifest, store: 'store' }, place.context);
+const stored = (name: string): string => join(place.directory, 'store/files', name);
+
+describe('a file by its address', () => {
+  it('is fetched with the sha256 that the manifest gives, and again only when it was changed', async () => {
+    await write([{ url: `${server.url}/dir/model.gguf`, sha256: digest }]);
+
+    expect(await pullFrom('m.yaml')).toMatchObject({
+      ok: true,
+      items: [{ kind: 'file', name: 'model.gguf', state: 'done' }],
+    });
+    expect((await readFile(stored('model.gguf'))).equals(model)).toBe(true);
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true, items: [{ state: 'present', bytes: 0 }] });
+    await truncate(stored('model.gguf'), 5);
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true, items: [{ state: 'done' }] });
+    expect(server.count(/^GET/)).toBe(2);
+  });
+
+  it('without a sha256 is held to the one of its first use', async () => {
+    await write([{ url: `${server.url}/notes`, name: 'notes.txt' }]);
+    expect(await plan({ manifest: 'm.yaml', out: 'l.json' }, place.context)).toMatchObject({ ok: true });
+    expect(await pullFrom('l.json')).toMatchObject({ ok: true, items: [{ detail: { firstUse: true } }] });
+    const [locked] = (await readLockOf(place)).files;
+    expect(locked).toMatchObject({
+      name: 'notes.txt',
+      size: 5,
+      sha256: createHash('sha256').update('notes').digest('hex'),
+    });
+
+    content['/notes'] = 'other';
+    await truncate(stored('notes.txt'), 0);
+    const report = await pullFrom('store/mirror.lock.json');
+    expect(failureIn(report).error?.code).toBe('E_DIGEST_MISMATCH');
+    expect(report.exit).toBe(4);
+  });
+
+  it('is refused when its bytes are others, and does not get its name', async () => {
+    await write([{ url: `${server.url}/dir/model.gguf`, sha256: 'a'.repeat(64) }]);
+    expect(failureIn(await pullFrom('m.yaml')).error?.code).toBe('E_DIGEST_MISMATCH');
+    expect(await filesBelow(join(place.directory, 'store/files'))).toEqual([]);
+  });
+
+  it('comes whole over connections that break', async () => {
+    let left = 2;
+    server.faults = ({ method }) => (method === 'GET' && left-- > 0 ? { kind: 'reset', after: 300_000 } : undefined);
+    await write([
+      { url: `${server.url}/dir/model.gguf` },
+      { url: `${server.url}/notes`, sha256: createHash('sha256').update('notes').digest('hex') },
+    ]);
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
+    expect((await readFile(stored('model.gguf'))).equals(model)).toBe(true);
+  });
+
+  it('comes from a server that knows no HEAD', async () => {
+    const plain = await startFileServer(content, { noHead: true });
+    await write([{ url: `${plain.url}/dir/model.gguf`, sha256: digest }, { url: `${plain.url}/notes` }]);
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
+    expect(await pullFrom('m.yaml')).toMatchObject({ items: [{ state: 'present' }, { state: 'done' }] });
+    await plain.close();
+  });
+
+  it('that is not there lets no lock be written', async () => {
+    await write([{ url: `${server.url}/gone` }]);
+    const report = await plan({ manifest: 'm.yaml', out: 'l.json' }, place.context);
+    expect(failureIn(report).error?.code).toBe('E_NOT_FOUND');
+    expect(await filesBelow(place.directory)).toEqual(['m.yaml']);
+  });
+
+  it.each([
+    ['another scheme', [{ url: 'file:///etc/passwd' }]],
+    ['a password', [{ url: 'https://me:hunter2@x.example/y' }]],
+    ['a signature', [{ url: 'https://x.example/y?X-Amz-Signature=hunter2' }]],
+    ['no name', [{ url: 'https://x.example/' }]],
+    ['a name for two', [{ url: 'https://x.example/a' }, { url: 'https://y.example/A' }]],
+    ['the name of the folder of licences', [{ url: 'https://x.example/licences' }]],
+  ])('is refused with %s', async (_, files) => {
+    await write(files);
+    expect(await codeOf(plan({ manifest: 'm.yaml', out: 'l.json' }, place.context))).toBe('E_MANIFEST');
+  });
+
+  it('is carried by a bundle, and so are licences and datasets', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { LICENSE: 'MIT', 'config.json': '{}' } });
+    place.hub.addRepo({ id: 'org/data', type: 'dataset', files: { 'a.parquet': 'rows' } });
+    const manifest = {
+      apiVersion: 'sie-mirror/v1',
+      kind: 'MirrorManifest',
+      metadata: { name: 'x' },
+      models: [{ repo: 'org/name' }, { repo: 'org/data', type: 'dataset' }],
+      files: [{ url: `${server.url}/dir/model.gguf` }],
+    };
+    await writeFile(join(place.directory, 'm.yaml'), JSON.stringify(manifest));
+    await writeFile(join(place.directory, 'tool.mjs'), '// placeholder\n');
+    const context = { ...place.context, toolFile: join(place.directory, 'tool.mjs') };
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
+
+    expect(await bundle({ store: 'store', out: '.' }, context)).toMatchObject({ ok: true });
+    expect(await verify({ bundle: 'x' }, context)).toMatchObject({ ok: true });
+
+    const inventory = JSON.parse(await readFile(join(place.directory, 'x/inventory.json'), 'utf8')) as {
+      blobs: { path: string }[];
+    };
+    const paths = inventory.blobs.map(({ path }) => path);
+    expect(paths).toContain('files/model.gguf');
+    expect(paths.some((path) => /^files\/licences\/models--org--name\/[0-9a-f]{40}\/LICENSE$/.test(path))).toBe(true);
+    expect(paths.some((path) => path.startsWith('hub/datasets--org--data/blobs/'))).toBe(true);
+
+    // What is gone from the store is not left out without a word.
+    await truncate(stored('model.gguf'), 3);
+    expect(await codeOf(bundle({ store: 'store', out: 'again' }, context))).toBe('E_DIGEST_MISMATCH');
+  });
+});

@@ -1,0 +1,217 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HttpClient } from '../../src/http/client.ts';
+import { HubClient } from '../../src/hub/client.ts';
+import { collect } from '../support/contents.ts';
+import type { HubOptions } from '../support/hub.ts';
+import { failureIn, type HubPlace, readSnapshot, startHubPlace } from '../support/hub-store.ts';
+import { filesBelow } from '../support/place.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
+import { type Fault, TestServer } from '../support/server.ts';
+
+const size = 1024 * 1024;
+const weights = seededBytes('weights', size);
+const files = { 'config.json': `{"padding":"${'x'.repeat(3000)}"}`, 'model.safetensors': weights };
+const folder = 'models--org--name';
+const token = 'hf_canary';
+let place: HubPlace;
+let commit: string;
+
+async function start(options: HubOptions = {}): Promise<void> {
+  await place?.close();
+  place = await startHubPlace({ tokens: { [token]: { access: [] } }, ...options }, { HF_TOKEN: token });
+  commit = place.hub.addRepo({ id: 'org/name', files }).commit;
+}
+
+beforeEach(async () => {
+  place = await startHubPlace({ tokens: { [token]: { access: [] } } }, { HF_TOKEN: token });
+  commit = place.hub.addRepo({ id: 'org/name', files }).commit;
+});
+
+afterEach(async () => {
+  await place.close();
+});
+
+/** Damages the first answers that fit. */
+function damageFirst(server: TestServer, path: RegExp, ...faults: Fault[]): void {
+  const left = [...faults];
+  server.faults = (request) => (path.test(request.path) ? left.shift() : undefined);
+}
+
+async function expectWhole(): Promise<void> {
+  const found = await readSnapshot(place.cache, folder, commit);
+  expect(found['config.json']).toBe(files['config.json']);
+  expect(Buffer.from(found['model.safetensors'] ?? '', 'latin1').equals(weights)).toBe(true);
+  expect((await filesBelow(place.cache)).filter((path) => path.endsWith('.partial'))).toEqual([]);
+}
+
+const bytesOf = (server: TestServer): number => server.requests.reduce((sum, { sent }) => sum + sent, 0);
+
+describe('a big file is whole in the end', () => {
+  it.each<[string, Fault[]]>([
+    [
+      'when the connection is cut again and again',
+      [300_000, 200_000, 100_000].map((after) => ({ kind: 'reset', after })),
+    ],
+    ['when the answer ends early', [{ kind: 'truncate', after: 500_000 }]],
+    ['when the content network fails for a while', [503, 500].map((status) => ({ kind: 'status', status }))],
+    ['when the content network asks to wait', [{ kind: 'status', status: 429, headers: { 'retry-after': '0' } }]],
+  ])('%s, and nearly no byte comes twice', async (_, faults) => {
+    damageFirst(place.hub.cdn, /./, ...faults);
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+    expect(bytesOf(place.hub.cdn)).toBeLessThanOrEqual(size * 1.05 + faults.length * 70_000);
+  });
+
+  it('when its signed address has expired: the hub is asked for another', async () => {
+    let first = true;
+    place.hub.cdn.faults = () => {
+      if (first) place.hub.expireUrls();
+      first = false;
+      return undefined;
+    };
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+    expect(place.hub.cdn.requests.map(({ status }) => status)).toEqual([403, 200]);
+  });
+
+  it('when ranges are ignored after a cut', async () => {
+    await start({ cdn: { ignoreRange: true } });
+    damageFirst(place.hub.cdn, /./, { kind: 'reset', after: 500_000 });
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+  });
+
+  it('when the partial file of an earlier run is longer than it', async () => {
+    const hex = (await place.snapshot('org/name', { dryRun: true })).ok
+      ? (await place.context.hub().files({ type: 'model', repo: 'org/name' }, commit)).find(
+          ({ path }) => path === 'model.safetensors',
+        )?.checksum.hex
+      : undefined;
+    await mkdir(join(place.cache, folder, 'blobs'), { recursive: true });
+    await writeFile(join(place.cache, folder, 'blobs', `${hex}.partial`), Buffer.alloc(size + 10));
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+  });
+
+  it('when the connection stalls', async () => {
+    damageFirst(place.hub.cdn, /./, { kind: 'stall', after: 500_000 });
+    const http = new HttpClient({ userAgent: 'test', stallMs: 150 });
+    const hub = new HubClient(http, {
+      endpoint: place.hub.url,
+      token: () => Promise.resolve(token),
+      retry: { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 1000 },
+    });
+    const name = { type: 'model', repo: 'org/name' } as const;
+    const file = (await hub.files(name, commit)).find(({ path }) => path === 'model.safetensors');
+    if (!file) throw new Error('the file is not listed');
+    expect((await collect(hub.content(name, commit, file).open(0))).equals(weights)).toBe(true);
+    expect(place.hub.cdn.requests[1]?.headers.range).toBe(`bytes=500000-${size - 1}`);
+    await http.close();
+  });
+});
+
+describe('wrong bytes', () => {
+  it('are fetched once more from the start', async () => {
+    damageFirst(place.hub.cdn, /./, { kind: 'flip', at: 1000 });
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+    expect(place.hub.cdn.requests.map(({ headers }) => headers.range)).toEqual([undefined, undefined]);
+  });
+
+  it.each([
+    ['of an LFS file', 'model.safetensors', /^sha256:[0-9a-f]{64}$/],
+    ['of a regular file', 'config.json', /^git-sha1:[0-9a-f]{40}$/],
+  ])(
+    '%s a second time are an error that names it and both hashes, and nothing stands under a final name',
+    async (_, path, hash) => {
+      for (const server of [place.hub.cdn, place.hub.server])
+        server.faults = (request) =>
+          request.path.includes('/resolve-cache/') || server === place.hub.cdn ? { kind: 'flip', at: 20 } : undefined;
+      const report = await place.snapshot('org/name', { filter: { preset: 'all', include: [path], exclude: [] } });
+
+      const { error } = failureIn(report);
+      expect(report.exit).toBe(4);
+      expect(error?.code).toBe('E_DIGEST_MISMATCH');
+      expect(error?.message).toContain(path);
+      expect(
+        error?.message.match(/`(?:sha256|git-sha1):[0-9a-f]+`/g)?.filter((each) => hash.test(each.slice(1, -1))),
+      ).toHaveLength(2);
+      expect(await filesBelow(join(place.cache, folder))).toEqual([]);
+    },
+  );
+
+  it('that are fewer than announced are an error, whatever the server says of ranges', async () => {
+    place.hub.addRepo({ id: 'org/short', files, declaredSizes: { 'model.safetensors': size + 100 } });
+    const report = await place.snapshot('org/short');
+    expect(failureIn(report).error?.code).toBe('E_SIZE_MISMATCH');
+    expect(report.exit).toBe(4);
+  });
+
+  it('of one file let no ref claim the snapshot', async () => {
+    await place.snapshot('org/name');
+    const { commit: next } = place.hub.addRepo({
+      id: 'org/name',
+      files: { ...files, 'model.safetensors': seededBytes('new', size) },
+    });
+    place.hub.cdn.faults = () => ({ kind: 'flip', at: 20 });
+    expect((await place.snapshot('org/name')).exit).toBe(4);
+    await expectWhole();
+    expect(await filesBelow(join(place.cache, folder))).not.toContain(`trees/${next}.json`);
+    const again = await place.withEnv({});
+    expect((await again.snapshot('org/name', { offline: true })).ok).toBe(true);
+    await again.close();
+  });
+});
+
+describe('the rate limit', () => {
+  const many = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`f${index}`, `bytes ${index}`]));
+
+  it('is kept before the hub has to refuse anything', async () => {
+    await start({ limits: { resolvers: 100, windowSeconds: 1 } });
+    place.hub.addRepo({ id: 'org/many', files: many });
+    expect(await place.snapshot('org/many')).toMatchObject({ ok: true });
+    expect(place.hub.server.requests.length).toBeGreaterThan(160);
+    expect(place.hub.server.requests.filter(({ status }) => status === 429)).toEqual([]);
+  });
+
+  it('is waited for as told when it is hit, and said once and not for each file', async () => {
+    place.hub.addRepo({ id: 'org/many', files: many });
+    let refusals = 0;
+    place.hub.server.faults = ({ path }) => {
+      if (!path.startsWith('/org/many/resolve/') || refusals >= 10) return undefined;
+      refusals += 1;
+      return { kind: 'status', status: 429, headers: { ratelimit: '"resolvers";r=0;t=0' } };
+    };
+    expect(await place.snapshot('org/many')).toMatchObject({ ok: true });
+    expect(refusals).toBe(10);
+    expect(place.events.filter(({ type }) => type === 'note')).toHaveLength(1);
+  });
+});
+
+describe('the token', () => {
+  it('goes to the hub, and neither to its content network nor where a listing leads', async () => {
+    // The content network of the tests fails on any request that has one.
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    expect(place.hub.server.requests.every(({ headers }) => headers.authorization === `Bearer ${token}`)).toBe(true);
+
+    const elsewhere = await TestServer.start((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end('[]');
+      return true;
+    });
+    place.hub.server.faults = ({ path }) =>
+      path.includes('/tree/')
+        ? {
+            kind: 'status',
+            status: 200,
+            headers: { 'content-type': 'application/json', link: `<${elsewhere.url}/next>; rel="next"` },
+            body: '[]',
+          }
+        : undefined;
+    await place.snapshot('org/name');
+    expect(elsewhere.requests).toHaveLength(1);
+    expect(elsewhere.requests[0]?.headers.authorization).toBeUndefined();
+    await elsewhere.close();
+  });
+});

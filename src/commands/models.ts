@@ -3,6 +3,7 @@ import { MirrorError } from '../core/errors.ts';
 import { limitTo } from '../core/limit.ts';
 import { failedItem, type ReportItem } from '../core/report.ts';
 import { metadataLimit, readVerified } from '../core/stream.ts';
+import { printable } from '../core/text.ts';
 import { parseJson } from '../core/validate.ts';
 import type { HubFailure } from '../hub/failure.ts';
 import type { Choice, Filter } from '../hub/filter.ts';
@@ -119,6 +120,12 @@ async function planLevel(
         await attempt(failed, request.type, modelName(request), async () => {
           model = await planSnapshot(hub, request, request.filter);
           if (request.namedBy) model.plan.namedBy = request.namedBy;
+          const { canonical } = model.plan;
+          if (canonical !== request.repo)
+            context.report({
+              type: 'note',
+              text: `\`${request.repo}\` is called \`${printable(canonical)}\` on the hub now`,
+            });
         });
         return { request, model, failed };
       }),
@@ -191,8 +198,9 @@ async function companionRequests(
       });
       continue;
     }
-    const bytes = await readSmall(plan, file, context, store);
-    read.set(file.checksum.hex, bytes);
+    const { hex } = file.checksum;
+    const bytes =
+      read.get(hex) ?? (await readStored(plan, file, store)) ?? (await readRemote(plan, file, read, context));
     for (const { repo, revision, key, need } of companionsNamedBy(plan.repo, file.path, parsed(bytes, file.path)))
       requests.push({
         type: 'model',
@@ -215,14 +223,20 @@ function parsed(bytes: Buffer, name: string): unknown {
   }
 }
 
-async function readSmall(
+async function readStored(plan: SnapshotPlan, file: RepoFile, store: string | undefined): Promise<Buffer | undefined> {
+  const path = store === undefined ? undefined : await cacheOf(store, plan, true).find(plan.commit, file);
+  return path === undefined ? undefined : readFile(path);
+}
+
+/** Kept, so that it is not fetched twice. */
+async function readRemote(
   plan: SnapshotPlan,
   file: RepoFile,
+  read: Map<string, Buffer>,
   context: Context,
-  store: string | undefined,
 ): Promise<Buffer> {
-  const path = store === undefined ? undefined : await cacheOf(store, plan, true).find(plan.commit, file);
-  if (path !== undefined) return readFile(path);
   const expected = { size: file.size, checksum: file.checksum, item: `${plan.repo}/${file.path}` };
-  return readVerified(context.hub().content(plan, plan.commit, file), expected, context.signal);
+  const bytes = await readVerified(context.hub().content(plan, plan.commit, file), expected, context.signal);
+  read.set(file.checksum.hex, bytes);
+  return bytes;
 }

@@ -106,3 +106,16 @@ export async function hydrateWithSie(
   });
   return JSON.parse(output.trim().split('\n').at(-1) ?? '') as { files: Record<string, number>; total: number };
 }
+
+/** Lists the files of a dataset offline. */
+const datasetReader = `
+import json, os, sys
+from huggingface_hub import snapshot_download
+root = snapshot_download(sys.argv[1], repo_type='dataset')
+print(json.dumps(sorted(os.path.relpath(os.path.join(b, n), root) for b, _, names in os.walk(root) for n in names)))
+`;
+
+export async function readDatasetWithHub(python: VersionedTool, hub: string, repo: string): Promise<string[]> {
+  const env = { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: '1', HF_ENDPOINT: 'http://127.0.0.1:9', HF_HUB_DISABLE_XET: '1' };
+  return JSON.parse(await runCommand(python.path, ['-c', datasetReader, repo], { env })) as string[];
+}

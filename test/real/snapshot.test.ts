@@ -1,0 +1,94 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../support/cli.ts';
+import { startHub, type TestHub } from '../support/hub.ts';
+import { tinyModel } from '../support/repos.ts';
+import { downloadWithHub, readDatasetWithHub, readWithHub } from './readers.ts';
+import { installTools, type Tools } from './tools.ts';
+
+/** Stores as `snapshot` leaves them, read offline by every huggingface_hub that we have; and theirs, taken over by us. */
+
+const model = 'sie-test/tiny-e5';
+const dataset = 'sie-test/rows';
+let tools: Tools;
+let directory: string;
+let hub: TestHub;
+let commit: string;
+let sizes: Record<string, number>;
+
+beforeAll(async () => {
+  tools = await installTools();
+  directory = await mkdtemp(join(tmpdir(), 'sie-mirror-snapshot-'));
+  hub = await startHub();
+  const content = { ...tinyModel(3, { nonAscii: true }), 'pytorch_model.bin': 'legacy', 'onnx/model.onnx': 'onnx' };
+  sizes = Object.fromEntries(Object.entries(content).map(([path, bytes]) => [path, Buffer.from(bytes).length]));
+  ({ commit } = hub.addRepo({ id: model, files: content, tags: ['v1.0'] }));
+  hub.addRepo({ id: dataset, type: 'dataset', files: { 'data/a.parquet': 'rows' } });
+});
+
+afterAll(async () => {
+  await hub?.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function snapshot(args: string[], env: Record<string, string> = {}): Promise<void> {
+  const result = await runCli(['snapshot', ...args], { cwd: directory, env: { HF_ENDPOINT: hub.url, ...env } });
+  expect(result, result.stderr).toMatchObject({ code: 0 });
+}
+
+const wantedBySie = (): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(sizes).filter(([path]) => !['README.md', 'pytorch_model.bin', 'onnx/model.onnx'].includes(path)),
+  );
+
+describe('huggingface_hub reads offline, by name and by commit, without a warning', () => {
+  it.each<[string, string[], Record<string, string>, () => Record<string, number>]>([
+    ['all files', [model], {}, () => sizes],
+    ['what SIE wants', [model, '--filter', 'sie'], {}, wantedBySie],
+    ['real files instead of links', [model], { HF_HUB_DISABLE_SYMLINKS: '1' }, () => sizes],
+  ])('%s', async (name, args, env, files) => {
+    const store = join(directory, name);
+    await snapshot([...args, '--store', store], env);
+    for (const python of tools.hubs)
+      expect(await readWithHub(python, join(store, 'hub'), model, commit), python.version).toMatchObject({
+        same: true,
+        files: files(),
+        warnings: [],
+        refs: ['main'],
+      });
+  });
+
+  it('less than an earlier run had left', async () => {
+    const store = join(directory, 'narrowed');
+    await snapshot([model, '--store', store]);
+    await snapshot([`${model}@v1.0`, '--filter', 'sie', '--store', store]);
+    for (const python of tools.hubs)
+      expect(await readWithHub(python, join(store, 'hub'), model, commit), python.version).toMatchObject({
+        same: true,
+        files: wantedBySie(),
+        refs: ['main', 'v1.0'],
+      });
+  });
+
+  it('a dataset', async () => {
+    const store = join(directory, 'dataset');
+    await snapshot([dataset, '--type', 'dataset', '--store', store]);
+    for (const python of tools.hubs)
+      expect(await readDatasetWithHub(python, join(store, 'hub'), dataset), python.version).toEqual(['data/a.parquet']);
+  });
+});
+
+it('caches of huggingface_hub are taken over without fetching a byte', async () => {
+  for (const python of tools.hubs) {
+    const home = join(directory, `home-${python.version}`);
+    await downloadWithHub(python, hub.url, home, model);
+    const before = hub.server.requests.length;
+    const store = join(directory, `adopted-${python.version}`);
+    await snapshot([model, '--adopt', join(home, 'hub'), '--store', store]);
+    // Two listing calls, and nothing else.
+    expect(hub.server.requests.length - before, python.version).toBe(2);
+    await snapshot(['--offline', '--store', store]);
+  }
+});

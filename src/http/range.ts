@@ -38,10 +38,46 @@ export async function* openRange(
     }
   }
   // Too much is for the receiver to refuse; too little may come with the next try.
-  if (missing > 0)
-    throw new MirrorError('E_NETWORK', `\`${response.url.host}\`: the answer ended ${missing} bytes early`, {
+  if (missing > 0) throw endedEarly(response, missing, at);
+}
+
+/**
+ * The bytes of a resource from one offset to another, for who reads several of its ranges at once.
+ * @throws E_PROTOCOL also when the server answers with everything, E_NETWORK, and what `failure` makes of a status
+ */
+export async function* openPart(
+  send: (headers: Record<string, string>) => Promise<HttpResponse>,
+  from: number,
+  to: number,
+  at: HttpRequest['at'],
+): AsyncGenerator<Uint8Array> {
+  if (from >= to) return;
+  const response = await send({ range: `bytes=${from}-${to - 1}` });
+  if (response.status !== 206) {
+    if (response.status !== 200) throw await failure(response, at);
+    await response.discard();
+    throw new MirrorError('E_PROTOCOL', `\`${response.url.host}\` does not answer with ranges`, {
       at: { ...at, url: redactUrl(response.url), status: response.status },
     });
+  }
+  try {
+    checkStart(response, from, to, at);
+  } catch (error) {
+    await response.discard();
+    throw error;
+  }
+  let missing = to - from;
+  for await (const chunk of response.body) {
+    missing -= chunk.length;
+    yield chunk;
+  }
+  if (missing > 0) throw endedEarly(response, missing, at);
+}
+
+function endedEarly(response: HttpResponse, missing: number, at: HttpRequest['at']): MirrorError {
+  return new MirrorError('E_NETWORK', `\`${response.url.host}\`: the answer ended ${missing} bytes early`, {
+    at: { ...at, url: redactUrl(response.url), status: response.status },
+  });
 }
 
 /** How many bytes of the answer to skip so that it begins at `offset`. */

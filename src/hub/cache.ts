@@ -17,6 +17,7 @@ import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
+import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
 import { listTree } from '../fs/tree.ts';
 import type { RepoFile, RepoType } from './repo.ts';
 
@@ -78,14 +79,38 @@ export class RepoCache {
     return found?.isFile() && found.size === file.size ? plain : undefined;
   }
 
-  /** Bytes of a file that an earlier run has left in a partial file. */
+  /** Bytes of a file that an earlier run has left in partial files; one of ranges has holes. */
   async partialBytes(file: RepoFile): Promise<number> {
-    return (await stat(`${this.#blob(file)}${partialSuffix}`).catch(() => undefined))?.size ?? 0;
+    const places = [`${this.#blob(file)}${partialSuffix}`, rangePlaces(this.#blob(file)).partial];
+    const found = await Promise.all(places.map((path) => stat(path).catch(() => undefined)));
+    return found.reduce((sum, each) => sum + Math.min(each?.size ?? 0, 512 * (each?.blocks ?? 0)), 0);
+  }
+
+  /** Whether an earlier run has begun to receive it in one piece. */
+  async isBegun(file: RepoFile): Promise<boolean> {
+    return ((await stat(`${this.#blob(file)}${partialSuffix}`).catch(() => undefined))?.size ?? 0) > 0;
+  }
+
+  /** The same by several ranges at once. @throws E_PROTOCOL when the source ignores ranges */
+  async receiveRanges(
+    file: RepoFile,
+    part: (from: number, to: number) => Content,
+    item: string,
+    options: RangesOptions,
+  ): Promise<void> {
+    await receiveRanges(this.#blob(file), part, { size: file.size, checksum: file.checksum, item }, options);
   }
 
   /** @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what `content` throws */
   async receive(file: RepoFile, content: Content, item: string, options: ReceiveOptions): Promise<void> {
     await receiveFile(this.#blob(file), content, { size: file.size, checksum: file.checksum, item }, options);
+  }
+
+  /** Forgets the ranges of a file that comes whole now. */
+  async dropRanges(file: RepoFile): Promise<void> {
+    const { partial, journal } = rangePlaces(this.#blob(file));
+    await rm(partial, { force: true });
+    await rm(journal, { force: true });
   }
 
   /**

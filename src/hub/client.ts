@@ -1,8 +1,8 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
-import { type HttpClient, type HttpHops, type HttpResponse, redactUrl } from '../http/client.ts';
+import { type HttpClient, type HttpHops, type HttpResponse, redactUrl, redirectTarget } from '../http/client.ts';
 import { retryAfter } from '../http/failure.ts';
-import { openRange } from '../http/range.ts';
+import { openPart, openRange } from '../http/range.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
 import { type HubFailure, hubFailure } from './failure.ts';
 import { readFiles, readInfo } from './listing.ts';
@@ -71,6 +71,51 @@ export class HubClient {
       open: (offset, signal) => openRange((range) => send(range, signal), offset, file.size, at),
     };
     return resuming(plain, this.#retry);
+  }
+
+  /**
+   * Parts of a big file, to be read side by side: the hub is asked once where its bytes are, and again when that address
+   * has expired. A server that ignores ranges makes E_PROTOCOL.
+   */
+  parts(name: RepoName, commit: string, file: RepoFile): (from: number, to: number) => Content {
+    const item = `${name.repo}/${file.path}`;
+    const at: ErrorPlace = { side: 'source', item };
+    let address: Promise<URL> | undefined;
+    const forget = (): void => {
+      address = undefined;
+    };
+    const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
+      address ??= this.#locate(this.#resolveUrl(name, commit, file), name, item);
+      const known = address;
+      try {
+        const url = await known;
+        const headers = { ...range, 'accept-encoding': 'identity' };
+        const response =
+          url.origin === this.#origin
+            ? await this.#get(url, range, at, { signal })
+            : await this.#http.send({ method: 'GET', url, headers, at, signal });
+        if (response.status === 416) throw await tooShort(response, file, at);
+        if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
+        return response;
+      } catch (error) {
+        if (address === known) forget();
+        throw error;
+      }
+    };
+    return (from, to) => {
+      const open: Content['open'] = (offset, signal) => openPart((range) => send(range, signal), from + offset, to, at);
+      return resuming({ size: to - from, open }, this.#retry);
+    };
+  }
+
+  /** Where the bytes of a file are: on the content network, or on the hub itself. */
+  async #locate(url: URL, name: RepoName, item: string): Promise<URL> {
+    const at: ErrorPlace = { side: 'source', item };
+    const response = await this.#get(url, { range: 'bytes=0-0' }, at, { follow: false });
+    if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
+    await response.discard();
+    const { location } = response.headers;
+    return location === undefined ? url : redirectTarget(url, location, at);
   }
 
   /**

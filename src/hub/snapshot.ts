@@ -8,6 +8,7 @@ import type { Content } from '../core/ports.ts';
 import { contentOf, counted } from '../core/stream.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
+import type { RangesOptions } from '../fs/receive-ranges.ts';
 import { cloneFile, findInCache } from './adopt.ts';
 import { RepoCache, repoFolder } from './cache.ts';
 import type { HubClient } from './client.ts';
@@ -70,6 +71,9 @@ function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError 
   });
 }
 
+/** Below this one connection is as good as several. */
+const defaultRangesFrom = 256 * 1024 * 1024;
+
 export interface FetchOptions {
   slots: number;
   report: Reporter;
@@ -81,6 +85,8 @@ export interface FetchOptions {
   verify?: boolean | undefined;
   /** Another Hugging Face cache, whose files are taken when their bytes are right. */
   adopt?: string | undefined;
+  /** Size from which on a file is fetched by several ranges at once. */
+  rangesFrom?: number | undefined;
   /** Small files that have been read already, by the hash that the hub declares. */
   read?: ReadonlyMap<string, Buffer> | undefined;
   /** sha256 of files of which the hub declares git's hash only, by that. */
@@ -161,7 +167,7 @@ interface Job {
 
 /** @returns the file's sha256 */
 async function bringFile(job: Job, file: RepoFile): Promise<string> {
-  const { plan, cache, tally, options } = job;
+  const { cache, tally, options } = job;
   options.signal?.throwIfAborted();
   if (await isThere(job, file)) {
     tally.present += 1;
@@ -170,12 +176,43 @@ async function bringFile(job: Job, file: RepoFile): Promise<string> {
     tally.adopted += 1;
     options.report({ type: 'bytes', bytes: file.size });
   } else {
-    await fetchFile(job, file, (content, receive) =>
-      cache.receive(file, content, `${plan.repo}/${file.path}`, receive),
-    );
+    await (isBig(job, file) && !(await cache.isBegun(file)) ? fetchRanges(job, file) : fetchWhole(job, file));
     tally.fetched += 1;
   }
   return file.sha256 ?? options.known?.get(file.checksum.hex) ?? hashSmall(job, file);
+}
+
+function isBig({ options }: Job, file: RepoFile): boolean {
+  return file.size >= (options.rangesFrom ?? defaultRangesFrom);
+}
+
+async function fetchWhole(job: Job, file: RepoFile): Promise<void> {
+  const item = `${job.plan.repo}/${file.path}`;
+  await fetchFile(job, file, (content, receive) => job.cache.receive(file, content, item, receive));
+}
+
+/** One connection may be slower than the line; what cannot be had in ranges comes whole. */
+async function fetchRanges(job: Job, file: RepoFile): Promise<void> {
+  const { hub, plan, cache, tally, options } = job;
+  const parts = hub.parts(plan, plan.commit, file);
+  const part = (from: number, to: number): Content =>
+    counted(parts(from, to), (bytes) => {
+      tally.fetchedBytes += bytes;
+    });
+  const onBytes = (bytes: number): void => options.report({ type: 'bytes', bytes });
+  const receive = (watch: RangesOptions): Promise<void> =>
+    cache.receiveRanges(file, part, `${plan.repo}/${file.path}`, { signal: options.signal, ...watch });
+  try {
+    await onceMore(
+      job,
+      () => receive({ onBytes }),
+      () => receive({}),
+    );
+  } catch (error) {
+    if (toMirrorError(error).code !== 'E_PROTOCOL') throw error;
+    await cache.dropRanges(file);
+    await fetchWhole(job, file);
+  }
 }
 
 async function bringNotice(job: Job, file: RepoFile): Promise<void> {
@@ -215,7 +252,6 @@ async function adoptFile({ plan, cache, options }: Job, file: RepoFile): Promise
   return isRight;
 }
 
-/** Wrong bytes are fetched once more from the start; if they are wrong again, that is the source's last word. */
 async function fetchFile(
   { hub, plan, tally, options }: Job,
   file: RepoFile,
@@ -228,13 +264,26 @@ async function fetchFile(
   });
   // What an earlier run left on disk is progress too, though nothing was fetched for it.
   const onBytes = (chunk: Uint8Array): void => options.report({ type: 'bytes', bytes: chunk.length });
+  await onceMore(
+    { options },
+    () => receive(content, { signal: options.signal, onBytes }),
+    () => receive(content, { signal: options.signal }),
+  );
+}
+
+/** Wrong bytes are fetched once more from the start; if they are wrong again, that is the source's last word. */
+async function onceMore(
+  { options }: Pick<Job, 'options'>,
+  first: () => Promise<void>,
+  again: () => Promise<void>,
+): Promise<void> {
   try {
-    await receive(content, { signal: options.signal, onBytes });
+    await first();
   } catch (error) {
     const known = toMirrorError(error);
     if (known.code !== 'E_DIGEST_MISMATCH' && known.code !== 'E_SIZE_MISMATCH') throw known;
     options.report({ type: 'note', text: `${known.message}; fetching it once more` });
-    await receive(content, { signal: options.signal });
+    await again();
   }
 }
 

@@ -3,7 +3,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
-import { parseRepo } from '../hub/repo.ts';
+import { parseRepo, type RepoRequest } from '../hub/repo.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { placementOf, refuseCollisions } from '../manifest/placement.ts';
 import {
@@ -74,6 +74,7 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
     filter: { preset: filter, include, exclude },
     companions,
   }));
+  refuseDoubles(requests);
   const files = manifest.files.map(lockedFile);
   refuseFileCollisions(files);
   for (const { ref } of manifest.images) parseReference(ref);
@@ -108,6 +109,19 @@ export async function resolveManifest(manifest: MirrorManifest, items: ReportIte
     })),
   );
   return lock;
+}
+
+/** What of a repo is wanted can be said once only. @throws E_MANIFEST */
+function refuseDoubles(requests: readonly RepoRequest[]): void {
+  const seen = new Set<string>();
+  for (const { type, repo, revision } of requests) {
+    const name = `${type} \`${repo}@${revision}\``;
+    if (seen.has(name))
+      throw new MirrorError('E_MANIFEST', `the ${name} is named twice`, {
+        hint: 'put what is wanted of it into one entry',
+      });
+    seen.add(name);
+  }
 }
 
 function modelItem(plan: LockedModel): ReportItem {

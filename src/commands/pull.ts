@@ -29,8 +29,7 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   const lock = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
   const items = resolved.filter(({ state }) => state === 'failed');
   const isComplete = items.length === 0;
-  const known = knownSha256(lock);
-  for (const [git, sha256] of knownSha256(await readLock(store))) known.set(git, sha256);
+  const known = knownSha256(await readLock(store));
   if (isComplete) await writeLock(store, lock);
   // The gates of a mirror manifest were tried when it was resolved.
   const shut = loaded.kind === 'lock' ? await probeGates(lock.models, items, context) : new Set();

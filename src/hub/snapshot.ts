@@ -169,7 +169,8 @@ interface Job {
 async function bringFile(job: Job, file: RepoFile): Promise<string> {
   const { cache, tally, options } = job;
   options.signal?.throwIfAborted();
-  if (await isThere(job, file)) {
+  const isThereAlready = await isThere(job, file);
+  if (isThereAlready) {
     tally.present += 1;
     options.report({ type: 'bytes', bytes: file.size });
   } else if (await adoptFile(job, file)) {
@@ -179,7 +180,24 @@ async function bringFile(job: Job, file: RepoFile): Promise<string> {
     await (isBig(job, file) && !(await cache.isBegun(file)) ? fetchRanges(job, file) : fetchWhole(job, file));
     tally.fetched += 1;
   }
-  return file.sha256 ?? options.known?.get(file.checksum.hex) ?? hashSmall(job, file);
+  return file.checksum.algorithm === 'sha256' ? file.checksum.hex : sha256Of(job, file, isThereAlready);
+}
+
+/**
+ * Of a file that the hub knows by git's hash only; those are small. What a lock says of it holds as much as what the hub
+ * says, and more than a sha1 can.
+ */
+async function sha256Of(job: Job, file: RepoFile, wasThere: boolean): Promise<string> {
+  const { plan, cache, options } = job;
+  const known = options.known?.get(file.checksum.hex);
+  const found = wasThere && known !== undefined ? known : await hashSmall(job, file);
+  if (file.sha256 === undefined || file.sha256 === found) return found;
+  await cache.drop(plan.commit, file);
+  throw new MirrorError(
+    'E_DIGEST_MISMATCH',
+    `\`${plan.repo}/${file.path}\` has digest \`sha256:${found}\`, the lock says \`sha256:${file.sha256}\``,
+    { at: { side: 'source', item: `${plan.repo}/${file.path}` } },
+  );
 }
 
 function isBig({ options }: Job, file: RepoFile): boolean {

@@ -65,6 +65,17 @@ describe('a gated repo', () => {
     expect(probes.every((probe) => requests.indexOf(probe) < firstByte)).toBe(true);
   });
 
+  it('that was renamed says so too, and before the first byte', async () => {
+    place.hub.addRepo({ id: 'new/gated', files: { 'config.json': '{}' }, gated: 'auto', movedFrom: ['old/gated'] });
+    const item = failureIn(await as('hf_stranger', (own) => own.snapshot('old/gated')));
+    expect(item).toMatchObject({
+      name: 'old/gated@main',
+      error: { code: 'E_GATED' },
+      detail: { access: 'terms-not-accepted' },
+    });
+    expect(place.hub.server.count(/resolve/)).toBe(1);
+  });
+
   it('opens for a token with access', async () => {
     const report = await as('hf_good', (own) => own.snapshot(['org/gated', 'org/second']));
 

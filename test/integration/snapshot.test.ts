@@ -1,7 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { plan } from '../../src/commands/plan.ts';
+import { pull } from '../../src/commands/pull.ts';
 import { codeOf } from '../support/failures.ts';
 import { failureIn, type HubPlace, readLockOf, readSnapshot, requestsOf, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
@@ -236,6 +238,20 @@ describe('the lock of a store', () => {
     );
   });
 
+  it('holds files outside LFS to the sha256 that it has, which says more than the hub does', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { 'a.json': '{}', 'b.json': '[]' } });
+    await place.snapshot('org/name');
+    const lock = await readLockOf(place);
+    const [file] = lock.models[0]?.files ?? [];
+    Object.assign(file ?? {}, { sha256: 'a'.repeat(64) });
+    await writeFile(join(place.directory, 'lock.json'), JSON.stringify(lock));
+
+    const report = await pull({ manifest: 'lock.json', store: 'other' }, place.context);
+
+    expect(failureIn(report).error?.code).toBe('E_DIGEST_MISMATCH');
+    expect(await filesBelow(join(place.directory, 'other/hub'))).not.toContain(`${folder}/refs/main`);
+  });
+
   it('gathers repos, and forgets a commit that main has left', async () => {
     place.hub.addRepo({ id: 'org/name', files: { a: '1' } });
     place.hub.addRepo({ id: 'org/other', files: { a: '1' } });
@@ -311,6 +327,13 @@ describe('snapshot refuses', () => {
       expect(await codeOf(place.snapshot(repo))).toBe('E_USAGE');
     },
   );
+
+  it('a mirror manifest that names a repo twice', async () => {
+    const models = `[{ repo: org/name, filter: sie }, { repo: org/name, filter: all }]`;
+    const manifest = `apiVersion: sie-mirror/v1\nkind: MirrorManifest\nmetadata: { name: x }\nmodels: ${models}\n`;
+    await writeFile(join(place.directory, 'm.yaml'), manifest);
+    expect(await codeOf(plan({ manifest: 'm.yaml', out: 'l.json' }, place.context))).toBe('E_MANIFEST');
+  });
 
   it('to do nothing', async () => {
     expect(await codeOf(place.snapshot([]))).toBe('E_USAGE');

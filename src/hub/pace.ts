@@ -79,7 +79,8 @@ export class Pace {
       quota: quota === undefined ? undefined : Number(quota),
       endsAt,
       nextAt: isSame ? known.nextAt : 0,
-      told: isSame ? known.told : false,
+      // Nobody is told again before the wait that was told of is over.
+      told: known !== undefined && this.#clock.now() < known.endsAt && known.told,
     };
     this.#windows.set(bucket, window);
     // Who was refused waits by itself, and comes here again when the window is over.

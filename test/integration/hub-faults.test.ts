@@ -182,7 +182,7 @@ describe('the rate limit', () => {
     place.hub.server.faults = ({ path }) => {
       if (!path.startsWith('/org/many/resolve/') || refusals >= 10) return undefined;
       refusals += 1;
-      return { kind: 'status', status: 429, headers: { ratelimit: '"resolvers";r=0;t=0' } };
+      return { kind: 'status', status: 429, headers: { ratelimit: '"resolvers";r=0;t=3' } };
     };
     expect(await place.snapshot('org/many')).toMatchObject({ ok: true });
     expect(refusals).toBe(10);

@@ -67,6 +67,15 @@ describe('the pace of requests', () => {
     expect(now()).toBe(7000);
   });
 
+  it('says once that it waits, however many are refused meanwhile', async () => {
+    const { pace, waits } = startPace();
+    for (const ms of [7000, 5000, 9000]) pace.read('api', {}, ms);
+    await pace.turn('api');
+    expect(waits).toEqual([7000]);
+    pace.read('api', {}, 1000);
+    expect(waits).toEqual([7000, 1000]);
+  });
+
   it('does not let one bucket wait for another', async () => {
     const { pace, now } = startPace();
     pace.read('resolvers', said(0, 100));

@@ -6,6 +6,7 @@ import type { Report } from '../core/report.ts';
 import { version } from '../core/version.ts';
 import { type Filter, presets } from '../hub/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
+import type { DenyRule } from '../hub/policy.ts';
 import { parseCount, parseSize } from './size.ts';
 
 /** Flags that every command takes, as parsed. */
@@ -72,6 +73,11 @@ const passphraseFlag: Flag = {
 };
 const junitFlag: Flag = { flags: '--junit <file>', text: 'write the verdict as a JUnit test report, for CI' };
 
+const denyFlag: Flag = {
+  flags: '--deny <rules>',
+  text: 'fetch nothing when a model has any of: pickle, unsafe-pickle, remote-code, no-licence, gated, malformed',
+};
+
 const rows: Row[] = [
   {
     usage: 'plan <manifest>',
@@ -84,10 +90,13 @@ const rows: Row[] = [
   {
     usage: 'pull <manifest>',
     text: 'fetch everything that a mirror manifest or a lock names into the store',
-    flags: [storeFlag],
+    flags: [storeFlag, denyFlag],
     examples: ['sie-mirror pull mirror.yaml', 'sie-mirror pull mirror.lock.json --store /data/store'],
     run: async ([manifest = ''], flags, context) =>
-      (await import('../commands/pull.ts')).pull({ manifest, store: String(flags['store']) }, context),
+      (await import('../commands/pull.ts')).pull(
+        { manifest, store: String(flags['store']), deny: await denied(flags['deny']) },
+        context,
+      ),
   },
   {
     usage: 'snapshot [repo...]',
@@ -116,6 +125,7 @@ const rows: Row[] = [
         flags: '--adopt <dir>',
         text: 'take files from this Hugging Face cache (HF_HUB_CACHE) when their bytes are right',
       },
+      denyFlag,
       { flags: '--verify', text: 'read every byte of what is there already, and fetch again what was changed' },
       { flags: '--offline', text: 'compare the store with its lock, every byte, without a network' },
     ],
@@ -123,6 +133,7 @@ const rows: Row[] = [
       'sie-mirror snapshot BAAI/bge-m3 --filter sie --with-companions',
       "sie-mirror snapshot BAAI/bge-m3 --include '*.json' --include '*.safetensors' --dry-run",
       'sie-mirror snapshot --type dataset rajpurkar/squad --store /data/store',
+      'sie-mirror snapshot BAAI/bge-m3 --deny unsafe-pickle,remote-code,no-licence',
       'sie-mirror snapshot --offline --store /data/store',
       'HF_TOKEN=hf_... sie-mirror snapshot intfloat/e5-base-v2@v1.0 google/embeddinggemma-300m --store /data/store',
     ],
@@ -143,6 +154,7 @@ const rows: Row[] = [
           adopt: text(flags['adopt']),
           verify: flags['verify'] === true,
           offline: flags['offline'] === true,
+          deny: await denied(flags['deny']),
         },
         context,
       );
@@ -485,6 +497,11 @@ function toOption(flag: Flag): Option {
   if (flag.fallback !== undefined) option.default(flag.fallback);
   if (flag.required) option.makeOptionMandatory();
   return option;
+}
+
+/** The rules of `--deny`; none when it was not given. @throws E_USAGE */
+async function denied(value: unknown): Promise<DenyRule[]> {
+  return value === undefined ? [] : (await import('../hub/policy.ts')).parseDeny(text(value) ?? '');
 }
 
 function text(value: unknown): string | undefined {

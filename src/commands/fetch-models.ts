@@ -3,11 +3,13 @@ import { MirrorError } from '../core/errors.ts';
 import type { ReportItem } from '../core/report.ts';
 import { formatBytes } from '../core/text.ts';
 import { HashPool } from '../fs/hash-pool.ts';
+import type { DenyRule } from '../hub/policy.ts';
 import type { RepoFile } from '../hub/repo.ts';
 import { fetchSnapshot, missingBytes, type SnapshotPlan, type SnapshotTally } from '../hub/snapshot.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 import { wantsSymlinks } from './models.ts';
+import { checkSafety, judgePlans, type SafetySummary } from './safety.ts';
 
 export interface FetchModelsOptions {
   verify?: boolean | undefined;
@@ -16,6 +18,8 @@ export interface FetchModelsOptions {
   read?: ReadonlyMap<string, Buffer> | undefined;
   /** sha256 of files that the hub knows by git's hash, by that. */
   known?: ReadonlyMap<string, string> | undefined;
+  /** What must not come; nothing of any repo is fetched when one of them has some. */
+  deny?: readonly DenyRule[] | undefined;
 }
 
 /**
@@ -30,6 +34,10 @@ export async function fetchModels(
   context: Context,
   options: FetchModelsOptions = {},
 ): Promise<SnapshotPlan[]> {
+  const deny = options.deny ?? [];
+  const refused = await judgePlans(context.hub(), plans, deny, context);
+  items.push(...refused);
+  if (refused.length > 0) return [];
   const symlinks = wantsSymlinks(context);
   await checkSpace(plans, store, symlinks);
   const whole: SnapshotPlan[] = [];
@@ -42,11 +50,15 @@ export async function fetchModels(
       context.report({ type: 'total', bytes: sizeOf(plan.files) });
       await attempt(items, plan.type, name, async () => {
         const all = { ...options, slots: context.slots, report: context.report, signal: context.signal };
-        const tally = await fetchSnapshot(context.hub(), store, plan, { ...all, symlinks, pool: hashing });
+        let safety: SafetySummary | undefined;
+        const beforeRefs = async (): Promise<void> => {
+          safety = await checkSafety(plan, store, deny, context);
+        };
+        const tally = await fetchSnapshot(context.hub(), store, plan, { ...all, symlinks, pool: hashing, beforeRefs });
         whole.push({ ...plan, files: tally.files });
         const state = tally.fetched + tally.adopted === 0 ? 'present' : 'done';
         context.report({ type: 'item', item: name, state, bytes: tally.fetchedBytes });
-        items.push({ kind: plan.type, name, state, bytes: tally.fetchedBytes, detail: detailOf(plan, tally) });
+        items.push({ kind: plan.type, name, state, bytes: tally.fetchedBytes, detail: { ...detailOf(plan, tally), safety } });
       });
     }
   } finally {

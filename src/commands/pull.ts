@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
+import type { DenyRule } from '../hub/policy.ts';
 import type { LockedImage, LockedModel } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
@@ -11,12 +12,15 @@ import { fetchModels } from './fetch-models.ts';
 import { pullFiles } from './files.ts';
 import { probeGates } from './models.ts';
 import { loadFile, resolveManifest } from './plan.ts';
+import { safetyLines } from './safety.ts';
 import { knownSha256, readLock, writeLock } from './store-lock.ts';
 
 export interface PullOptions {
   /** A mirror manifest or a lock. */
   manifest: string;
   store: string;
+  /** What must not come; nothing is fetched when a model has some. */
+  deny?: readonly DenyRule[] | undefined;
 }
 
 /** Everything that a mirror manifest or lock names, into the store. */
@@ -34,17 +38,18 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   // The gates of a mirror manifest were tried when it was resolved.
   const shut = loaded.kind === 'lock' ? await probeGates(lock.models, items, context) : new Set();
   const open = lock.models.filter((model) => !shut.has(model));
-  const whole = await fetchModels(open, items, store, context, { known });
-  const files = await pullFiles(lock.files, items, store, context);
-  for (const image of lock.images)
+  const whole = await fetchModels(open, items, store, context, { known, deny: options.deny });
+  const isRefused = items.some(({ error }) => error?.code === 'E_POLICY');
+  const files = isRefused ? lock.files : await pullFiles(lock.files, items, store, context);
+  for (const image of isRefused ? [] : lock.images)
     await attempt(items, 'image', image.reference, () => pullImage(image, store, items, context));
   if (isComplete) await writeLock(store, { ...lock, models: lock.models.map((model) => wholeOf(model, whole)), files });
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
-  const summary = good.map(
-    ({ name, state, bytes: moved = 0 }) =>
-      `${name}  ${state === 'present' ? 'was there already' : `${formatBytes(moved)} fetched`}`,
-  );
+  const summary = good.flatMap((item) => [
+    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
+    ...safetyLines([item]),
+  ]);
   summary.push(
     `${plural(good.length, 'item')} in ${options.store}, ${formatBytes(bytes)} fetched; seal them with \`sie-mirror bundle --store ${options.store} --out DIR\``,
   );

@@ -3,11 +3,13 @@ import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import { everything, type Filter } from '../hub/filter.ts';
+import type { DenyRule } from '../hub/policy.ts';
 import { parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './check-store.ts';
 import type { Context } from './context.ts';
 import { fetchModels, sizeOf } from './fetch-models.ts';
 import { type ModelRequest, type PlannedModel, planModels } from './models.ts';
+import { safetyLines } from './safety.ts';
 import { knownSha256, readLock, withModels, writeLock } from './store-lock.ts';
 
 export interface SnapshotOptions {
@@ -25,6 +27,8 @@ export interface SnapshotOptions {
   verify?: boolean | undefined;
   /** Compare the store with its lock, and ask nobody. */
   offline?: boolean | undefined;
+  /** What must not come; nothing of any repo is fetched when one of them has some. */
+  deny?: readonly DenyRule[] | undefined;
 }
 
 /** Hugging Face repos into the store's cache. */
@@ -50,6 +54,7 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
       adopt: options.adopt === undefined ? undefined : context.path(options.adopt),
       read,
       known: knownSha256(lock),
+      deny: options.deny,
     },
   );
   if (plans.length > 0) await writeLock(store, withModels(lock, plans));
@@ -63,10 +68,10 @@ function requestsOf({ repos, type, filter = everything, companions = false }: Sn
 function fetchReport(store: string, items: ReportItem[]): Report {
   const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const good = items.filter(({ state }) => state !== 'failed');
-  const summary = good.map(
-    (item) =>
-      `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
-  );
+  const summary = good.flatMap((item) => [
+    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
+    ...safetyLines([item]),
+  ]);
   if (good.length > 0)
     summary.push(
       `${plural(good.length, 'repo')} in ${store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${store}/hub HF_HUB_OFFLINE=1`,

@@ -3,6 +3,7 @@ const codes = {
   E_INTERNAL: { exit: 1, retry: false },
   E_USAGE: { exit: 2, retry: false },
   E_MANIFEST: { exit: 2, retry: false },
+  E_POLICY: { exit: 2, retry: false },
   E_DIGEST_MISMATCH: { exit: 4, retry: false },
   E_SIZE_MISMATCH: { exit: 4, retry: false },
   E_CORRUPT: { exit: 4, retry: false },

@@ -4,7 +4,8 @@ import type { Digest } from './digest.ts';
 /** Bytes of a known size that can be opened again at any offset: retry and resume need it. */
 export interface Content {
   readonly size: number;
-  open(offset: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** @param end no byte from there on is wanted: who can, asks for no more; more may come all the same */
+  open(offset: number, signal?: AbortSignal, end?: number): AsyncIterable<Uint8Array>;
 }
 
 /** A place that images are read from: registry, layout, bundle. */

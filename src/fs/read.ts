@@ -16,9 +16,9 @@ export interface Extent {
 export function fileContent(extents: readonly Extent[]): Content {
   return {
     size: extents.reduce((sum, extent) => sum + extent.size, 0),
-    async *open(offset, signal) {
+    async *open(offset, signal, end) {
       let skip = offset;
-      for (const extent of extents) {
+      for (const extent of end === undefined ? extents : firstBytes(extents, end)) {
         if (skip > 0 && skip >= extent.size) {
           skip -= extent.size;
         } else {
@@ -28,6 +28,15 @@ export function fileContent(extents: readonly Extent[]): Content {
       }
     },
   };
+}
+
+function firstBytes(extents: readonly Extent[], end: number): Extent[] {
+  let left = end;
+  return extents.flatMap((extent) => {
+    const size = Math.min(extent.size, left);
+    left -= size;
+    return size > 0 ? [{ ...extent, size }] : [];
+  });
 }
 
 /**

@@ -5,7 +5,7 @@ import { failure } from './failure.ts';
 /**
  * The bytes of a resource of known size from `offset` on. Ranges are closed and asked for without looking at
  * Accept-Ranges, which most registries do not send though they support ranges. A server that ignores the range answers
- * with everything: what is already there is skipped.
+ * with everything: what is already there is skipped, and what lies behind `end` is left.
  * https://www.rfc-editor.org/rfc/rfc9110#section-14
  * @param send sends the request with the headers given
  * @throws E_SIZE_MISMATCH, E_PROTOCOL, and what `failure` makes of a status
@@ -15,9 +15,10 @@ export async function* openRange(
   offset: number,
   size: number,
   at: HttpRequest['at'],
+  end = size,
 ): AsyncGenerator<Uint8Array> {
-  if (offset >= size && offset > 0) return;
-  const response = await send(offset > 0 ? { range: `bytes=${offset}-${size - 1}` } : {});
+  if (offset >= end && offset > 0) return;
+  const response = await send(offset > 0 || end < size ? { range: `bytes=${offset}-${end - 1}` } : {});
   if (response.status !== 200 && response.status !== 206) throw await failure(response, at);
   let skip = 0;
   try {
@@ -26,7 +27,7 @@ export async function* openRange(
     await response.discard();
     throw error;
   }
-  let missing = size - offset;
+  let missing = end - offset;
   for await (const chunk of response.body) {
     if (skip >= chunk.length) {
       skip -= chunk.length;
@@ -35,6 +36,8 @@ export async function* openRange(
       skip = 0;
       missing -= wanted.length;
       yield wanted;
+      // A range that is answered as asked is read to its end: then the connection can be used again.
+      if (missing <= 0 && end < size && response.status === 200) return;
     }
   }
   // Too much is for the receiver to refuse; too little may come with the next try.

@@ -78,14 +78,14 @@ export const progressBytes = 64 * 1024;
 export function resuming(content: Content, options: RetryOptions): Content {
   return {
     size: content.size,
-    async *open(offset, signal) {
+    async *open(offset, signal, end) {
       let position = offset;
       let failures = 0;
       for (;;) {
         const start = position;
         await waitForHost(options, signal);
         try {
-          for await (const chunk of content.open(position, signal)) {
+          for await (const chunk of content.open(position, signal, end)) {
             position += chunk.length;
             yield chunk;
           }

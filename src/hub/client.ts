@@ -68,7 +68,7 @@ export class HubClient {
     };
     const plain: Content = {
       size: file.size,
-      open: (offset, signal) => openRange((range) => send(range, signal), offset, file.size, at),
+      open: (offset, signal, end) => openRange((range) => send(range, signal), offset, file.size, at, end),
     };
     return resuming(plain, this.#retry);
   }

@@ -91,6 +91,8 @@ export interface FetchOptions {
   read?: ReadonlyMap<string, Buffer> | undefined;
   /** sha256 of files of which the hub declares git's hash only, by that. */
   known?: ReadonlyMap<string, string> | undefined;
+  /** Sees the whole snapshot before any ref names it; when it throws, none does. */
+  beforeRefs?: (() => Promise<void>) | undefined;
 }
 
 export interface SnapshotTally {
@@ -152,6 +154,7 @@ export async function fetchSnapshot(
   await cache.place(plan.commit, plan.files);
   await cache.writeTree(plan.commit, plan.files);
   tally.removed = await cache.prune(plan.commit, plan.files);
+  await options.beforeRefs?.();
   for (const revision of refsOf(plan)) await cache.writeRef(revision, plan.commit);
   return tally;
 }

@@ -13,6 +13,7 @@ const exits: Record<ErrorCode, number> = {
   E_INTERNAL: 1,
   E_USAGE: 2,
   E_MANIFEST: 2,
+  E_POLICY: 2,
   E_DIGEST_MISMATCH: 4,
   E_SIZE_MISMATCH: 4,
   E_CORRUPT: 4,

@@ -1,0 +1,91 @@
+/** A text, or null for a value of which nothing is known. */
+export type PickleValue = string | null;
+
+/** What a pickle's stack and memo may hold; files that want more lose what lies deepest, and texts in the memo. */
+const maxDepth = 250_000;
+const maxMemo = 500_000;
+const maxMemoText = 8 * 1024 * 1024;
+
+/**
+ * The stack and the memo of an unpickler as far as texts are concerned, in bounded memory. What falls out of bounds
+ * becomes unknown and never something else.
+ */
+export class PickleStack {
+  readonly #values: PickleValue[] = [];
+  /** Depths of the stack. */
+  readonly #marks: number[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+  #memoText = 0;
+  /** Something was asked for that a right pickle has put there before. */
+  isBroken = false;
+  /** More was put there than is kept. */
+  isOverfull = false;
+
+  push(value: PickleValue): void {
+    if (this.#values.length >= maxDepth) this.#dropDeepest();
+    this.#values.push(value);
+  }
+
+  pop(): PickleValue {
+    const value = this.#values.pop();
+    if (value === undefined) this.isBroken = true;
+    return value ?? null;
+  }
+
+  /** What POP does: a mark on top counts as a value. */
+  popTop(): void {
+    if (this.#marks.at(-1) === this.#values.length) this.#marks.pop();
+    else this.pop();
+  }
+
+  duplicate(): void {
+    const value = this.pop();
+    this.push(value);
+    this.push(value);
+  }
+
+  mark(): void {
+    if (this.#marks.length >= maxDepth) {
+      this.#marks.splice(0, maxDepth / 2);
+      this.isOverfull = true;
+    }
+    this.#marks.push(this.#values.length);
+  }
+
+  popToMark(): void {
+    const depth = this.#marks.pop();
+    if (depth === undefined) this.isBroken = true;
+    this.#values.length = Math.min(depth ?? 0, this.#values.length);
+  }
+
+  get(key: number): void {
+    const value = this.#memo.get(key);
+    if (value === undefined && !this.isOverfull) this.isBroken = true;
+    this.push(value ?? null);
+  }
+
+  put(key: number): void {
+    const value = this.#values.at(-1);
+    if (value === undefined) this.isBroken = true;
+    if (!this.#memo.has(key) && this.#memo.size >= maxMemo) {
+      this.isOverfull = true;
+      return;
+    }
+    this.#memoText += value?.length ?? 0;
+    const fits = this.#memoText <= maxMemoText;
+    if (!fits) this.isOverfull = true;
+    this.#memo.set(key, fits ? (value ?? null) : null);
+  }
+
+  /** Python numbers what it memoizes by how much there is. */
+  memoize(): void {
+    this.put(this.#memo.size);
+  }
+
+  #dropDeepest(): void {
+    const dropped = maxDepth / 2;
+    this.#values.splice(0, dropped);
+    for (const [index, depth] of this.#marks.entries()) this.#marks[index] = Math.max(0, depth - dropped);
+    this.isOverfull = true;
+  }
+}

@@ -1,0 +1,192 @@
+import type { ByteCursor } from './byte-cursor.ts';
+import { type Opcode, type OpcodeArgument, opcodes } from './pickle-opcodes.ts';
+import { PickleStack, type PickleValue } from './pickle-stack.ts';
+import { unescapeString, unescapeUnicode } from './pickle-text.ts';
+
+/** Something that a pickle asks Python for by name; null where the name cannot be told without executing it. */
+export interface PickleImport {
+  module: string | null;
+  name: string | null;
+}
+
+/** What one walk over a pickle found. */
+export interface PickleWalk {
+  /** What the pickle says of itself; 0 when it says nothing. */
+  protocol: number;
+  /** Each once, in the order of their first use. */
+  imports: PickleImport[];
+  /** `stop`: read to its end. Else why not: the imports that stand before that place are known all the same. */
+  end: 'stop' | 'truncated' | 'malformed' | 'limit';
+  /** It asks for what it never put on its stack or memo, so that no unpickler would read it to its end. */
+  isBroken: boolean;
+  /** It holds more than is kept of it. */
+  isOverfull: boolean;
+}
+
+/** How much may still be walked over in one file; all its pickles share it. */
+export interface PickleBudget {
+  opcodes: number;
+  imports: number;
+}
+
+export function pickleBudget(): PickleBudget {
+  return { opcodes: 25_000_000, imports: 10_000 };
+}
+
+/** Names are short; a longer text is none. */
+const longestText = 1024;
+const newestProtocol = 5;
+
+/**
+ * Walks over the opcodes of one pickle, from the cursor on to behind its STOP, and executes nothing. Large values are
+ * passed over unread.
+ * https://github.com/python/cpython/blob/main/Lib/pickletools.py
+ */
+export async function walkPickle(cursor: ByteCursor, budget: PickleBudget): Promise<PickleWalk> {
+  return new Walk(cursor, budget).run();
+}
+
+class Walk {
+  readonly #cursor: ByteCursor;
+  readonly #budget: PickleBudget;
+  readonly #stack = new PickleStack();
+  readonly #imports = new Map<string, PickleImport>();
+  #protocol = 0;
+
+  constructor(cursor: ByteCursor, budget: PickleBudget) {
+    this.#cursor = cursor;
+    this.#budget = budget;
+  }
+
+  async run(): Promise<PickleWalk> {
+    const end = await this.#walk();
+    const { isBroken, isOverfull } = this.#stack;
+    return { protocol: this.#protocol, imports: [...this.#imports.values()], end, isBroken, isOverfull };
+  }
+
+  async #walk(): Promise<PickleWalk['end']> {
+    for (;;) {
+      // Opcodes whose arguments are at hand never wait: there may be millions of them.
+      if (this.#cursor.ahead < 16 && !(await this.#cursor.fill(16)) && this.#cursor.ahead === 0) return 'truncated';
+      if (this.#budget.opcodes <= 0 || this.#budget.imports <= 0) return 'limit';
+      this.#budget.opcodes -= 1;
+      const opcode = opcodes[this.#cursor.byte()];
+      if (opcode === undefined) return 'malformed';
+      if (opcode.effect.kind === 'stop') return 'stop';
+      const end = opcode.argument.kind === 'fixed' ? this.#doFixed(opcode) : await this.#doLong(opcode);
+      if (end !== undefined) return end;
+    }
+  }
+
+  #doFixed({ argument, effect }: Opcode): PickleWalk['end'] | undefined {
+    const bytes = argument.kind === 'fixed' ? argument.bytes : 0;
+    if (this.#cursor.ahead < bytes) return 'truncated';
+    if (effect.kind === 'plain') {
+      this.#cursor.skip(bytes);
+      for (let count = effect.pops; count > 0; count -= 1) this.#stack.pop();
+      for (let count = effect.pushes; count > 0; count -= 1) this.#stack.push(null);
+      return undefined;
+    }
+    return this.#apply(effect, bytes === 0 || bytes === 8 ? 0 : this.#cursor.unsigned(bytes));
+  }
+
+  #apply(effect: Opcode['effect'], value: number): PickleWalk['end'] | undefined {
+    const stack = this.#stack;
+    switch (effect.kind) {
+      case 'to-mark':
+        stack.popToMark();
+        if (effect.pushes > 0) stack.push(null);
+        break;
+      case 'mark':
+        stack.mark();
+        break;
+      case 'pop':
+        stack.popTop();
+        break;
+      case 'duplicate':
+        stack.duplicate();
+        break;
+      case 'memoize':
+        stack.memoize();
+        break;
+      case 'get':
+        stack.get(value);
+        break;
+      case 'put':
+        stack.put(value);
+        break;
+      case 'stack-global': {
+        const name = stack.pop();
+        this.#import(stack.pop(), name);
+        break;
+      }
+      case 'extension':
+        // What a number stands for is known to the Python that reads it, and to nobody else.
+        this.#import(null, null);
+        break;
+      case 'protocol':
+        this.#protocol = value;
+        if (value > newestProtocol) return 'malformed';
+        break;
+      // These are done with their arguments.
+      case 'plain':
+      case 'text':
+      case 'global':
+      case 'instance':
+      case 'stop':
+        break;
+    }
+    return undefined;
+  }
+
+  async #doLong({ argument, effect }: Opcode): Promise<PickleWalk['end'] | undefined> {
+    return argument.kind === 'lines' ? this.#doLines(argument.count, effect) : this.#doCounted(argument, effect);
+  }
+
+  async #doLines(count: 1 | 2, effect: Opcode['effect']): Promise<PickleWalk['end'] | undefined> {
+    const first = await this.#cursor.line(longestText);
+    if (first === undefined) return 'truncated';
+    if (count === 2) {
+      const second = await this.#cursor.line(longestText);
+      if (second === undefined) return 'truncated';
+      if (effect.kind === 'instance') this.#stack.popToMark();
+      this.#import(first, second);
+      return undefined;
+    }
+    if (effect.kind === 'get' || effect.kind === 'put') {
+      // As Python reads a number: `1_000` is one, `0x10` and an empty line are none.
+      if (first === null || !/^\s*\+?\d+(?:_\d+)*\s*$/.test(first)) return 'malformed';
+      return this.#apply(effect, Number(first.replaceAll('_', '')));
+    }
+    if (effect.kind !== 'text' || first === null) this.#stack.push(null);
+    else this.#stack.push(effect.escapes === 'string' ? unescapeString(first) : unescapeUnicode(first));
+    return undefined;
+  }
+
+  async #doCounted(argument: OpcodeArgument, effect: Opcode['effect']): Promise<PickleWalk['end'] | undefined> {
+    if (argument.kind !== 'counted') return undefined;
+    if (this.#cursor.ahead < argument.lengthBytes) return 'truncated';
+    const length =
+      argument.lengthBytes === 8 ? Number(this.#cursor.unsigned64()) : this.#cursor.unsigned(argument.lengthBytes);
+    if (argument.signed === true && length >= 2 ** 31) return 'malformed';
+    if (!Number.isSafeInteger(length)) return 'truncated';
+    if (effect.kind === 'text' && length <= longestText) {
+      if (!(await this.#cursor.fill(length))) return 'truncated';
+      this.#stack.push(this.#cursor.text(length));
+      return undefined;
+    }
+    this.#cursor.skip(length);
+    this.#stack.push(null);
+    // What was skipped has to be there: its last byte is not looked at, but the next one must come.
+    return (await this.#cursor.fill(1)) ? undefined : 'truncated';
+  }
+
+  #import(module: PickleValue, name: PickleValue): void {
+    const key = JSON.stringify([module, name]);
+    if (!this.#imports.has(key)) {
+      this.#imports.set(key, { module, name });
+      this.#budget.imports -= 1;
+    }
+    this.#stack.push(null);
+  }
+}

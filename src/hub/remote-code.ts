@@ -1,0 +1,118 @@
+import { posix } from 'node:path';
+import { z } from '../core/validate.ts';
+
+export const remoteCodeSchema = z.strictObject({
+  files: z.array(
+    z.strictObject({
+      path: z.string(),
+      sha256: z.string(),
+      /** A configuration of the repo, or code that one refers to, leads here: loaders run it when they are allowed to. */
+      isReferred: z.boolean(),
+    }),
+  ),
+  references: z.array(
+    z.strictObject({
+      file: z.string(),
+      key: z.string(),
+      value: z.string(),
+      /** Another repo, when the code stands there. */
+      repo: z.string().optional(),
+    }),
+  ),
+});
+
+export type RemoteCode = z.infer<typeof remoteCodeSchema>;
+export type CodeReference = RemoteCode['references'][number];
+
+/** Whether a file is Python code. */
+export function isCodeFile(path: string): boolean {
+  return /\.pyi?$/i.test(path);
+}
+
+/** Whether a file is a configuration that can name code. */
+export function isCodeConfig(path: string, size: number): boolean {
+  return size <= maxConfig && /(?:config|^modules|\/modules|model_index)\.json$/i.test(path);
+}
+
+const maxConfig = 4 * 1024 * 1024;
+
+/**
+ * The code that a configuration tells loaders to run: `auto_map`, `custom_pipelines`, modules of sentence-transformers
+ * that are not its own. What is no JSON refers to nothing.
+ * https://huggingface.co/docs/transformers/custom_models
+ */
+export function referencesIn(file: string, text: string): CodeReference[] {
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  if (Array.isArray(config)) return config.flatMap((item, index) => moduleType(file, item, index));
+  if (!isObject(config)) return [];
+  const { auto_map: autoMap, custom_pipelines: pipelines } = config;
+  return [
+    ...(isObject(autoMap) ? Object.entries(autoMap) : [])
+      .flatMap(([key, value]) => texts(value).map((code) => [`auto_map.${key}`, code] as const))
+      .map(([key, code]) => reference(file, key, code)),
+    ...(isObject(pipelines) ? Object.entries(pipelines) : []).flatMap(([key, value]) =>
+      isObject(value) ? texts(value['impl']).map((code) => reference(file, `custom_pipelines.${key}.impl`, code)) : [],
+    ),
+  ];
+}
+
+function moduleType(file: string, item: unknown, index: number): CodeReference[] {
+  if (!isObject(item)) return [];
+  return texts(item['type'])
+    .filter((type) => !/^(?:sentence_transformers|transformers|torch)\./.test(type))
+    .map((type) => reference(file, `${index}.type`, type));
+}
+
+/** `ORG/NAME--module.Class` stands in another repo. */
+function reference(file: string, key: string, value: string): CodeReference {
+  const [repo = '', rest] = value.split('--', 2);
+  return rest === undefined ? { file, key, value } : { file, key, value, repo };
+}
+
+function texts(value: unknown): string[] {
+  return (Array.isArray(value) ? value : [value]).filter((item): item is string => typeof item === 'string');
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The code files that references lead to, also by what they import of each other.
+ * @param code text of each code file by its path
+ */
+export function referredFiles(references: readonly CodeReference[], code: ReadonlyMap<string, string>): Set<string> {
+  const found = new Set<string>();
+  const open = references
+    .filter(({ repo }) => repo === undefined)
+    .flatMap(({ file, value }) => filesOf(posix.dirname(file), value.split('.').slice(0, -1)));
+  for (let path = open.pop(); path !== undefined; path = open.pop()) {
+    const text = code.get(path);
+    if (text === undefined || found.has(path)) continue;
+    found.add(path);
+    open.push(...importedBy(path, text));
+  }
+  return found;
+}
+
+function filesOf(directory: string, parts: readonly string[]): string[] {
+  const path = posix.normalize(posix.join(directory, ...parts));
+  return [`${path}.py`, posix.join(path, '__init__.py')];
+}
+
+/** `from .a.b import c`, `from . import c`: modules beside it, or in it. */
+function importedBy(path: string, text: string): string[] {
+  return [...text.matchAll(/^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)/gm)].flatMap(
+    ([, dots = '.', module = '', names = '']) => {
+      const directory = posix.join(posix.dirname(path), ...Array.from({ length: dots.length - 1 }, () => '..'));
+      const parts = module.split('.').filter((part) => part !== '');
+      const words = names.match(/\w+/g) ?? [];
+      return [...filesOf(directory, parts), ...words.flatMap((word) => filesOf(directory, [...parts, word]))];
+    },
+  );
+}

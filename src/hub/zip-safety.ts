@@ -1,0 +1,100 @@
+import type { ByteRanges } from './byte-ranges.ts';
+import type { FileFindings } from './findings.ts';
+import type { FileFormat } from './formats.ts';
+import { numpyMagic, readNumpyHeader } from './numpy-array.ts';
+import { type PickleBudget, pickleBudget } from './pickle.ts';
+import { looksLikePickle, walkPickles } from './pickle-file.ts';
+import { readZipDirectory, type ZipEntry, type ZipFault } from './zip-directory.ts';
+import { type InflateBudget, openMember } from './zip-member.ts';
+
+/** Members beyond this number are not opened; storages of tensors do not count. */
+const maxOpened = 4096;
+
+type ZipBudget = PickleBudget & InflateBudget;
+
+const maxInflated = 512 * 1024 * 1024;
+
+/** Looks into a zip: every member that a loader could unpickle is walked over, and nothing is extracted. */
+export async function inspectZip(ranges: ByteRanges, found: FileFindings): Promise<FileFormat> {
+  const budget: ZipBudget = { ...pickleBudget(), inflated: maxInflated };
+  const { entries, faults } = await readZipDirectory(ranges);
+  for (const fault of faults) found.add('danger', 'zip-structure', faultTexts[fault]);
+  const roots = new Set(entries.flatMap(({ name }) => /^(.*?)data\.pkl$/.exec(name)?.[1] ?? []));
+  // Readers of torch take these as plain numbers.
+  const isStorage = ({ name }: ZipEntry): boolean => roots.has(/^(.*?)data\/\d+$/.exec(name)?.[1] ?? '\u0000');
+  const opened = entries.filter((entry) => !isStorage(entry) && !entry.name.endsWith('/'));
+  for (const entry of opened.slice(0, maxOpened)) await inspectMember(ranges, entry, found, budget);
+  if (opened.length > maxOpened)
+    found.add('danger', 'member-not-read', `has ${opened.length} members, ${maxOpened} were looked at`);
+  if (roots.size > 0 && entries.some(({ name }) => /(?:^|\/)(?:code\/.*\.py|constants\.pkl)$/.test(name)))
+    found.add('warning', 'torchscript', 'holds a TorchScript program');
+  return formatOfZip(entries, roots.size > 0);
+}
+
+const faultTexts: Record<ZipFault, string> = {
+  'no-directory': 'begins like a zip and has no directory at its end',
+  'damaged-directory': 'has a zip directory that cannot be read to its end',
+  'too-large-directory': 'has a larger zip directory than is read',
+  'data-before': 'has bytes before its zip',
+  'data-after': 'has bytes behind its zip',
+  'second-directory': 'has two zip directories',
+  'duplicate-names': 'has two members with the same name',
+  'overlapping-members': 'has members that overlap',
+  'several-disks': 'is a part of a zip on several disks',
+};
+
+function formatOfZip(entries: readonly ZipEntry[], isTorch: boolean): FileFormat {
+  if (isTorch) return 'torch-zip';
+  if (entries.some(({ name }) => name === 'model.weights.h5')) return 'keras-zip';
+  return entries.length > 0 && entries.every(({ name }) => name.endsWith('.npy')) ? 'npz' : 'zip';
+}
+
+async function inspectMember(
+  ranges: ByteRanges,
+  entry: ZipEntry,
+  found: FileFindings,
+  budget: ZipBudget,
+): Promise<void> {
+  const member = await openMember(ranges, entry, budget);
+  if (typeof member === 'string') {
+    const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
+    found.add(severity, 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
+    return;
+  }
+  const { cursor, close } = member;
+  try {
+    await cursor.fill(Math.min(entry.size, numpyMagic.length));
+    const first = cursor.peek(numpyMagic.length);
+    if (first.equals(numpyMagic)) {
+      const data = await readNumpyHeader(cursor);
+      if (data === 'damaged') found.add('warning', 'not-what-its-name-says', `its member \`${entry.name}\` is damaged`);
+      if (data !== 'objects') return;
+      found.add('warning', 'object-array', `its member \`${entry.name}\` is an array of pickled objects`);
+      found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
+    } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || (first[0] === 0x80 && (first[1] ?? 0xff) <= 5)) {
+      found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
+    } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
+      found.add('danger', 'archive-not-read', `its member \`${entry.name}\` is a zip of its own, which is not opened`);
+    } else if (/\.(?:dat|data|pt|pth|bin|ckpt)$/i.test(entry.name)) {
+      // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
+      const walked = await walkPickles(cursor, 'some', budget);
+      if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+    } else if (entry.name === 'config.json' && entry.size <= maxConfig && (await cursor.fill(entry.size))) {
+      if (lambda.test(cursor.text(entry.size)))
+        found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
+    }
+  } finally {
+    await close();
+  }
+}
+
+const maxConfig = 4 * 1024 * 1024;
+
+/** How Keras writes a layer that is a function: https://keras.io/api/layers/core_layers/lambda/ */
+export const lambda = /"class_name"\s*:\s*"Lambda"/;
+
+const memberTexts = {
+  encrypted: 'is encrypted',
+  'unknown-compression': 'is compressed in a way that is not read here',
+  'header-differs': 'is something else by its own header than by the directory',
+} as const;

@@ -7,7 +7,7 @@ import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { checkSafetensors } from './safetensors.ts';
 import { z } from '../core/validate.ts';
 import { hasZipEnd } from './zip-directory.ts';
-import { inspectZip, lambda } from './zip-safety.ts';
+import { type Closeness, inspectZip, lambda } from './zip-safety.ts';
 
 export const fileSafetySchema = z.strictObject({
   path: z.string(),
@@ -30,11 +30,15 @@ export interface FileSafety extends z.infer<typeof fileSafetySchema> {
  * Looks at the first bytes of a file, and into what they announce: headers, directories and pickles, never the numbers
  * of tensors.
  */
-export async function inspectFile(path: string, bytes: ByteRanges): Promise<FileSafety> {
+export async function inspectFile(
+  path: string,
+  bytes: ByteRanges,
+  closeness: Closeness = 'everything',
+): Promise<FileSafety> {
   const ranges = paged(bytes);
   const found = new FileFindings();
   const head = await ranges.read(0, Math.min(headBytes, ranges.size));
-  const inspection = new Inspection(path, ranges, found);
+  const inspection = new Inspection(path, ranges, found, closeness);
   const format = await inspection.run(formatOf(head, ranges.size));
   const report: FileSafety = { path, size: ranges.size, format, findings: found.findings };
   if (found.pickle) report.pickle = found.pickle;
@@ -44,11 +48,13 @@ export async function inspectFile(path: string, bytes: ByteRanges): Promise<File
 
 class Inspection {
   tensors: number | undefined;
+  readonly #closeness: Closeness;
   readonly #path: string;
   readonly #ranges: ByteRanges;
   readonly #found: FileFindings;
 
-  constructor(path: string, ranges: ByteRanges, found: FileFindings) {
+  constructor(path: string, ranges: ByteRanges, found: FileFindings, closeness: Closeness) {
+    this.#closeness = closeness;
     this.#path = path;
     this.#ranges = ranges;
     this.#found = found;
@@ -63,7 +69,7 @@ class Inspection {
   async #look(format: FileFormat): Promise<FileFormat> {
     switch (format) {
       case 'zip':
-        return inspectZip(this.#ranges, this.#found);
+        return inspectZip(this.#ranges, this.#found, this.#closeness);
       case 'safetensors':
         await this.#safetensors();
         break;
@@ -148,7 +154,7 @@ class Inspection {
   async #secondFormat(): Promise<void> {
     if (!(await hasZipEnd(this.#ranges))) return;
     this.#found.add('danger', 'second-format', 'is a zip as well, for those who begin at its end');
-    await inspectZip(this.#ranges, this.#found);
+    await inspectZip(this.#ranges, this.#found, this.#closeness);
   }
 
   #judgeName(format: FileFormat): void {

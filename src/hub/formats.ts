@@ -82,11 +82,16 @@ export function formatOf(head: Buffer, size: number): FileFormat {
   const header = safetensorsHeaderBytes(head);
   if (header !== undefined && header > 0 && header <= size - 8) return 'safetensors';
   if (isLegacyTorch(head)) return 'torch-legacy';
-  if (head.length >= 2 && head[0] === 0x80 && (head[1] ?? 0xff) <= 5) return 'pickle';
+  if (isPickleStart(head)) return 'pickle';
   const known = signatures.find(([at, bytes]) => start.startsWith(bytes, at));
   if (known && !(known[2] === 'executable' && isText(head))) return known[2];
   if (isText(head)) return formatOfText(start);
   return isOnnx(head) ? 'onnx' : 'binary';
+}
+
+/** Whether bytes begin with the opcode that names a protocol, which all pickles since protocol 2 do. */
+export function isPickleStart(head: Buffer): boolean {
+  return head[0] === 0x80 && (head[1] ?? 0xff) <= 5;
 }
 
 function formatOfText(start: string): FileFormat {

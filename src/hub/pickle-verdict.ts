@@ -11,7 +11,7 @@ export function judgeImport({ module, name }: PickleImport): ImportVerdict {
   if (module === null || name === null || module === '' || name === '') return 'dangerous';
   if (allowed.get(module)?.has(name) === true) return 'allowed';
   if (module === 'torch' && /^[A-Za-z0-9]{1,30}Storage$/.test(name)) return 'allowed';
-  if (pythonBuiltins.has(module)) return 'dangerous';
+  if (pythonBuiltins.has(module)) return harmlessTypes.has(name) ? 'suspicious' : 'dangerous';
   const parents = module.split('.').map((_, index, parts) => parts.slice(0, index + 1).join('.'));
   if (parents.some((parent) => dangerousModules.has(parent))) return 'dangerous';
   if (dangerousNames.get(module)?.has(name) === true) return 'dangerous';
@@ -26,9 +26,12 @@ const words = (text: string): Set<string> => new Set(text.trim().split(/\s+/));
 /** Python 2 wrote another name for them. */
 const pythonBuiltins = words('builtins __builtin__ __builtins__');
 
-const plainTypes = words(
-  'set frozenset bytearray list dict tuple int long float complex bool str unicode bytes slice range xrange object',
-);
+/** Containers that torch itself lets through when it loads nothing but weights. */
+const plainTypes = words('set frozenset bytearray complex');
+
+/** What of Python's own names makes plain values, and is unusual all the same. */
+const harmlessTypes = words('list dict tuple int long float bool str unicode bytes slice range xrange object');
+
 const arrayParts = words('_reconstruct');
 
 const allowed = new Map<string, Set<string>>(

@@ -54,7 +54,7 @@ export async function judgePlan(
   const files: FileSafety[] = [];
   const wanted = deny.some((rule) => fileRules.has(rule)) ? plan.files.filter(({ path }) => !isPlain(path)) : [];
   await forEachLimited(wanted, slots, async (file) => {
-    files.push(await inspectFile(file.path, rangesOf(open(file), signal)));
+    files.push(await inspectFile(file.path, rangesOf(open(file), signal), 'few-ranges'));
   });
   const code = deny.includes('remote-code') ? await inspectCode(plan.files, open, signal) : undefined;
   return judge(deny, files, code);

@@ -1,29 +1,39 @@
 import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
-import type { FileFormat } from './formats.ts';
+import { type FileFormat, isPickleStart } from './formats.ts';
 import { numpyMagic, readNumpyHeader } from './numpy-array.ts';
 import { type PickleBudget, pickleBudget } from './pickle.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { readZipDirectory, type ZipEntry, type ZipFault } from './zip-directory.ts';
 import { type InflateBudget, openMember } from './zip-member.ts';
 
-/** Members beyond this number are not opened; storages of tensors do not count. */
+/** How closely a file is looked at. `few-ranges` is for files that are still far away. */
+export type Closeness = 'everything' | 'few-ranges';
+
+/** Members beyond these numbers are not opened. */
 const maxOpened = 4096;
+const maxStorages = 65_536;
 
 type ZipBudget = PickleBudget & InflateBudget;
 
 const maxInflated = 512 * 1024 * 1024;
 
-/** Looks into a zip: every member that a loader could unpickle is walked over, and nothing is extracted. */
-export async function inspectZip(ranges: ByteRanges, found: FileFindings): Promise<FileFormat> {
+/**
+ * Looks into a zip: every member that a loader could unpickle is walked over, and nothing is extracted. Storages of
+ * tensors are thousands, and torch takes them as plain numbers: they are looked at only for `everything`.
+ */
+export async function inspectZip(ranges: ByteRanges, found: FileFindings, closeness: Closeness): Promise<FileFormat> {
   const budget: ZipBudget = { ...pickleBudget(), inflated: maxInflated };
   const { entries, faults } = await readZipDirectory(ranges);
   for (const fault of faults) found.add('danger', 'zip-structure', faultTexts[fault]);
   const roots = new Set(entries.flatMap(({ name }) => /^(.*?)data\.pkl$/.exec(name)?.[1] ?? []));
-  // Readers of torch take these as plain numbers.
   const isStorage = ({ name }: ZipEntry): boolean => roots.has(/^(.*?)data\/\d+$/.exec(name)?.[1] ?? '\u0000');
   const opened = entries.filter((entry) => !isStorage(entry) && !entry.name.endsWith('/'));
   for (const entry of opened.slice(0, maxOpened)) await inspectMember(ranges, entry, found, budget);
+  const storages = closeness === 'everything' ? entries.filter(isStorage) : [];
+  for (const entry of storages.slice(0, maxStorages)) await inspectStorage(ranges, entry, found, budget);
+  if (storages.length > maxStorages)
+    found.add('note', 'member-not-read', `has ${storages.length} storages, ${maxStorages} were looked at`);
   if (opened.length > maxOpened)
     found.add('danger', 'member-not-read', `has ${opened.length} members, ${maxOpened} were looked at`);
   if (roots.size > 0 && entries.some(({ name }) => /(?:^|\/)(?:code\/.*\.py|constants\.pkl)$/.test(name)))
@@ -71,7 +81,7 @@ async function inspectMember(
       if (data !== 'objects') return;
       found.add('warning', 'object-array', `its member \`${entry.name}\` is an array of pickled objects`);
       found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
-    } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || (first[0] === 0x80 && (first[1] ?? 0xff) <= 5)) {
+    } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || isPickleStart(first)) {
       found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
     } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
       found.add('danger', 'archive-not-read', `its member \`${entry.name}\` is a zip of its own, which is not opened`);
@@ -85,6 +95,27 @@ async function inspectMember(
     }
   } finally {
     await close();
+  }
+}
+
+/** Numbers may begin like a pickle by chance: then nothing in them looks like an import. */
+async function inspectStorage(
+  ranges: ByteRanges,
+  entry: ZipEntry,
+  found: FileFindings,
+  budget: ZipBudget,
+): Promise<void> {
+  const member = await openMember(ranges, entry, budget);
+  if (typeof member === 'string') {
+    found.add('warning', 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
+    return;
+  }
+  try {
+    if (!(await member.cursor.fill(2)) || !isPickleStart(member.cursor.peek(2))) return;
+    const walked = await walkPickles(member.cursor, 'some', budget);
+    if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+  } finally {
+    await member.close();
   }
 }
 

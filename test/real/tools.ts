@@ -44,6 +44,8 @@ export interface Tools {
   hubs: VersionedTool[];
   /** Pythons with sie-sdk 0.3.4 and 0.10.1, boto3 and huggingface_hub; undefined without Python 3.12. */
   sdks: VersionedTool[] | undefined;
+  /** A Python with picklescan, safetensors and numpy. */
+  scanner: VersionedTool;
   /** Every tool, skipped ones included, in the order of installation. */
   rows: ToolRow[];
 }
@@ -92,6 +94,8 @@ const DEBIAN_PROGRAMS = [
 
 const NODE_VERSIONS = ['20', '22', '24'];
 const HUB_VERSIONS = ['0.36.2', '1.33.0', 'newest'];
+const SCANNER = 'picklescan';
+const SCANNER_REQUIREMENTS = ['picklescan==1.0.5', 'safetensors==0.8.0', 'numpy'];
 const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
 /** Where the tools are kept: `.real` below the project, or SIE_MIRROR_REAL_DIR. */
@@ -123,7 +127,20 @@ export async function installTools(): Promise<Tools> {
 }
 
 async function installPackaged(): Promise<ToolRow[]> {
-  const rows = await installInOrder([...NODE_VERSIONS.map(nodeRecipe), awsRecipe(), ...HUB_VERSIONS.map(hubRecipe)]);
+  const scanner = venvRecipe(
+    SCANNER,
+    '1.0.5',
+    SCANNER_REQUIREMENTS.join(' '),
+    'py-scan',
+    SCANNER_REQUIREMENTS,
+    newestPython,
+  );
+  const rows = await installInOrder([
+    ...NODE_VERSIONS.map(nodeRecipe),
+    awsRecipe(),
+    ...HUB_VERSIONS.map(hubRecipe),
+    scanner,
+  ]);
   return [...rows, ...(await installSdks())];
 }
 
@@ -147,6 +164,7 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     nodes: versions('node '),
     hubs: versions('huggingface_hub '),
     sdks: sdks.length > 0 ? sdks : undefined,
+    scanner: { version: '1.0.5', path: path(`${SCANNER} 1.0.5`) },
     rows,
   };
 }

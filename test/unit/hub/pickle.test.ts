@@ -131,6 +131,8 @@ describe('imports', () => {
     ['torch._utils', '_rebuild_parameter', 'allowed'],
     ['numpy._core.multiarray', '_reconstruct', 'allowed'],
     ['__builtin__', 'set', 'allowed'],
+    ['builtins', 'object', 'suspicious'],
+    ['builtins', 'print', 'dangerous'],
     ['my_package', 'Model', 'suspicious'],
     ['transformers.training_args', 'TrainingArguments', 'suspicious'],
     ['copy_reg', '_reconstructor', 'suspicious'],

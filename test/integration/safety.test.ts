@@ -1,0 +1,219 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pull } from '../../src/commands/pull.ts';
+import { snapshot } from '../../src/commands/snapshot.ts';
+import { sha256 } from '../../src/core/digest.ts';
+import type { Report } from '../../src/core/report.ts';
+import { type DenyRule, parseDeny } from '../../src/hub/policy.ts';
+import { type SafetyReport, safetySchema } from '../../src/hub/safety.ts';
+import { testContext } from '../support/context.ts';
+import { startHub, type TestHub } from '../support/hub.ts';
+import type { RepoFiles, RepoSpec } from '../support/hub-repo.ts';
+import { evilPickle, tensorPickle } from '../support/pickles.ts';
+import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { tinyModel } from '../support/repos.ts';
+import { torchZip } from '../support/zips.ts';
+
+let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+let hub: TestHub;
+
+beforeEach(async () => {
+  place = await temporaryDirectory();
+  hub = await startHub();
+});
+
+afterEach(async () => {
+  await hub.close();
+  await place[Symbol.asyncDispose]();
+});
+
+const repo = 'test/model';
+const weights = 4 * 1024 * 1024;
+
+function add(files: RepoFiles, more: Partial<RepoSpec> = {}): string {
+  return hub.addRepo({ id: repo, license: 'mit', files: { ...tinyModel(1), ...files }, ...more }).commit;
+}
+
+async function run(deny: DenyRule[] = []): Promise<Report> {
+  const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
+  try {
+    return await snapshot({ repos: [repo], store: 'store', deny }, context);
+  } finally {
+    await context.close();
+  }
+}
+
+async function reportOf(commit: string): Promise<SafetyReport> {
+  const text = await readFile(join(place.path, `store/safety/models--test--model@${commit}.json`), 'utf8');
+  return safetySchema.parse(JSON.parse(text));
+}
+
+const stored = (): Promise<string[]> => filesBelow(join(place.path, 'store'));
+const errorsOf = ({ items }: Report): string[] =>
+  items.flatMap(({ error }) => (error ? [`${error.code} ${error.at.item ?? ''}`] : []));
+
+/** Bytes of bodies that hub and content network sent. */
+const sentBytes = (): number => [...hub.server.requests, ...hub.cdn.requests].reduce((sum, { sent }) => sum + sent, 0);
+
+describe('the safety report of a snapshot', () => {
+  it('stands in the store, outside of what a cache reads, and says what every file is', async () => {
+    const commit = add({ 'pytorch_model.bin': torchZip(tensorPickle()), LICENSE: 'MIT License\n' });
+    const report = await run();
+    expect(report).toMatchObject({ ok: true });
+    const safety = await reportOf(commit);
+    expect(safety).toMatchObject({ repo, commit, gated: false, verdict: 'clean' });
+    expect(safety.licence).toEqual({
+      state: 'declared',
+      id: 'mit',
+      files: [{ path: 'LICENSE', sha256: sha256('MIT License\n').slice(7) }],
+    });
+    const formats = Object.fromEntries(safety.files.map(({ path, format }) => [path, format]));
+    expect(formats).toMatchObject({
+      'model.safetensors': 'safetensors',
+      'pytorch_model.bin': 'torch-zip',
+      'config.json': 'json',
+      'assets/.gitkeep': 'empty',
+    });
+    expect(report.items[0]?.detail).toMatchObject({
+      safety: { verdict: 'clean', report: `safety/models--test--model@${commit}.json`, pickles: 1, findings: 0 },
+    });
+  });
+
+  it('names what a pickle imports, and does not stop for it', async () => {
+    const commit = add({ 'training_args.bin': evilPickle() });
+    const report = await run();
+    expect(report).toMatchObject({ ok: true });
+    expect(report.summary.join('\n')).toMatch(/danger: training_args\.bin it imports `os\.system`/);
+    expect(await reportOf(commit)).toMatchObject({ verdict: 'danger' });
+  });
+
+  it('lists code with its hashes, and what leads to it', async () => {
+    const commit = add({
+      'config.json': JSON.stringify({
+        auto_map: { AutoModel: 'modeling_x.XModel', AutoConfig: 'other/code--configuration_y.YConfig' },
+      }),
+      'tokenizer_config.json': JSON.stringify({ auto_map: { AutoTokenizer: ['tok.T', null] } }),
+      'modeling_x.py': 'from .deep import (\n  layer,\n)\nimport os\n',
+      'deep/layer.py': 'from .. import rope\n',
+      'rope.py': '',
+      'tok.py': '',
+      'convert.py': 'print(1)\n',
+    });
+    await run();
+    const { remoteCode } = await reportOf(commit);
+    expect(remoteCode.files.map(({ path, isReferred }) => [path, isReferred])).toEqual([
+      ['convert.py', false],
+      ['deep/layer.py', true],
+      ['modeling_x.py', true],
+      ['rope.py', true],
+      ['tok.py', true],
+    ]);
+    expect(remoteCode.files[0]?.sha256).toBe(sha256('print(1)\n').slice(7));
+    expect(remoteCode.references).toEqual([
+      {
+        file: 'config.json',
+        key: 'auto_map.AutoConfig',
+        value: 'other/code--configuration_y.YConfig',
+        repo: 'other/code',
+      },
+      { file: 'config.json', key: 'auto_map.AutoModel', value: 'modeling_x.XModel' },
+      { file: 'tokenizer_config.json', key: 'auto_map.AutoTokenizer', value: 'tok.T' },
+    ]);
+  });
+
+  it('is the same for the same bytes', async () => {
+    const commit = add({ 'x.bin': evilPickle(), 'a.py': '', 'b.py': '' });
+    await run();
+    const first = await reportOf(commit);
+    await run();
+    expect(await reportOf(commit)).toEqual(first);
+  });
+
+  it('costs no request beyond those of the snapshot', async () => {
+    add({ 'pytorch_model.bin': torchZip(tensorPickle(), weights) });
+    await run();
+    const before = hub.server.requests.length + hub.cdn.requests.length;
+    expect(await run()).toMatchObject({ ok: true });
+    expect(hub.server.requests.length + hub.cdn.requests.length - before).toBe(2);
+  });
+
+  it.each([
+    ['a pointer', `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 1\n`],
+    ['a page', '<!doctype html><html></html>'],
+  ])('of a repo with %s instead of weights is an error, and no ref is written', async (_, text) => {
+    add({ 'model.safetensors': text }, { lfs: [] });
+    const report = await run();
+    expect(errorsOf(report)).toEqual([`E_CORRUPT ${repo}/model.safetensors`]);
+    expect(report.exit).toBe(4);
+    expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual([]);
+  });
+});
+
+describe('--deny', () => {
+  const cases: [DenyRule, RepoFiles, Partial<RepoSpec>, string[]][] = [
+    ['pickle', { 'pytorch_model.bin': torchZip(tensorPickle(), weights) }, {}, ['pytorch_model.bin']],
+    ['pickle', { 'weights.model': evilPickle(), 'x.bin': evilPickle() }, {}, ['weights.model', 'x.bin']],
+    ['unsafe-pickle', { 'pytorch_model.bin': torchZip(evilPickle(), weights) }, {}, ['pytorch_model.bin']],
+    ['unsafe-pickle', { 'x.pt': torchZip(tensorPickle(), weights).subarray(0, -9) }, {}, ['x.pt']],
+    ['remote-code', { 'a.py': '', 'sub/b.py': '' }, {}, ['a.py', 'sub/b.py']],
+    ['remote-code', { 'config.json': '{"auto_map": {"AutoModel": "o/r--m.C"}}' }, {}, ['config.json']],
+    ['malformed', { 'model.safetensors': Buffer.alloc(weights, 1) }, {}, ['model.safetensors']],
+  ];
+  it.each(cases)('`%s` refuses before any weights move: %#', async (rule, files, more, paths) => {
+    add(files, more);
+    const report = await run([rule]);
+    expect(errorsOf(report)).toEqual(paths.map((path) => `E_POLICY ${repo}/${path}`));
+    expect(report.exit).toBe(2);
+    expect((await stored()).filter((path) => path.includes('blobs'))).toEqual([]);
+    expect(sentBytes()).toBeLessThan(weights / 4);
+  });
+
+  it.each<[DenyRule, Partial<RepoSpec>]>([
+    ['no-licence', { license: '' }],
+    ['no-licence', { license: 'unknown' }],
+    ['gated', { gated: 'auto' }],
+  ])('`%s` refuses by the listing alone', async (rule, more) => {
+    add({}, more);
+    const report = await run([rule, 'pickle']);
+    expect(errorsOf(report)).toEqual([`E_POLICY ${repo}`]);
+    expect(report.exit).toBe(2);
+    expect(hub.server.requests).toHaveLength(2);
+  });
+
+  it('lets through what none of its rules is about', async () => {
+    add({ 'pytorch_model.bin': torchZip(tensorPickle(), weights), LICENSE: 'x' }, { license: '' });
+    expect(await run(['unsafe-pickle', 'remote-code', 'no-licence', 'gated', 'malformed'])).toMatchObject({ ok: true });
+  });
+
+  it('finds a pickle under the name of a text when it has come, and writes no ref', async () => {
+    add({ 'notes.txt': evilPickle() });
+    const report = await run(['unsafe-pickle']);
+    expect(errorsOf(report)).toEqual([`E_POLICY ${repo}/notes.txt`]);
+    expect(report.exit).toBe(2);
+    expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual([]);
+  });
+
+  it('stops a pull before any repo is fetched', async () => {
+    add({});
+    hub.addRepo({ id: 'test/other', files: { 'x.bin': evilPickle() } });
+    const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
+    const manifest = JSON.stringify({
+      apiVersion: 'sie-mirror/v1',
+      kind: 'MirrorManifest',
+      metadata: { name: 'x' },
+      models: [{ repo }, { repo: 'test/other' }],
+    });
+    await writeFile(join(place.path, 'm.yaml'), manifest);
+    const report = await pull({ manifest: 'm.yaml', store: 'store', deny: ['no-licence'] }, context);
+    await context.close();
+    expect(errorsOf(report)).toEqual(['E_POLICY test/other']);
+    expect((await stored()).filter((path) => path.startsWith('hub/'))).toEqual([]);
+  });
+
+  it('knows its rules, and says which there are', () => {
+    expect(parseDeny('pickle, no-license,REMOTE-CODE')).toEqual(['pickle', 'no-licence', 'remote-code']);
+    for (const wrong of ['', 'pickles', 'pickle,', 'constructor'])
+      expect(() => parseDeny(wrong)).toThrow(expect.objectContaining({ code: 'E_USAGE' }));
+  });
+});

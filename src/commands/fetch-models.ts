@@ -35,16 +35,14 @@ export async function fetchModels(
   options: FetchModelsOptions = {},
 ): Promise<SnapshotPlan[]> {
   const deny = options.deny ?? [];
-  const refused = await judgePlans(context.hub(), plans, deny, context);
-  items.push(...refused);
-  if (refused.length > 0) return [];
+  const judged = await judgePlans(context.hub(), plans, deny, items, context);
   const symlinks = wantsSymlinks(context);
-  await checkSpace(plans, store, symlinks);
+  await checkSpace(judged, store, symlinks);
   const whole: SnapshotPlan[] = [];
   let pool: HashPool | undefined;
   try {
     const hashing = (): HashPool => (pool ??= new HashPool(context.threads, () => {}, context.signal));
-    for (const plan of plans) {
+    for (const plan of judged) {
       const name = `${plan.repo}@${plan.commit}`;
       context.report({ type: 'stage', text: `fetching ${name}` });
       context.report({ type: 'total', bytes: sizeOf(plan.files) });

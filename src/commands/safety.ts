@@ -15,6 +15,7 @@ import {
   storedFiles,
 } from '../hub/safety.ts';
 import type { SnapshotPlan } from '../hub/snapshot.ts';
+import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 
 /** What of a safety report goes into the report of a command. */
@@ -32,22 +33,33 @@ export interface SafetySummary {
 
 const maxWorst = 20;
 
-/** Holds plans against what is denied, before anything is fetched. Empty when all may come. */
+/**
+ * Holds plans against what is denied, before anything is fetched. What is refused, or cannot be looked into, becomes a
+ * failed item.
+ * @returns the plans that may be fetched: none when anything was refused
+ */
 export async function judgePlans(
   hub: HubClient,
   plans: readonly SnapshotPlan[],
   deny: readonly DenyRule[],
+  items: ReportItem[],
   context: Context,
-): Promise<ReportItem[]> {
-  const items: ReportItem[] = [];
-  for (const plan of deny.length === 0 ? [] : plans) {
-    context.report({ type: 'stage', text: `looking into ${plan.repo}@${plan.commit}` });
-    const open = hub.content.bind(hub, plan, plan.commit);
-    const violations = await judgePlan(plan, deny, open, context.slots, context.signal);
-    for (const violation of violations)
-      items.push(failedItem('policy', `${plan.repo}@${plan.commit}`, refusal(plan.repo, violation)));
+): Promise<readonly SnapshotPlan[]> {
+  if (deny.length === 0) return plans;
+  const judged: SnapshotPlan[] = [];
+  const refused: ReportItem[] = [];
+  for (const plan of plans) {
+    const name = `${plan.repo}@${plan.commit}`;
+    context.report({ type: 'stage', text: `looking into ${name}` });
+    await attempt(items, plan.type, name, async () => {
+      const open = hub.content.bind(hub, plan, plan.commit);
+      const violations = await judgePlan(plan, deny, open, context.slots, context.signal);
+      refused.push(...violations.map((violation) => failedItem('policy', name, refusal(plan.repo, violation))));
+      judged.push(plan);
+    });
   }
-  return items;
+  items.push(...refused);
+  return refused.length === 0 ? judged : [];
 }
 
 /**

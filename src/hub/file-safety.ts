@@ -124,7 +124,9 @@ class Inspection {
     const cursor = this.#cursor();
     const walked = await walkPickles(cursor);
     const isData = isPickleName(this.#path) && !walked.truncated && cursor.position === this.#ranges.size;
-    const isPickle = isData || (looksLikePickle(walked) && (isPickleName(this.#path) || !walked.truncated));
+    const isNamed = /\.(?:pkl|pickle|joblib)$/i.test(this.#path) && walked.imports.length > 0;
+    const isLike = looksLikePickle(walked) && (isPickleName(this.#path) || !walked.truncated);
+    const isPickle = isData || isNamed || isLike;
     if (isPickle) this.#found.addPickle(walked, 'it');
     await this.#secondFormat();
     return isPickle ? 'pickle' : format;

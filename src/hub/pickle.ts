@@ -126,7 +126,8 @@ class Walk {
         break;
       case 'protocol':
         this.#protocol = value;
-        if (value > newestProtocol) return 'malformed';
+        // A Python of today stops here; one of tomorrow may go on.
+        if (value > newestProtocol) stack.isBroken = true;
         break;
       // These are done with their arguments.
       case 'plain':

@@ -88,6 +88,11 @@ describe('what cannot be found', () => {
     fails(['copy', 'oci:store/oci:nope', `${world.zone.host}/x:y`, ...insecure], 7, ['nope']));
 });
 
+describe('what is asked for wrongly', () => {
+  it('names a rule that is none', () =>
+    fails(['snapshot', modelId, '--deny', 'pickle,viruses'], 2, ['viruses', 'unsafe-pickle'], world.online));
+});
+
 describe('what cannot be reached', () => {
   // Port 9 of this machine: nothing listens there, and no name has to be looked up.
   it('names an unreachable registry', () =>

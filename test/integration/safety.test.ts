@@ -167,6 +167,9 @@ describe('--deny', () => {
     expect(report.exit).toBe(2);
     expect((await stored()).filter((path) => path.includes('blobs'))).toEqual([]);
     expect(sentBytes()).toBeLessThan(weights / 4);
+    // Weights are asked for by ranges that end; only what is smaller than such a range comes as a whole.
+    const large = hub.cdn.requests.filter(({ sent }) => sent >= 64 * 1024);
+    for (const { headers } of large) expect(headers.range).toMatch(/^bytes=\d+-\d+$/);
   });
 
   it.each<[DenyRule, Partial<RepoSpec>]>([
@@ -181,6 +184,13 @@ describe('--deny', () => {
     expect(hub.server.requests).toHaveLength(2);
   });
 
+  it('judges the same behind a proxy that does not know ranges', async () => {
+    await hub.close();
+    hub = await startHub({ cdn: { ignoreRange: true } });
+    add({ 'pytorch_model.bin': torchZip(evilPickle(), weights) });
+    expect(errorsOf(await run(['unsafe-pickle']))).toEqual([`E_POLICY ${repo}/pytorch_model.bin`]);
+  });
+
   it('lets through what none of its rules is about', async () => {
     add({ 'pytorch_model.bin': torchZip(tensorPickle(), weights), LICENSE: 'x' }, { license: '' });
     expect(await run(['unsafe-pickle', 'remote-code', 'no-licence', 'gated', 'malformed'])).toMatchObject({ ok: true });
@@ -192,6 +202,17 @@ describe('--deny', () => {
     expect(errorsOf(report)).toEqual([`E_POLICY ${repo}/notes.txt`]);
     expect(report.exit).toBe(2);
     expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual([]);
+  });
+
+  it('fetches nothing of a repo that it cannot look into, and goes on with the others', async () => {
+    add({});
+    hub.addRepo({ id: 'test/gated', files: { 'x.bin': evilPickle() }, gated: 'manual' });
+    const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
+    const report = await snapshot({ repos: ['test/gated', repo], store: 'store', deny: ['pickle'] }, context);
+    await context.close();
+    expect(errorsOf(report)).toEqual(['E_GATED test/gated/x.bin']);
+    expect(report.exit).toBe(3);
+    expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual(['hub/models--test--model/refs/main']);
   });
 
   it('stops a pull before any repo is fetched', async () => {

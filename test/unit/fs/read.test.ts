@@ -39,6 +39,16 @@ it.each([1, mebi, mebi + 4, mebi + 5, mebi + 6, mebi + 104, mebi + 105])('begins
   });
 });
 
+it('reads no byte behind the end that is asked for', async () => {
+  await withExtents(async (extents, whole) => {
+    const content = fileContent(extents);
+    const inSecond = mebi + 50;
+    expect(await collect(content.open(3, undefined, 10))).toEqual(whole.subarray(3, 10));
+    expect(await collect(content.open(mebi, undefined, inSecond))).toEqual(whole.subarray(mebi, inSecond));
+    expect(await collect(content.open(0, undefined, whole.length + 9))).toEqual(whole);
+  });
+});
+
 it('opens nothing before it is read', async () => {
   const content = fileContent([{ path: '/no/such/file', offset: 0, size: 3 }]);
 

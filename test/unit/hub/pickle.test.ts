@@ -186,6 +186,11 @@ describe('what hostile pickles try', () => {
     expect(found).toMatchObject({ truncated: true, imports: [{ module: 'os', verdict: 'dangerous' }] });
   });
 
+  it('goes on behind a protocol that is not there yet', async () => {
+    const found = await walk(pickle(op.proto(9), op.global('os', 'system'), op.stop()));
+    expect(found).toMatchObject({ isBroken: true, imports: [{ module: 'os' }] });
+  });
+
   it.each([2n ** 63n - 1n, 2n ** 64n - 1n, 2n ** 40n])('does not believe a length of %s', async (length) => {
     expect(await walk(pickle(op.proto(4), op.bytes8(length), op.stop()))).toMatchObject({ truncated: true });
   });

@@ -56,7 +56,13 @@ export async function fetchModels(
         whole.push({ ...plan, files: tally.files });
         const state = tally.fetched + tally.adopted === 0 ? 'present' : 'done';
         context.report({ type: 'item', item: name, state, bytes: tally.fetchedBytes });
-        items.push({ kind: plan.type, name, state, bytes: tally.fetchedBytes, detail: { ...detailOf(plan, tally), safety } });
+        items.push({
+          kind: plan.type,
+          name,
+          state,
+          bytes: tally.fetchedBytes,
+          detail: { ...detailOf(plan, tally), safety },
+        });
       });
     }
   } finally {

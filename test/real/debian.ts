@@ -1,5 +1,6 @@
+import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findCommand, tryCommand } from './command.ts';
+import { findCommand, runCommand, tryCommand } from './command.ts';
 
 const LOCK_PATIENCE_MS = 300_000;
 
@@ -11,6 +12,20 @@ export async function installPackages(packages: string[]): Promise<void> {
   await aptGet(['update'], packages);
   // What the machine has already stays at its version: that is its owner's business.
   await aptGet(['install', '-y', '--no-install-recommends', '--no-upgrade', ...packages], packages);
+}
+
+/** Puts the files of a Debian package below a directory; nothing is installed and no script of it runs. */
+export async function unpackPackage(name: string, directory: string): Promise<void> {
+  const download = (): ReturnType<typeof tryCommand> => tryCommand('apt-get', ['download', name], { cwd: directory });
+  // A machine whose package lists are missing or old knows no such file.
+  if ((await download()).code !== 0) {
+    await aptGet(['update'], [name]);
+    const { code, stderr } = await download();
+    if (code !== 0) throw new Error(`apt-get download ${name} failed (exit ${code}):\n${stderr}`);
+  }
+  const [file] = (await readdir(directory)).filter((each) => each.endsWith('.deb'));
+  if (file === undefined) throw new Error(`apt-get download ${name} left no package behind`);
+  await runCommand('dpkg', ['-x', file, '.'], { cwd: directory });
 }
 
 async function aptGet(args: string[], packages: string[]): Promise<void> {

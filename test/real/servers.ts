@@ -5,7 +5,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { installedProgram } from './tools.ts';
+import { installedProgram } from './recipe.ts';
 
 /** A real server that answers on a loopback port. */
 export interface RealServer {
@@ -72,12 +72,25 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-/** CNCF distribution on fresh storage below `directory`, deletion allowed; it has no referrers API. */
-export async function startDistribution(directory: string, options: DistributionOptions = {}): Promise<RealServer> {
+/** CNCF distribution 3 on fresh storage below `directory`, deletion allowed; it has no referrers API. */
+export function startDistribution(directory: string, options: DistributionOptions = {}): Promise<RealServer> {
+  return launchDistribution('registry', directory, options);
+}
+
+/** Debian's distribution 2.8, the old server that many sites still have; otherwise as {@link startDistribution}. */
+export function startOldDistribution(directory: string, options: DistributionOptions = {}): Promise<RealServer> {
+  return launchDistribution('docker-registry', directory, options);
+}
+
+async function launchDistribution(
+  program: 'registry' | 'docker-registry',
+  directory: string,
+  options: DistributionOptions,
+): Promise<RealServer> {
   const config = join(directory, 'distribution.json');
   const users = options.auth && (await writeAuth(directory, 'htpasswd', htpasswd(options.auth)));
   return launch({
-    program: 'registry',
+    program,
     probe: '/v2/',
     log: join(directory, 'distribution.log'),
     env: { OTEL_TRACES_EXPORTER: 'none' },
@@ -90,6 +103,18 @@ export async function startDistribution(directory: string, options: Distribution
       );
       return ['serve', config];
     },
+  });
+}
+
+/** The registry that crane brings along, blobs below `directory`: it checks little, and refuses ranges without an end. */
+export async function startCraneRegistry(directory: string): Promise<RealServer> {
+  const storage = join(directory, 'crane');
+  await mkdir(storage, { recursive: true });
+  return launch({
+    program: 'crane',
+    probe: '/v2/',
+    log: join(directory, 'crane.log'),
+    args: (port) => ['registry', 'serve', '--address', `127.0.0.1:${port}`, '--disk', storage],
   });
 }
 

@@ -1,4 +1,5 @@
-import { installTools, type ToolRow } from './tools.ts';
+import type { ToolRow } from './recipe.ts';
+import { installTools } from './tools.ts';
 
 const started = performance.now();
 const { rows } = await installTools();

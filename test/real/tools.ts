@@ -1,26 +1,16 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { findCommand, isExecutable, runCommand, tryCommand } from './command.ts';
-import { installPackages } from './debian.ts';
+import { installPackages, unpackPackage } from './debian.ts';
+import { goRecipes } from './go-programs.ts';
 import { findPythons, makeVenv, packageVersion } from './python.ts';
+import { installInOrder, type Recipe, report, type ToolRow, toolsDirectory } from './recipe.ts';
 
 /** A program in one of several versions: for Python readers the interpreter of their virtual environment. */
 export interface VersionedTool {
   /** `22.21.1` for Node, the version of the library for a Python reader. */
   version: string;
   path: string;
-}
-
-/** One line of the table of tools. */
-export interface ToolRow {
-  name: string;
-  version: string;
-  /** Absolute path of the program; empty for a skipped tool. */
-  path: string;
-  /** What the installation took; 0 when the tool was there already. */
-  seconds: number;
-  /** Why the tool is missing, for one that may be. */
-  skipped?: string;
 }
 
 /** Absolute paths of the real programs that the run uses. */
@@ -30,8 +20,12 @@ export interface Tools {
   aws: string;
   cosign: string;
   crane: string;
+  /** Debian's build of distribution 2.8. */
+  dockerRegistry: string;
   olareg: string;
   openssl: string;
+  oras: string;
+  regctl: string;
   registry: string;
   sha256sum: string;
   skopeo: string;
@@ -50,40 +44,9 @@ export interface Tools {
   rows: ToolRow[];
 }
 
-interface Recipe {
-  /** Names the stamp as well. */
-  name: string;
-  /** What was asked for: another value installs again. */
-  wanted: string;
-  /** Path of the program below the cache directory. */
-  program: string;
-  install: (directory: string) => Promise<void>;
-  /** The version that came, where `wanted` does not say it. */
-  version?: (program: string) => Promise<string>;
-}
-
-interface GoProgram {
-  name: string;
-  version: string;
-  package: string;
-  env?: Record<string, string>;
-}
-
 const WEEK_MS = 7 * 24 * 3600 * 1000;
 const PYTHON_MINIMUM = 9;
 const SDK_PYTHON = 12;
-
-const GO_PROGRAMS: GoProgram[] = [
-  { name: 'crane', version: 'v0.21.9', package: 'github.com/google/go-containerregistry/cmd/crane' },
-  { name: 'registry', version: 'v3.1.1', package: 'github.com/distribution/distribution/v3/cmd/registry' },
-  {
-    name: 'versitygw',
-    version: 'v1.7.0',
-    package: 'github.com/versity/versitygw/cmd/versitygw',
-    env: { CGO_ENABLED: '0' },
-  },
-  { name: 'cosign', version: 'v3.1.2', package: 'github.com/sigstore/cosign/v3/cmd/cosign' },
-];
 
 const DEBIAN_PROGRAMS = [
   { name: 'skopeo', package: 'skopeo', version: ['--version'] },
@@ -98,17 +61,6 @@ const SCANNER = 'picklescan';
 const SCANNER_REQUIREMENTS = ['picklescan==1.0.5', 'safetensors==0.8.0', 'numpy'];
 const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
-/** Where the tools are kept: `.real` below the project, or SIE_MIRROR_REAL_DIR. */
-function toolsDirectory(): string {
-  const chosen = process.env['SIE_MIRROR_REAL_DIR'];
-  return chosen ? resolve(chosen) : resolve(import.meta.dirname, '../../.real');
-}
-
-/** Path of a Go program or `aws` that {@link installTools} put there. */
-export function installedProgram(name: string): string {
-  return join(toolsDirectory(), 'bin', name);
-}
-
 /**
  * Installs what is missing and prints a line for each tool with the seconds that it took.
  * Throws when a tool cannot be had; only the readers that need Python 3.12 are skipped without it.
@@ -119,10 +71,7 @@ export async function installTools(): Promise<Tools> {
   await mkdir(join(toolsDirectory(), 'stamps'), { recursive: true });
   const debian = await installDebianPrograms();
   // Compilers want the cores, package managers the network: one of each at a time.
-  const [compiled = [], packaged = []] = await allOrErrors([
-    installInOrder([...GO_PROGRAMS.map(goRecipe), olaregRecipe()]),
-    installPackaged(),
-  ]);
+  const [compiled = [], packaged = []] = await allOrErrors([installInOrder(goRecipes()), installPackaged()]);
   return toolsOf(bin, [...debian, ...compiled, ...packaged]);
 }
 
@@ -136,6 +85,7 @@ async function installPackaged(): Promise<ToolRow[]> {
     newestPython,
   );
   const rows = await installInOrder([
+    oldRegistryRecipe(),
     ...NODE_VERSIONS.map(nodeRecipe),
     awsRecipe(),
     ...HUB_VERSIONS.map(hubRecipe),
@@ -154,8 +104,11 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     aws: path('aws'),
     cosign: path('cosign'),
     crane: path('crane'),
+    dockerRegistry: path('docker-registry'),
     olareg: path('olareg'),
     openssl: path('openssl'),
+    oras: path('oras'),
+    regctl: path('regctl'),
     registry: path('registry'),
     sha256sum: path('sha256sum'),
     skopeo: path('skopeo'),
@@ -181,67 +134,26 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-async function installInOrder(recipes: Recipe[]): Promise<ToolRow[]> {
-  const rows: ToolRow[] = [];
-  for (const recipe of recipes) rows.push(await installOnce(recipe));
-  return rows;
-}
-
-async function installOnce(recipe: Recipe): Promise<ToolRow> {
-  const stamp = join(toolsDirectory(), 'stamps', recipe.name.replaceAll(/[^\w.-]+/g, '-'));
-  const path = join(toolsDirectory(), recipe.program);
-  const [wanted, known = ''] = (await readFile(stamp, 'utf8').catch(() => '')).split('\n');
-  if (wanted === recipe.wanted && (await isExecutable(path))) {
-    return report({ name: recipe.name, version: known, path, seconds: 0 });
-  }
-  const started = performance.now();
-  try {
-    await recipe.install(toolsDirectory());
-    const version = (await recipe.version?.(path)) ?? recipe.wanted;
-    if (!(await isExecutable(path))) throw new Error(`no program came to be at ${path}`);
-    await writeFile(stamp, `${recipe.wanted}\n${version}\n`);
-    return report({ name: recipe.name, version, path, seconds: (performance.now() - started) / 1000 });
-  } catch (error) {
-    throw new Error(`cannot install ${recipe.name} (${recipe.wanted}): ${messageOf(error)}`, { cause: error });
-  }
-}
-
-function report(row: ToolRow): ToolRow {
-  const effort = row.skipped ?? (row.seconds === 0 ? 'there already' : `${row.seconds.toFixed(1)} s`);
-  console.log(`${row.name.padEnd(24)} ${row.version.padEnd(10)} ${effort}`);
-  return row;
-}
-
-function goRecipe(program: GoProgram): Recipe {
-  const { name, version } = program;
+/** Taken out of its package: an installation would start a service. */
+function oldRegistryRecipe(): Recipe {
+  const name = 'docker-registry';
   const install = async (directory: string): Promise<void> => {
-    const env = { ...program.env, GOBIN: join(directory, 'bin') };
-    await go(['install', '-trimpath', `${program.package}@${version}`], directory, env);
-  };
-  return { name, wanted: version, program: join('bin', name), install };
-}
-
-/** olareg's own go.mod does not allow `go install` at a version: it is built as the dependency of an empty module. */
-function olaregRecipe(): Recipe {
-  const module = 'github.com/olareg/olareg';
-  const version = 'v0.2.2';
-  const install = async (directory: string): Promise<void> => {
-    const scratch = await mkdtemp(join(directory, 'olareg-'));
+    const scratch = await mkdtemp(join(directory, `${name}-`));
     try {
-      await go(['mod', 'init', 'scratch'], scratch);
-      await go(['mod', 'edit', `-require=${module}@${version}`], scratch);
-      const output = join(directory, 'bin', 'olareg');
-      await go(['build', '-mod=mod', '-trimpath', '-o', output, `${module}/cmd/olareg`], scratch);
+      await unpackPackage(name, scratch);
+      const program = join(directory, 'bin', name);
+      await rm(program, { force: true });
+      await copyFile(join(scratch, 'usr/bin', name), program);
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
   };
-  return { name: 'olareg', wanted: version, program: join('bin', 'olareg'), install };
-}
-
-async function go(args: string[], cwd: string, env: Record<string, string> = {}): Promise<void> {
-  if ((await findCommand('go')) === undefined) throw new Error('the command `go` is missing: install Go 1.26 or newer');
-  await runCommand('go', args, { cwd, env });
+  const version = async (program: string): Promise<string> => {
+    const [found = ''] = /\d+\.\d+\.\d+/.exec(await runCommand(program, ['--version'])) ?? [];
+    if (!found.startsWith('2.8.')) throw new Error(`${name} ${found} came instead of 2.8`);
+    return found;
+  };
+  return { name, wanted: '2.8', program: join('bin', name), install, version };
 }
 
 function nodeRecipe(major: string): Recipe {

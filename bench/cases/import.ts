@@ -6,7 +6,7 @@ import type { Contender } from '../support/compare.ts';
 import { type Command, measure } from '../support/measure.ts';
 import { type ModelSpec, writeModelStore } from '../support/model-store.ts';
 import { ours } from '../support/ours.ts';
-import { startProxy } from '../support/proxy.ts';
+import { methodCounts, startProxy } from '../../test/real/proxy.ts';
 import { mebi, scaled, sizeText } from '../support/sizes.ts';
 
 const keys = { accessKeyId: 'BENCHACCESSKEY', secretAccessKey: 'secret-key-of-the-bench' };
@@ -126,12 +126,12 @@ async function compareTwo(bench: Bench, work: string, contenders: readonly Conte
 
 /** What a run asks the store for when nothing has changed. */
 async function countRequests(bench: Bench, makers: readonly Maker[], host: string): Promise<string[]> {
-  const proxy = await startProxy(host, 0);
+  const proxy = await startProxy(host);
   try {
     const notes: string[] = [];
     for (const [index, { name, command }] of makers.entries()) {
       await measure(pythonOf(bench), command(`kept-${index}`, `http://${proxy.host}`));
-      notes.push(`Requests of ${name} with nothing changed: ${proxy.takeCounts()}.`);
+      notes.push(`Requests of ${name} with nothing changed: ${methodCounts(proxy.takeRequests())}.`);
     }
     return notes;
   } finally {

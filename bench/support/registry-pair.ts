@@ -1,12 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type RealServer, startDistribution } from '../../test/real/servers.ts';
+import { type Proxy, startProxy } from '../../test/real/proxy.ts';
 import type { Bench } from './bench-case.ts';
 import type { Attempt, Contender } from './compare.ts';
 import { type ImageSpec, writeImageLayout } from './image-layout.ts';
 import { measure } from './measure.ts';
 import { ours } from './ours.ts';
-import { type Proxy, startProxy } from './proxy.ts';
 
 /** A registry that has the image, and a way to have an empty one for each run. */
 export interface RegistryPair {
@@ -58,7 +58,7 @@ export async function openRegistryPair(bench: Bench, spec: ImageSpec, roundTripM
 }
 
 async function distant(server: RealServer, roundTripMs: number): Promise<Pick<Proxy, 'host' | 'close'>> {
-  return roundTripMs > 0 ? startProxy(server.host, roundTripMs) : { host: server.host, close: async () => {} };
+  return roundTripMs > 0 ? startProxy(server.host, { roundTripMs }) : { host: server.host, close: async () => {} };
 }
 
 async function fill({ directory, tools }: Bench, server: RealServer, spec: ImageSpec): Promise<void> {

@@ -7,11 +7,16 @@ interface CommandOptions {
   cwd?: string;
   /** Added to this process's environment. */
   env?: Record<string, string>;
+  /** Kills the command then. */
+  timeoutMs?: number;
+  /** Called with the process as soon as it runs, to kill it in the middle. */
+  onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
 }
 
-interface CommandResult {
+export interface CommandResult {
   /** -1 when the command was killed or could not be started. */
   code: number;
+  timedOut: boolean;
   stdout: string;
   stderr: string;
 }
@@ -21,11 +26,20 @@ export function tryCommand(command: string, args: string[], options: CommandOpti
   return new Promise((resolve) => {
     const env = { ...process.env, ...options.env };
     const child = spawn(command, args, { cwd: options.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    const result = { code: -1, stdout: '', stderr: '' };
+    const result = { code: -1, timedOut: false, stdout: '', stderr: '' };
+    const stop = (): void => {
+      result.timedOut = true;
+      child.kill('SIGKILL');
+    };
+    const timer = options.timeoutMs === undefined ? undefined : setTimeout(stop, options.timeoutMs);
+    options.onStart?.((signal) => void child.kill(signal));
     child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (result.stderr += text));
     child.on('error', (error) => resolve({ ...result, stderr: `${error.message}\n` }));
-    child.on('close', (code) => resolve({ ...result, code: code ?? -1 }));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ ...result, code: code ?? -1 });
+    });
   });
 }
 

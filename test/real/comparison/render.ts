@@ -1,0 +1,48 @@
+import type { CopyTool } from '../copy-tools.ts';
+import type { ComparisonRow, Finding } from './finding.ts';
+
+export interface MeasuredRow {
+  row: ComparisonRow;
+  /** In the order of the tools. */
+  findings: Finding[];
+}
+
+const words: Record<Finding['verdict'], string> = {
+  ok: 'ok',
+  partly: 'partly',
+  fails: '**fails**',
+  hangs: '**hangs**',
+  none: '-',
+};
+
+/** The page of the comparison, as Markdown. */
+export function renderComparison(
+  tools: readonly CopyTool[],
+  measured: readonly MeasuredRow[],
+  { unitMebibytes, timeoutSeconds }: { unitMebibytes: number; timeoutSeconds: number },
+): string {
+  const head = ['', ...tools.map(({ name, version }) => (version === 'this' ? name : `${name} ${version}`))];
+  const rows = measured.map(({ row, findings }) => [row.title, ...findings.map(cell)]);
+  const table = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  const about = measured.map(({ row }) => `- **${row.title}**: ${row.about}.`).join('\n');
+  return `# copy beside crane, oras, regctl and skopeo
+
+Measured, not read: \`npx tsx test/real/compare.main.ts --out docs/copy-comparison.md\` runs every tool through every row, against
+real registries (CNCF distribution, olareg) or, where a row says what a registry does that none of these does, the one of this
+project's tests, which is held to real clients. Each cell of the first column is held by the test of the same name in
+\`test/real/comparison.test.ts\`. Every tool gets the flags that help it most: \`crane copy\`, \`oras cp -r\`,
+\`regctl image copy --referrers --digest-tags\`, \`skopeo copy --all --preserve-digests --retry-times 3\`.
+
+${table}
+
+*ok*: did it, as the row below says. *partly*: said that all went well, and it did not quite. *-*: has no way to ask for it.
+*hangs*: had not ended after ${timeoutSeconds} s. A unit is ${unitMebibytes} MiB.
+
+${about}
+`;
+}
+
+function cell({ verdict, detail }: Finding): string {
+  const plain = verdict === 'ok' && detail !== '' ? detail : [words[verdict], detail].filter(Boolean).join(': ');
+  return plain.startsWith('ok') || verdict !== 'ok' ? plain : `ok: ${plain}`;
+}

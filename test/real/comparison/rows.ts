@@ -1,0 +1,25 @@
+import { cutByEnd, cutByReset, deadSource, droppedUploads, killedInLayout, refusals, stalledSource } from './faults.ts';
+import { digests, digestTagIsSubject, platforms, referrers } from './fidelity.ts';
+import type { ComparisonRow } from './finding.ts';
+import { again, credentials, deadTokens, layoutReaders, manyWriters, refusedMounts } from './registries.ts';
+
+/** All rows, in the order of the table. */
+export const comparisonRows: readonly ComparisonRow[] = [
+  digests,
+  referrers,
+  digestTagIsSubject,
+  platforms,
+  layoutReaders,
+  cutByReset,
+  cutByEnd,
+  droppedUploads,
+  stalledSource,
+  deadSource,
+  killedInLayout,
+  refusals,
+  again,
+  credentials,
+  deadTokens,
+  refusedMounts,
+  manyWriters,
+];

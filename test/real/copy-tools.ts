@@ -73,7 +73,7 @@ export function bareEnvironment(home: string): Record<string, string> {
 }
 
 /** Lets regctl speak plain HTTP to a registry; it has no flag that does so for all. */
-function regctlHosts(references: readonly string[]): string[] {
+export function regctlHosts(references: readonly string[]): string[] {
   return references.flatMap((reference) => ['--host', `reg=${hostOf(reference)},tls=disabled`]);
 }
 

@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../support/cli.ts';
+import { type BuiltImage, cosignTag, MEDIA_TYPES } from '../support/images.ts';
+import { filesBelow } from '../support/place.ts';
+import { runCommand } from './command.ts';
+import { type Specimen, specimens } from './comparison/images.ts';
+import { homeEnvironment, regctlHosts } from './copy-tools.ts';
+import { pushImage } from './seed.ts';
+import {
+  type RealServer,
+  REGISTRY_PASSWORD,
+  startCraneRegistry,
+  startDistribution,
+  startOlareg,
+  startOldDistribution,
+} from './servers.ts';
+import { installTools, type Tools } from './tools.ts';
+
+/** Content of every kind from every place to every place, signed by cosign, and read back by those who did not copy it. */
+
+const auth = { user: 'tester', password: REGISTRY_PASSWORD };
+const makers = {
+  'distribution v3 with htpasswd': (directory: string) => startDistribution(directory, { auth }),
+  'docker-registry 2.8': (directory: string) => startOldDistribution(directory),
+  'crane registry': (directory: string) => startCraneRegistry(directory),
+  'olareg with bearer tokens': (directory: string) => startOlareg(directory, { auth, bearer: true }),
+};
+type Maker = keyof typeof makers;
+const makerNames = Object.keys(makers) as Maker[];
+const layout = 'layout';
+const content = specimens();
+const signed = content.filter(({ name }) => name === 'index');
+const sbomType = 'application/spdx+json';
+const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+
+let tools: Tools;
+let directory: string;
+let env: Record<string, string>;
+const servers = new Map<string, RealServer>();
+
+beforeAll(async () => {
+  tools = await installTools();
+  directory = await mkdtemp(join(tmpdir(), 'sie-mirror-copies-'));
+  for (const name of makerNames) {
+    const place = join(directory, name.replaceAll(/\W+/g, '-'));
+    await mkdir(place);
+    servers.set(name, await makers[name](place));
+  }
+  env = await homeEnvironment(
+    directory,
+    [...servers.values()].map(({ host }) => ({ host, ...auth })),
+  );
+  await runCommand(tools.cosign, ['generate-key-pair'], { cwd: directory, env });
+  await writeFile(join(directory, 'sbom.json'), '{"spdxVersion":"SPDX-2.3"}');
+  for (const name of makerNames) await seed(name);
+  for (const { name } of content)
+    await sie(['copy', sourceOf('olareg with bearer tokens', name), `oci:layout:${name}`]);
+});
+
+afterAll(async () => {
+  for (const server of servers.values()) await server.stop();
+  if (directory) await rm(directory, { recursive: true, force: true });
+});
+
+const hostOf = (maker: string): string => servers.get(maker)?.host ?? '';
+
+function sourceOf(place: string, name: string): string {
+  return place === layout ? `oci:layout:${name}` : `${hostOf(place)}/source/${name}:v1`;
+}
+
+async function sie(args: string[]): Promise<string> {
+  const insecure = [...servers.values()].flatMap(({ host }) => ['--insecure-host', host]);
+  const result = await runCli([...args, ...insecure], { cwd: directory, env });
+  expect(result, result.stderr).toMatchObject({ code: 0 });
+  return result.stdout;
+}
+
+/** Everything by plain requests, and then signatures in both of cosign's forms and an SBOM by oras, as users make them. */
+async function seed(maker: Maker): Promise<void> {
+  for (const { name, image } of content) {
+    await pushImage(hostOf(maker), `source/${name}`, image, 'v1', await authorizationFor(maker, `source/${name}`));
+  }
+  for (const { name, image } of signed) {
+    const reference = `${hostOf(maker)}/source/${name}@${image.digest}`;
+    const sign = ['sign', '--yes', '--recursive', '--key', 'cosign.key', '--allow-http-registry'];
+    const quiet = ['--tlog-upload=false', '--use-signing-config=false'];
+    for (const form of [['--new-bundle-format=false'], []])
+      await runCommand(tools.cosign, [...sign, ...quiet, ...form, reference], { cwd: directory, env });
+    const attach = ['attach', '--no-tty', '--plain-http', '--artifact-type', sbomType, reference];
+    await runCommand(tools.oras, [...attach, 'sbom.json:application/json'], { cwd: directory, env });
+  }
+}
+
+async function authorizationFor(maker: Maker, repository: string): Promise<string | undefined> {
+  const basic = `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString('base64')}`;
+  if (!maker.includes('bearer')) return basic;
+  const ping = await fetch(`http://${hostOf(maker)}/v2/`);
+  const challenge = ping.headers.get('www-authenticate') ?? '';
+  const [realm = '', service = ''] = ['realm', 'service'].map((key) => {
+    return new RegExp(`${key}="([^"]*)"`).exec(challenge)?.[1];
+  });
+  const query = new URLSearchParams({ service, scope: `repository:${repository}:pull,push` });
+  const answer = await fetch(`${realm}?${query.toString()}`, { headers: { authorization: basic } });
+  const { token, access_token: other } = (await answer.json()) as { token?: string; access_token?: string };
+  return `Bearer ${token ?? other}`;
+}
+
+const digestOf = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+/** Every manifest and blob, into a layout by oras, which verifies what it reads. */
+async function expectWhole(from: string[], { digest, manifests, blobs }: BuiltImage): Promise<void> {
+  const place = await mkdtemp(join(directory, 'read-'));
+  await runCommand(
+    tools.oras,
+    ['cp', '--no-tty', '-r', ...from, '--to-oci-layout', `${place}:${digest.slice(7, 19)}`],
+    {
+      env,
+    },
+  );
+  const files = await filesBelow(place);
+  const wanted = [...manifests.keys(), ...blobs.keys()].map((each) => `blobs/sha256/${each.slice(7)}`);
+  expect(files).toEqual(expect.arrayContaining(wanted));
+  await rm(place, { recursive: true });
+}
+
+async function readRegistry(reference: string, { image, layers }: Specimen): Promise<void> {
+  const raw = ['inspect', '--raw', '--tls-verify=false', `docker://${reference}`];
+  expect(digestOf(await runCommand(tools.skopeo, raw, { env }))).toBe(image.digest);
+  const get = ['manifest', 'get', ...regctlHosts([reference]), '--format', 'raw-body', reference];
+  expect(digestOf(await runCommand(tools.regctl, get, { env }))).toBe(image.digest);
+  if (layers) await runCommand(tools.crane, ['validate', '--insecure', '--remote', reference], { env });
+  await expectWhole(['--from-plain-http', reference], image);
+}
+
+async function verifySignatures(reference: string, image: BuiltImage): Promise<void> {
+  const verify = ['verify', '--key', 'cosign.pub', '--insecure-ignore-tlog', '--allow-http-registry'];
+  const repository = reference.replace(/:v1$/, '');
+  // Of the index and of each image in it, in the form of tags and in that of referrers.
+  for (const digest of image.manifests.keys())
+    for (const form of [['--new-bundle-format=false'], ['--new-bundle-format=true']])
+      await runCommand(tools.cosign, [...verify, ...form, `${repository}@${digest}`], { cwd: directory, env });
+  const list = ['artifact', 'list', ...regctlHosts([reference]), '--format', '{{json .Descriptors}}', reference];
+  const found = JSON.parse(await runCommand(tools.regctl, list, { env })) as { artifactType: string }[];
+  expect(found.map(({ artifactType }) => artifactType).toSorted()).toEqual([bundleType, sbomType].toSorted());
+}
+
+describe.each([...makerNames, layout])('from %s', (from) => {
+  it.each(makerNames)('to %s: digests, content, signatures and referrers', async (to) => {
+    for (const specimen of content) {
+      const reference = `${hostOf(to)}/from-${from.replaceAll(/\W+/g, '-').toLowerCase()}/${specimen.name}:v1`;
+      await sie(['copy', sourceOf(from, specimen.name), reference]);
+      await readRegistry(reference, specimen);
+      if (signed.includes(specimen)) await verifySignatures(reference, specimen.image);
+    }
+  });
+
+  it('to a layout: read by skopeo, regctl and oras, referrers included', async () => {
+    const target = await mkdtemp(join(directory, 'target-'));
+    for (const { name, image } of content) {
+      await sie(['copy', sourceOf(from, name), `oci:${target}:${name}`]);
+      // skopeo passes over docker's media types in the index of a layout.
+      if (image.mediaType !== MEDIA_TYPES.dockerList) {
+        const raw = ['inspect', '--raw', `oci:${target}:${name}`];
+        expect(digestOf(await runCommand(tools.skopeo, raw, { env }))).toBe(image.digest);
+      }
+      const get = ['manifest', 'get', '--format', 'raw-body', `ocidir://${target}:${name}`];
+      expect(digestOf(await runCommand(tools.regctl, get, { env }))).toBe(image.digest);
+      await expectWhole(['--from-oci-layout', `${target}:${name}`], image);
+    }
+    for (const { image } of signed) {
+      const discover = ['discover', '--oci-layout', '--format', 'json', `${target}@${image.digest}`];
+      const found = await runCommand(tools.oras, discover, { env });
+      expect(found).toContain(sbomType);
+      expect(found).toContain(bundleType);
+      const index = await readFile(join(target, 'index.json'), 'utf8');
+      for (const digest of image.manifests.keys()) expect(index).toContain(cosignTag(digest));
+    }
+  });
+});

@@ -3,6 +3,8 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { installTools, type Tools } from '../test/real/tools.ts';
 import { bundle } from './cases/bundle.ts';
+import { copyAgain } from './cases/copy-again.ts';
+import { copyFaults } from './cases/copy-faults.ts';
 import { copySmall } from './cases/copy-small.ts';
 import { copy } from './cases/copy.ts';
 import { importCase } from './cases/import.ts';
@@ -16,7 +18,17 @@ import { renderTable } from './support/render.ts';
 import { writeResults } from './support/results-file.ts';
 import { openWorkspace, type Workspace } from './support/workspace.ts';
 
-const cases: readonly BenchCase[] = [copy, copySmall, bundle, verify, snapshot, importCase, startup];
+const cases: readonly BenchCase[] = [
+  copy,
+  copySmall,
+  copyAgain,
+  copyFaults,
+  bundle,
+  verify,
+  snapshot,
+  importCase,
+  startup,
+];
 
 const usage = `npm run bench -- [--scale 0.1] [--rounds 4] [--out FILE] [case...]
 cases: ${cases.map(({ name }) => name).join(' ')} (default: all)`;
@@ -58,7 +70,8 @@ async function runCase(each: BenchCase, settings: Settings, tools: Tools, worksp
     const result = await each.run({ directory, scale, tools, log, compare: (it) => compare(it, run) });
     const flags = `${scale === 1 ? '' : ` --scale ${scale}`} --rounds ${rounds}`;
     const made = `\`npm run bench --${flags} ${each.name}\` on ${new Date().toISOString().slice(0, 10)}`;
-    const parts = [`## ${each.name}`, each.about(scale), renderTable(result.pairs)];
+    const parts = [`## ${each.name}`, each.about(scale)];
+    if (result.pairs.length > 0) parts.push(renderTable(result.pairs));
     if (result.notes.length > 0) parts.push(result.notes.map((note) => `- ${note}`).join('\n'));
     return `${[...parts, `${made}: ${machineLine(tools, workspace.kind)}.`].join('\n\n')}\n`;
   } finally {

@@ -12,22 +12,27 @@ import { ours } from './ours.ts';
 export interface RegistryPair {
   ours: (name: string, flags?: readonly string[]) => Contender;
   crane: Contender;
+  /** What the contender of that name asked of the target in its last run; nothing where there is no round trip. */
+  requestsOf: (name: string) => readonly string[];
   close: () => Promise<void>;
 }
 
-const repository = 'bench/image';
+/** Where {@link fill} puts an image. */
+export const benchImage = 'bench/image:bench';
 
 /** @param roundTripMs of both registries; 0 for none */
 export async function openRegistryPair(bench: Bench, spec: ImageSpec, roundTripMs: number): Promise<RegistryPair> {
   const server = await startDistribution(join(bench.directory, 'source'));
   await fill(bench, server, spec);
   const near = await distant(server, roundTripMs);
-  const source = `${near.host}/${repository}:bench`;
-  const onFresh = (make: (host: string) => Attempt['command']): (() => Promise<Attempt>) => {
+  const source = `${near.host}/${benchImage}`;
+  const requests = new Map<string, string[]>();
+  const onFresh = (name: string, make: (host: string) => Attempt['command']): (() => Promise<Attempt>) => {
     return async () => {
       const target = await startDistribution(join(bench.directory, 'target'));
       const proxy = await distant(target, roundTripMs);
       const end = async (): Promise<void> => {
+        requests.set(name, proxy.takeRequests());
         await proxy.close();
         await target.stop();
         await rm(join(bench.directory, 'target'), { recursive: true });
@@ -39,17 +44,18 @@ export async function openRegistryPair(bench: Bench, spec: ImageSpec, roundTripM
   return {
     ours: (name, flags = []) => ({
       name,
-      start: onFresh((host) =>
-        ours(['copy', source, `${host}/${repository}:bench`, ...insecure(host), ...flags], bench.directory),
+      start: onFresh(name, (host) =>
+        ours(['copy', source, `${host}/${benchImage}`, ...insecure(host), ...flags], bench.directory),
       ),
     }),
     crane: {
       name: 'crane copy',
-      start: onFresh((host) => ({
-        argv: [bench.tools.crane, 'copy', '--insecure', source, `${host}/${repository}:bench`],
+      start: onFresh('crane copy', (host) => ({
+        argv: [bench.tools.crane, 'copy', '--insecure', source, `${host}/${benchImage}`],
         cwd: bench.directory,
       })),
     },
+    requestsOf: (name) => requests.get(name) ?? [],
     close: async () => {
       await near.close();
       await server.stop();
@@ -57,14 +63,19 @@ export async function openRegistryPair(bench: Bench, spec: ImageSpec, roundTripM
   };
 }
 
-async function distant(server: RealServer, roundTripMs: number): Promise<Pick<Proxy, 'host' | 'close'>> {
-  return roundTripMs > 0 ? startProxy(server.host, { roundTripMs }) : { host: server.host, close: async () => {} };
+async function distant(
+  server: RealServer,
+  roundTripMs: number,
+): Promise<Pick<Proxy, 'host' | 'takeRequests' | 'close'>> {
+  if (roundTripMs > 0) return startProxy(server.host, { roundTripMs });
+  return { host: server.host, takeRequests: () => [], close: async () => {} };
 }
 
-async function fill({ directory, tools }: Bench, server: RealServer, spec: ImageSpec): Promise<void> {
+/** Puts an image of random layers into a registry, as {@link benchImage}. */
+export async function fill({ directory, tools }: Bench, server: RealServer, spec: ImageSpec): Promise<void> {
   const layout = join(directory, 'layout');
   await writeImageLayout(layout, spec);
-  const target = `${server.host}/${repository}:bench`;
+  const target = `${server.host}/${benchImage}`;
   await measure(
     tools.hubs[0]?.path ?? '',
     ours(['copy', `oci:${layout}:bench`, target, '--insecure-host', server.host], directory),

@@ -173,22 +173,20 @@ async function refusedOnce(
   return early > 0 ? 'ignores it' : 'ok';
 }
 
-export const deadSource: ComparisonRow = {
-  title: 'source that stays dead: the error names it',
+export const hopelessSource: ComparisonRow = {
+  title: 'source too broken to go on: the error names it',
   about:
-    'every connection to the source ends after half a layer has passed in all; the error has to name the source and not the target',
+    'every connection to the source ends with a RST after 48 KiB; the last line that tells of an error has to name the source and not the target',
   measure: async (tool, lab) => {
     const route = await openRoute(tool, lab, {
-      source: { way: 'down', of: 'all', afterBytes: lab.unit, how: 'reset' },
+      source: { way: 'down', afterBytes: 48 * 1024, how: 'reset' },
     });
     const run = await route.copy();
     if (!run || run.timedOut || run.code === 0)
       return failureOf(run) ?? { verdict: 'partly', detail: 'says that all went well' };
-    const said = `${run.stdout}${run.stderr}`
-      .trim()
-      .split('\n')
-      .filter((line) => /error|fail|fatal|reset|EOF|source/i.test(line))
-      .join('\n');
+    // Lines before the last error are progress and warnings; a line after it is advice.
+    const lines = `${run.stdout}${run.stderr}`.trim().split('\n');
+    const said = lines.findLast((line) => /\berror\b|\bfatal\b/i.test(line)) ?? lines.at(-1) ?? '';
     const blamed = [said.includes(route.source.host), said.includes(route.target.host)];
     if (blamed[0] === true && blamed[1] === false) return { verdict: 'ok', detail: '' };
     return { verdict: 'partly', detail: blamed[1] === true ? 'names the target' : 'names neither' };

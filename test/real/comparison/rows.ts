@@ -1,4 +1,12 @@
-import { cutByEnd, cutByReset, deadSource, droppedUploads, killedInLayout, refusals, stalledSource } from './faults.ts';
+import {
+  cutByEnd,
+  cutByReset,
+  hopelessSource,
+  droppedUploads,
+  killedInLayout,
+  refusals,
+  stalledSource,
+} from './faults.ts';
 import { digests, digestTagIsSubject, platforms, referrers } from './fidelity.ts';
 import type { ComparisonRow } from './finding.ts';
 import { again, credentials, deadTokens, layoutReaders, manyWriters, refusedMounts } from './registries.ts';
@@ -14,7 +22,7 @@ export const comparisonRows: readonly ComparisonRow[] = [
   cutByEnd,
   droppedUploads,
   stalledSource,
-  deadSource,
+  hopelessSource,
   killedInLayout,
   refusals,
   again,

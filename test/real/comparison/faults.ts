@@ -53,7 +53,7 @@ async function verdictOf(run: CopyRun | undefined, route: Route, detail: string)
 function cutRow(how: 'reset' | 'end', text: string): ComparisonRow {
   return {
     title: `source cut again and again (${text}): bytes`,
-    about: `six layers of two units each; the source's every connection ends with a ${text} after one unit`,
+    about: `six layers of two units each; the source's every connection ends with a ${text} after one unit, when the client has received what was sent`,
     measure: async (tool, lab) => {
       const route = await openRoute(tool, lab, { source: { way: 'down', afterBytes: lab.unit, how } });
       const run = await route.copy();
@@ -93,7 +93,7 @@ export const stalledSource: ComparisonRow = {
 export const killedInLayout: ComparisonRow = {
   title: '`kill -9` at half into a layout: bytes of the second run',
   about:
-    'six layers of four units each; at the half of all bytes the source stalls, the tool is killed and started again; files that stay behind are counted',
+    'six layers of four units each; at the half of all bytes the source stalls, the tool is killed and started again; files that stay behind are counted (what is still in memory is lost, so small images lose more: sie-mirror took 0.53x to 0.58x of 12 to 50 MB)',
   measure: async (tool, lab) => {
     const route = await openRoute(tool, lab, {}, 4 * lab.unit);
     const half = Math.round(route.bytes / 2);
@@ -127,7 +127,7 @@ export const killedInLayout: ComparisonRow = {
 export const refusals: ComparisonRow = {
   title: '429 with Retry-After / 503',
   about:
-    'source and target refuse the first request to each address, with 429 and `Retry-After: 2`, or with 503; obeying means that no request comes to the address before the two seconds are over',
+    'source and target refuse the first request to each address, with 429 and `Retry-After: 2`, or with 503; obeying means that the same request does not come again before the two seconds are over; requests for other content may, and the address at which all uploads begin is not counted',
   measure: async (tool, lab) => {
     const limited = await refusedOnce(tool, lab, 429);
     const broken = await refusedOnce(tool, lab, 503);

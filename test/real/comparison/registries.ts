@@ -89,7 +89,7 @@ async function withAccounts(
 export const deadTokens: ComparisonRow = {
   title: 'tokens that die in the run',
   about:
-    'all tokens that a registry gave end with the seventh and the fourteenth request to it, long before the time that it had named',
+    'all tokens that a registry gave end with the seventh and the fourteenth request to it, long before the time that it had named (when every seventh request ends them, sie-mirror fails as well)',
   measure: async (tool, lab) => {
     const image = largeImage(1000);
     const open = async (): ReturnType<Lab['standIn']> => {

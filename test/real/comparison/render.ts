@@ -30,12 +30,14 @@ export function renderComparison(
 Measured, not read: \`npx tsx test/real/compare.main.ts --out docs/copy-comparison.md\` runs every tool through every row, against
 real registries (CNCF distribution, olareg) or, where a row says what a registry does that none of these does, the one of this
 project's tests, which is held to real clients. Each cell of the first column is held by the test of the same name in
-\`test/real/comparison.test.ts\`. Every tool gets the flags that help it most: \`crane copy\`, \`oras cp -r\`,
-\`regctl image copy --referrers --digest-tags\`, \`skopeo copy --all --preserve-digests --retry-times 3\`.
+\`test/real/comparison.test.ts\`, with a smaller unit. Every tool gets the flags that help it most: \`crane copy\`, \`oras cp -r\`,
+\`regctl image copy --referrers --digest-tags\`, \`skopeo copy --all --preserve-digests --retry-times 3\`. Each cell is one run: where
+requests or processes race (dying tokens, several writers), another run may end otherwise. skopeo is the one of Debian 12;
+newer ones were not measured.
 
 ${table}
 
-*ok*: did it, as the row below says. *partly*: said that all went well, and it did not quite. *-*: has no way to ask for it.
+*ok*: did it, as the row below says. *partly*: not all of it; the cell says what. *-*: has no way to ask for it.
 *hangs*: had not ended after ${timeoutSeconds} s. A unit is ${unitMebibytes} MiB.
 
 ${about}

@@ -35,8 +35,8 @@ function add(files: RepoFiles, more: Partial<RepoSpec> = {}): string {
   return hub.addRepo({ id: repo, license: 'mit', files: { ...tinyModel(1), ...files }, ...more }).commit;
 }
 
-async function run(deny: DenyRule[] = []): Promise<Report> {
-  const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
+async function run(deny: DenyRule[] = [], env: Record<string, string> = {}): Promise<Report> {
+  const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url, ...env } });
   try {
     return await snapshot({ repos: [repo], store: 'store', deny }, context);
   } finally {
@@ -175,13 +175,20 @@ describe('--deny', () => {
   it.each<[DenyRule, Partial<RepoSpec>]>([
     ['no-licence', { license: '' }],
     ['no-licence', { license: 'unknown' }],
-    ['gated', { gated: 'auto' }],
   ])('`%s` refuses by the listing alone', async (rule, more) => {
     add({}, more);
     const report = await run([rule, 'pickle']);
     expect(errorsOf(report)).toEqual([`E_POLICY ${repo}`]);
     expect(report.exit).toBe(2);
     expect(hub.server.requests).toHaveLength(2);
+  });
+
+  it('`gated` refuses a repo that one has access to, too', async () => {
+    await hub.close();
+    hub = await startHub({ tokens: { hf_reader: { access: [repo] } } });
+    add({}, { gated: 'auto' });
+    expect(errorsOf(await run(['gated'], { HF_TOKEN: 'hf_reader' }))).toEqual([`E_POLICY ${repo}`]);
+    expect(hub.cdn.requests).toEqual([]);
   });
 
   it('judges the same behind a proxy that does not know ranges', async () => {
@@ -204,13 +211,13 @@ describe('--deny', () => {
     expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual([]);
   });
 
-  it('fetches nothing of a repo that it cannot look into, and goes on with the others', async () => {
+  it('fetches nothing of a repo that is shut, and goes on with the others', async () => {
     add({});
     hub.addRepo({ id: 'test/gated', files: { 'x.bin': evilPickle() }, gated: 'manual' });
     const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
     const report = await snapshot({ repos: ['test/gated', repo], store: 'store', deny: ['pickle'] }, context);
     await context.close();
-    expect(errorsOf(report)).toEqual(['E_GATED test/gated/x.bin']);
+    expect(errorsOf(report)).toEqual(['E_GATED test/gated']);
     expect(report.exit).toBe(3);
     expect((await stored()).filter((path) => path.includes('/refs/'))).toEqual(['hub/models--test--model/refs/main']);
   });

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { releaseChunk } from '../core/chunk-pool.ts';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 
 /** Suffix of everything that is not yet whole. */
@@ -67,7 +68,7 @@ export async function ensureWritable(path: string): Promise<void> {
 /** Chunks from the network are small; one write call a megabyte is what disks like. */
 const batchBytes = 1024 * 1024;
 
-/** Appends chunks to an open file in few large writes. */
+/** Appends chunks to an open file in few large writes, and releases them. */
 export class BatchWriter {
   readonly #file: FileHandle;
   #position: number;
@@ -98,5 +99,6 @@ export class BatchWriter {
       bytesWritten += (await this.#file.write(rest, 0, rest.length, this.#position + bytesWritten)).bytesWritten;
     }
     this.#position += bytes;
+    for (const chunk of chunks) releaseChunk(chunk);
   }
 }

@@ -28,6 +28,7 @@ export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
   url: URL;
   headers?: Record<string, string>;
+  /** Chunks of an iterable are released once they are sent. */
   body?: Uint8Array | string | AsyncIterable<Uint8Array>;
   signal?: AbortSignal | undefined;
   /** Which side of the transfer this is, for errors. */
@@ -36,6 +37,8 @@ export interface HttpRequest {
   follow?: boolean;
   /** How long the headers of the answer may take; closing an upload makes a server work. */
   answerMs?: number;
+  /** Much is expected of a GET: it takes the path that is made for large bodies. */
+  bulk?: boolean;
   /** What only the host of `url` gets, not one that it redirects to: its settings for TLS instead of those that are found by its name, and headers. */
   own?: { tls?: TlsSettings | undefined; headers?: Record<string, string> } | undefined;
   /** Told of each request that is really sent, redirects included. */
@@ -167,6 +170,7 @@ export class HttpClient {
         body: request.body,
         signal: signals.length > 0 ? AbortSignal.any(signals) : undefined,
         answerMs: request.answerMs,
+        bulk: request.bulk === true,
       });
       if (url.protocol === 'http:') await refuseWrongSpeaker(request.method, response, url, route, at);
       return wrap(response, url, route, at);

@@ -1,7 +1,10 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
-import type { Agent, Dispatcher } from 'undici';
+import type { Agent, buildConnector as BuildConnector, Dispatcher } from 'undici';
+import type { BulkAnswer, Dial } from './bulk-connection.ts';
+import { BulkClient } from './bulk.ts';
 import type { Proxy } from './proxy.ts';
+import { releaseSent } from './release-sent.ts';
 import type { TlsSettings } from './tls.ts';
 
 /** How a host is reached. */
@@ -17,6 +20,8 @@ export interface OutgoingRequest {
   signal: AbortSignal | undefined;
   /** How long the headers of the answer may take. */
   answerMs: number | undefined;
+  /** Much is expected of a GET. */
+  bulk: boolean;
 }
 
 export interface IncomingResponse {
@@ -25,12 +30,18 @@ export interface IncomingResponse {
   body: AsyncIterable<Uint8Array> & { dump(): Promise<void> };
 }
 
+/** Connections that are made in one way. */
+interface Pool {
+  agent: Agent;
+  bulk: BulkClient;
+}
+
 /** Keeps connections open: one pool for each way in which hosts are reached, and in it some for each host. */
 export class Connections {
   readonly #stallMs: number;
   readonly #tls: () => Promise<TlsSettings> | undefined;
   #shared: { tls: Promise<TlsSettings> | undefined } | undefined;
-  readonly #agents = new Map<TlsSettings | undefined, Map<string, Promise<Agent>>>();
+  readonly #pools = new Map<TlsSettings | undefined, Map<string, Promise<Pool>>>();
 
   /**
    * @param stallMs a connection that gives no byte for this long is dropped
@@ -55,11 +66,12 @@ export class Connections {
       ...(answerMs === undefined ? {} : { headersTimeout: answerMs }),
     };
     if (!proxy || url.protocol === 'https:') {
-      const agent = await this.#agent(route);
-      return agent.request({ ...options, origin: url.origin, path: `${url.pathname}${url.search}` });
+      const { agent, bulk } = await this.#pool(route);
+      const answer = request.bulk && !proxy ? await this.#getLarge(bulk, url, request) : undefined;
+      return answer ?? agent.request({ ...options, origin: url.origin, path: `${url.pathname}${url.search}` });
     }
     // https://www.rfc-editor.org/rfc/rfc9112#name-absolute-form : many proxies open tunnels to HTTPS ports only.
-    const agent = await this.#agent({ tls: undefined, proxy: undefined });
+    const { agent } = await this.#pool({ tls: undefined, proxy: undefined });
     const login = proxy.authorization === undefined ? {} : { 'proxy-authorization': proxy.authorization };
     return agent.request({
       ...options,
@@ -70,21 +82,33 @@ export class Connections {
   }
 
   async close(): Promise<void> {
-    const agents = [...this.#agents.values()].flatMap((byProxy) => [...byProxy.values()]);
-    await Promise.all(agents.map(async (agent) => (await agent).destroy()));
+    const pools = [...this.#pools.values()].flatMap((byProxy) => [...byProxy.values()]);
+    await Promise.all(
+      pools.map(async (pool) => {
+        const { agent, bulk } = await pool;
+        bulk.close();
+        await agent.destroy();
+      }),
+    );
   }
 
-  async #agent({ tls, proxy }: Route): Promise<Agent> {
-    const byProxy = this.#agents.get(tls) ?? new Map<string, Promise<Agent>>();
-    this.#agents.set(tls, byProxy);
+  async #getLarge(bulk: BulkClient, url: URL, request: OutgoingRequest): Promise<IncomingResponse | undefined> {
+    const { method, headers, signal, answerMs = this.#stallMs } = request;
+    const answer = method === 'GET' ? await bulk.get({ url, headers, signal, answerMs }) : undefined;
+    return answer && asIncoming(answer);
+  }
+
+  async #pool({ tls, proxy }: Route): Promise<Pool> {
+    const byProxy = this.#pools.get(tls) ?? new Map<string, Promise<Pool>>();
+    this.#pools.set(tls, byProxy);
     const key = proxy?.url.origin ?? '';
-    const agent = byProxy.get(key) ?? this.#open(tls, proxy);
-    byProxy.set(key, agent);
-    return agent;
+    const pool = byProxy.get(key) ?? this.#open(tls, proxy);
+    byProxy.set(key, pool);
+    return pool;
   }
 
   /** Commands that send nothing do not wait for undici to load. */
-  async #open(own: TlsSettings | undefined, proxy: Proxy | undefined): Promise<Agent> {
+  async #open(own: TlsSettings | undefined, proxy: Proxy | undefined): Promise<Pool> {
     const { Agent, buildConnector } = await import('undici');
     const timeout = this.#stallMs;
     this.#shared ??= { tls: this.#tls() };
@@ -94,7 +118,7 @@ export class Connections {
       timeout,
       ...(tls === undefined ? {} : { secureContext: tls.context, rejectUnauthorized: tls.verify }),
     };
-    const direct = buildConnector(settings);
+    const direct = releasing(buildConnector(settings));
     const openTunnel = proxy && (await import('./tunnel.ts')).openTunnel;
     const connect: typeof direct = (target, callback) => {
       if (!proxy || !openTunnel) return direct(target, callback);
@@ -105,7 +129,7 @@ export class Connections {
       });
       return undefined;
     };
-    return new Agent({
+    const agent = new Agent({
       allowH2: false,
       connections: 64,
       pipelining: 1,
@@ -114,5 +138,24 @@ export class Connections {
       bodyTimeout: timeout,
       connect,
     });
+    const dial: Dial = (url, onread) => dialled(buildConnector({ ...settings, onread }), url);
+    return { agent, bulk: new BulkClient(dial, timeout) };
   }
+}
+
+function asIncoming({ status, headers, body, discard }: BulkAnswer): IncomingResponse {
+  return { statusCode: status, headers, body: Object.assign(body, { dump: discard }) };
+}
+
+function releasing(connect: BuildConnector.connector): BuildConnector.connector {
+  return (options, done) =>
+    connect(options, (...[error, socket]) => (error ? done(error, null) : done(null, releaseSent(socket))));
+}
+
+function dialled(connect: BuildConnector.connector, url: URL): ReturnType<Dial> {
+  const { protocol, host, port } = url;
+  const hostname = url.hostname.replace(/^\[|\]$/g, '');
+  return new Promise((resolve, reject) => {
+    connect({ protocol, host, hostname, port }, (...[error, socket]) => (error ? reject(error) : resolve(socket)));
+  });
 }

@@ -1,5 +1,6 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
+import { bulkBytes } from '../http/bulk.ts';
 import { type HttpClient, type HttpHops, type HttpResponse, redactUrl, redirectTarget } from '../http/client.ts';
 import { retryAfter } from '../http/failure.ts';
 import { openPart, openRange } from '../http/range.ts';
@@ -60,15 +61,18 @@ export class HubClient {
   content(name: RepoName, commit: string, file: RepoFile): Content {
     const item = `${name.repo}/${file.path}`;
     const at: ErrorPlace = { side: 'source', item };
-    const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
-      const response = await this.#get(this.#resolveUrl(name, commit, file), range, at, { signal });
+    const send = async (range: Record<string, string>, bulk: boolean, signal?: AbortSignal): Promise<HttpResponse> => {
+      const response = await this.#get(this.#resolveUrl(name, commit, file), range, at, { signal, bulk });
       if (response.status === 416) throw await tooShort(response, file, at);
       if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
       return response;
     };
     const plain: Content = {
       size: file.size,
-      open: (offset, signal, end) => openRange((range) => send(range, signal), offset, file.size, at, end),
+      open: (offset, signal, end = file.size) => {
+        const bulk = end - offset >= bulkBytes;
+        return openRange((range) => send(range, bulk, signal), offset, file.size, at, end);
+      },
     };
     return resuming(plain, this.#retry);
   }
@@ -92,8 +96,8 @@ export class HubClient {
         const headers = { ...range, 'accept-encoding': 'identity' };
         const response =
           url.origin === this.#origin
-            ? await this.#get(url, range, at, { signal })
-            : await this.#http.send({ method: 'GET', url, headers, at, signal });
+            ? await this.#get(url, range, at, { signal, bulk: true })
+            : await this.#http.send({ method: 'GET', url, headers, at, signal, bulk: true });
         if (response.status === 416) throw await tooShort(response, file, at);
         if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
         return response;
@@ -146,7 +150,7 @@ export class HubClient {
     url: URL,
     range: Record<string, string>,
     at: ErrorPlace,
-    options: { follow?: boolean; signal?: AbortSignal | undefined },
+    options: { follow?: boolean; bulk?: boolean; signal?: AbortSignal | undefined },
   ): Promise<HttpResponse> {
     const headers = { ...(await this.#authorization()), ...range, 'accept-encoding': 'identity' };
     return this.#http.send({ method: 'GET', url, headers, at, hops: this.#hops(options.signal), ...options });

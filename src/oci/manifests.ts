@@ -3,6 +3,7 @@ import { checksumOf, type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { metadataLimit, readVerified } from '../core/stream.ts';
+import { bulkBytes } from '../http/bulk.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
 import type { Refusal } from './refusal.ts';
@@ -189,7 +190,8 @@ export function contentAt(
   const at = api.place(digest);
   const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
     const url = api.url(path);
-    const response = await api.send({ method: 'GET', url, headers: { ...headers, ...range }, at, signal });
+    const bulk = size >= bulkBytes;
+    const response = await api.send({ method: 'GET', url, headers: { ...headers, ...range }, at, signal, bulk });
     if (response.status >= 400) throw await api.failure(response, digest);
     return response;
   };

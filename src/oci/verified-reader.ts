@@ -67,8 +67,10 @@ export class VerifiedReader {
     if (this.#size === 0) await this.#fill(stream);
     while (stream.position < to) {
       if (stream.pending.length === 0) await this.#fill(stream);
-      const piece = stream.pending.subarray(0, to - stream.position);
-      stream.pending = stream.pending.subarray(piece.length);
+      const rest = stream.pending.subarray(to - stream.position);
+      // Who has sent a chunk gives its buffer back, so a part of one must not share it with the rest.
+      const piece = rest.length > 0 ? Buffer.from(stream.pending.subarray(0, -rest.length)) : stream.pending;
+      stream.pending = rest;
       stream.position += piece.length;
       this.#handedOut = Math.max(this.#handedOut, stream.position);
       yield piece;

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
+import { projectRoot } from './cli.ts';
+
+/** What a client has asked for, as it stood on the wire. */
+export interface WireRequest {
+  /** `GET /path HTTP/1.1`. */
+  line: string;
+  head: string;
+  /** Which connection it came on, from 1. */
+  connection: number;
+}
+
+/** A server that knows no HTTP: what it answers with is written byte by byte in the test. */
+export interface WireServer extends AsyncDisposable {
+  url: string;
+  requests: WireRequest[];
+  /** How many connections were made. */
+  connections(): number;
+}
+
+export type WireScript = (socket: Socket, request: WireRequest, count: number) => Promise<void> | void;
+
+/** @param script answers a request without a body; `count` is how many have come, from 1 */
+export async function startWire(script: WireScript, options: { tls?: boolean } = {}): Promise<WireServer> {
+  const requests: WireRequest[] = [];
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const serve = (socket: Socket): void => {
+    connections += 1;
+    const connection = connections;
+    sockets.add(socket);
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+    let text = '';
+    socket.on('data', (bytes: Buffer) => {
+      text += bytes.toString('latin1');
+      const end = text.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      const head = text.slice(0, end);
+      text = text.slice(end + 4);
+      const request = { line: head.split('\r\n')[0] ?? '', head, connection };
+      requests.push(request);
+      void script(socket, request, requests.length);
+    });
+  };
+  const server: Server = options.tls
+    ? createTlsServer({ cert: tlsFile('server.pem'), key: tlsFile('server.key') }, serve)
+    : createServer(serve);
+  server.on('tlsClientError', () => {});
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`,
+    requests,
+    connections: () => connections,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** PEM text of an authority, or of what it has signed for 127.0.0.1. */
+export function tlsFile(name: 'ca.pem' | 'server.pem' | 'server.key'): string {
+  return readFileSync(join(projectRoot, 'fixtures/tls', name), 'utf8');
+}

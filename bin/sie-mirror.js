@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 // The whole program starts in src/cli/entry.ts.
-import '../dist/cli/entry.js';
+import '../dist/app/entry.js';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
-import type { Agent, buildConnector as BuildConnector, Dispatcher } from 'undici';
+import type { Agent, buildConnector as BuildConnector, Dispatcher } from './undici.ts';
 import type { BulkAnswer, Dial } from './bulk-connection.ts';
 import { BulkClient } from './bulk.ts';
 import type { Proxy } from './proxy.ts';
@@ -109,7 +109,7 @@ export class Connections {
 
   /** Commands that send nothing do not wait for undici to load. */
   async #open(own: TlsSettings | undefined, proxy: Proxy | undefined): Promise<Pool> {
-    const { Agent, buildConnector } = await import('undici');
+    const { Agent, buildConnector } = await import('./undici.ts');
     const timeout = this.#stallMs;
     this.#shared ??= { tls: this.#tls() };
     const shared = await this.#shared.tls;

@@ -1,0 +1,21 @@
+import type { Context } from '../commands/context.ts';
+import type { Report } from '../core/report.ts';
+
+/** A flag as `--help` shows it. */
+export interface Flag {
+  flags: string;
+  text: string;
+  parse?: (value: string, before: unknown) => unknown;
+  fallback?: unknown;
+  required?: boolean;
+  choices?: readonly string[];
+}
+
+/** One row of the table of commands. A command is loaded when it runs: `--help` must not wait for it. */
+export interface CommandRow {
+  usage: string;
+  text: string;
+  flags: readonly Flag[];
+  examples: readonly string[];
+  run: (args: string[], flags: Record<string, unknown>, context: Context) => Promise<Report>;
+}

@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { appendFile, readFile, rm } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
 import { toMirrorError } from '../core/errors.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
 
 /** What one finished volume brought, and the files that go on in the next one. */
@@ -18,12 +18,18 @@ export interface VolumeRecord {
  */
 export class VolumeJournal {
   readonly #path: string;
-  /** In order, from the first volume on. */
-  readonly done: readonly VolumeRecord[];
+  readonly #plan: Digest;
+  readonly #done: VolumeRecord[];
 
-  private constructor(path: string, done: readonly VolumeRecord[]) {
+  private constructor(path: string, plan: Digest, done: VolumeRecord[]) {
     this.#path = path;
-    this.done = done;
+    this.#plan = plan;
+    this.#done = done;
+  }
+
+  /** In order, from the first volume on. */
+  get done(): readonly VolumeRecord[] {
+    return this.#done;
   }
 
   /**
@@ -31,25 +37,38 @@ export class VolumeJournal {
    * @returns undefined where nothing can be written: the bundle is then made without one
    */
   static async open(path: string, plan: Digest): Promise<VolumeJournal | undefined> {
-    const records = readRecords(await readFile(path, 'utf8').catch(() => ''), plan);
-    if (records) return new VolumeJournal(path, records);
+    const text = await readFile(path, 'utf8').catch(() => '');
+    const done = readRecords(text, plan);
+    const journal = new VolumeJournal(path, plan, done ?? []);
+    if (done && text.endsWith('\n')) return journal;
     try {
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, `${plan}\n`);
+      // Also after a last line that was cut off: what is added would be joined to it.
+      await journal.#write();
     } catch (error) {
       if (toMirrorError(error).code === 'E_REFUSED') return undefined;
       throw error;
     }
-    return new VolumeJournal(path, []);
+    return journal;
   }
 
   /** The volume is on its medium. */
   async add(record: VolumeRecord): Promise<void> {
     await appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true });
+    this.#done.push(record);
+  }
+
+  /** Forgets all but the first volumes: the others have to be written again. */
+  async keepFirst(count: number): Promise<void> {
+    if (this.#done.splice(count).length > 0) await this.#write();
   }
 
   async remove(): Promise<void> {
     await rm(this.#path, { force: true });
+  }
+
+  async #write(): Promise<void> {
+    const lines = [this.#plan, ...this.#done.map((record) => JSON.stringify(record))];
+    await writeFileAtomic(this.#path, `${lines.join('\n')}\n`);
   }
 }
 

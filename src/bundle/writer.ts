@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Checksum, type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
-import { namePath, partialSuffix } from '../fs/atomic.ts';
+import { namePath, partialSuffix, syncDirectory } from '../fs/atomic.ts';
 import { type HashPiece, HashThread } from '../fs/hash-thread.ts';
 import { fileContent } from '../fs/read.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
@@ -130,6 +130,8 @@ class VolumeWriter {
       await file.close();
     }
     await rename(`${path}${partialSuffix}`, path);
+    // The journal, on another medium, must not know of a name that a power cut can still take away.
+    await syncDirectory(this.#directory);
     const written = { name: plan.name, size: plan.size, digest: this.#digest(id) };
     this.written.volumes.push(written);
     await this.#options.journal?.add({
@@ -142,7 +144,7 @@ class VolumeWriter {
 
   /** Members in order; what their hashes came to is known, and checked, when all have been written. */
   async #members(volume: VolumeFile, plan: VolumePlan, number: number): Promise<void> {
-    const finishing: (() => void)[] = [];
+    const finishing: (() => Promise<void>)[] = [];
     for (const member of plan.members) {
       await volume.put(headerOf(member));
       if (member.kind === 'link') {
@@ -154,11 +156,11 @@ class VolumeWriter {
     }
     await volume.put(Buffer.alloc(endBytes));
     await volume.finish();
-    for (const finish of finishing) finish();
+    for (const finish of finishing) await finish();
   }
 
   /** @returns what is to be done when the volume's hashes are known */
-  async #file(volume: VolumeFile, member: FileMember, number: number): Promise<() => void> {
+  async #file(volume: VolumeFile, member: FileMember, number: number): Promise<() => Promise<void>> {
     const file = await this.#opened(member.path, member.start);
     const { source, own, declared } = file;
     const ends = member.start + member.size >= source.size;
@@ -172,12 +174,12 @@ class VolumeWriter {
       onBytes: (bytes) => this.#options.report({ type: 'bytes', bytes }),
       signal: this.#options.signal,
     });
-    return () => {
+    return async () => {
       const place: Part = { volume: number, offset: dataOffset(member), size: member.size };
       file.parts.push(part === undefined ? place : { ...place, digest: this.#digest(part) });
       if (!ends) return;
       this.#open.delete(member.path);
-      this.written.blobs.push(this.#blob(file));
+      this.written.blobs.push(await this.#blob(file));
     };
   }
 
@@ -190,39 +192,81 @@ class VolumeWriter {
     const parts = this.#begun.get(path) ?? [];
     const file = { source, own: this.#newHash(), declared: other ? this.#newHash() : undefined, parts };
     this.#open.set(path, file);
-    if (start > 0) await this.#hashAgain(file, start);
+    if (start > 0) await this.#hashAgain(file);
     return file;
   }
 
-  /** The hash of a file that an earlier run had begun cannot be kept: its first bytes go through it once more. */
-  async #hashAgain({ source, own, declared }: OpenFile, end: number): Promise<void> {
+  /**
+   * The hash of a file that an earlier run had begun cannot be kept: its first bytes go through it once more.
+   * @throws E_DIGEST_MISMATCH when they are not what that run has written
+   */
+  async #hashAgain(file: OpenFile): Promise<void> {
+    const { source, own, declared, parts } = file;
+    const total = source.size;
+    const whole: FileHash[] = [{ id: own, algorithm: 'sha256', total, last: false }];
+    if (declared !== undefined && source.checksum)
+      whole.push({ id: declared, algorithm: source.checksum.algorithm, total, last: false });
+    let start = 0;
+    for (const part of parts) {
+      const id = this.#newHash();
+      await this.#hashRange(source.from, { start, size: part.size }, whole, id);
+      if (this.#digest(id) !== part.digest) throw await this.#changedSince(file, part);
+      start += part.size;
+    }
+  }
+
+  /** @param id of the hash of this range alone */
+  async #hashRange(
+    path: string,
+    { start, size }: { start: number; size: number },
+    whole: readonly FileHash[],
+    id: number,
+  ): Promise<void> {
     const shared = new SharedArrayBuffer(1024 * 1024);
-    const { from, size: total, checksum } = source;
-    for await (const chunk of fileContent([{ path: from, offset: 0, size: end }]).open(0, this.#options.signal)) {
+    let done = 0;
+    for await (const chunk of fileContent([{ path, offset: start, size }]).open(0, this.#options.signal)) {
       Buffer.from(shared).set(chunk);
-      const piece = { total, start: 0, end: chunk.length, last: false };
-      const pieces: HashPiece[] = [{ ...piece, id: own, algorithm: 'sha256' }];
-      if (declared !== undefined && checksum) pieces.push({ ...piece, id: declared, algorithm: checksum.algorithm });
+      done += chunk.length;
+      const alone: FileHash = { id, algorithm: 'sha256', total: size, last: done === size };
+      const pieces: HashPiece[] = [...whole, alone].map((hash) => ({ ...hash, start: 0, end: chunk.length }));
       await this.#threads.files.hash(shared, pieces);
     }
   }
 
+  async #changedSince({ source, parts }: OpenFile, part: Part): Promise<MirrorError> {
+    await this.#forgetFrom(parts);
+    const name = this.written.volumes[part.volume - 1]?.name ?? '';
+    return new MirrorError(
+      'E_DIGEST_MISMATCH',
+      `\`${source.path}\` in the store is not what an earlier run has put into \`${name}\``,
+      {
+        hint: 'run the same command again: it begins anew with the first volume of that file',
+        at: { side: 'source', item: source.path },
+      },
+    );
+  }
+
+  /** What earlier volumes have of a file that turned out wrong is wrong as well: the next run must not go on after it. */
+  async #forgetFrom(parts: readonly Part[]): Promise<void> {
+    const first = parts[0]?.volume;
+    if (first !== undefined) await this.#options.journal?.keepFirst(first - 1);
+  }
+
   /** @throws E_DIGEST_MISMATCH when the store is damaged */
-  #blob({ source, own, declared, parts }: OpenFile): BundleBlob {
+  async #blob({ source, own, declared, parts }: OpenFile): Promise<BundleBlob> {
     const { path, size, checksum, from } = source;
     const digest = this.#digest(own);
     const hex = this.#hex(declared ?? own);
-    if (checksum && hex !== checksum.hex)
-      throw new MirrorError(
-        'E_DIGEST_MISMATCH',
-        `\`${path}\` in the store has digest \`${formatChecksum({ algorithm: checksum.algorithm, hex })}\`, wanted \`${formatChecksum(checksum)}\``,
-        {
-          hint:
-            source.hint ?? `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
-          at: { side: 'source', item: path },
-        },
-      );
-    return { path, digest, size, parts };
+    if (!checksum || hex === checksum.hex) return { path, digest, size, parts };
+    await this.#forgetFrom(parts);
+    throw new MirrorError(
+      'E_DIGEST_MISMATCH',
+      `\`${path}\` in the store has digest \`${formatChecksum({ algorithm: checksum.algorithm, hex })}\`, wanted \`${formatChecksum(checksum)}\``,
+      {
+        hint: source.hint ?? `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
+        at: { side: 'source', item: path },
+      },
+    );
   }
 
   #newHash(): number {

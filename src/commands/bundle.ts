@@ -95,14 +95,12 @@ async function openJournal(
   plans: readonly VolumePlan[],
   files: readonly SourceFile[],
 ): Promise<VolumeJournal | undefined> {
-  const decided = { plans, files: await Promise.all(files.map(identityOf)) };
+  const decided = { tool: toolName, plans, files: await Promise.all(files.map(identityOf)) };
   const id = sha256(directory).slice('sha256:'.length, 'sha256:'.length + 16);
   const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), sha256(JSON.stringify(decided)));
-  for (const { volume } of journal?.done ?? []) {
+  for (const [index, { volume }] of [...(journal?.done ?? [])].entries()) {
     const found = await stat(join(directory, volume.name)).catch(() => undefined);
-    if (found?.size === volume.size) continue;
-    await journal?.remove();
-    return openJournal(store, directory, plans, files);
+    if (found?.size !== volume.size) await journal?.keepFirst(index);
   }
   return journal;
 }

@@ -1,0 +1,115 @@
+import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, expect, it } from 'vitest';
+import { VolumeJournal } from '../../../src/bundle/journal.ts';
+import { planVolumes } from '../../../src/bundle/layout.ts';
+import { type SourceFile, type WrittenVolumes, writeVolumes } from '../../../src/bundle/writer.ts';
+import { checksumOf, sha256 } from '../../../src/core/digest.ts';
+import { codeOf } from '../../support/failures.ts';
+import { temporaryDirectory } from '../../support/place.ts';
+import { seededBytes } from '../../support/seeded-bytes.ts';
+
+const sizes = { 'hub/a': 40_000, 'hub/large': 200_000 };
+const plans = planVolumes(
+  'b',
+  Object.entries(sizes).map(([path, size]) => ({ path, size })),
+  64 * 1024,
+);
+const plan = sha256('the plan');
+let root: string;
+
+beforeEach(async () => {
+  const place = await temporaryDirectory();
+  root = place.path;
+  await mkdir(join(root, 'bundle'));
+  for (const [path, size] of Object.entries(sizes)) await writeFile(stored(path), seededBytes(path, size));
+  return async () => place[Symbol.asyncDispose]();
+});
+
+const stored = (path: string): string => join(root, path.replace('/', '-'));
+const openJournal = async (id = plan): Promise<VolumeJournal> => {
+  const journal = await VolumeJournal.open(join(root, 'journal'), id);
+  if (!journal) throw new Error('there is no journal');
+  return journal;
+};
+
+function sourceFiles(isDeclared: boolean): SourceFile[] {
+  return Object.entries(sizes).map(([path, size]) => ({
+    path,
+    from: stored(path),
+    size,
+    checksum: isDeclared ? checksumOf(sha256(seededBytes(path, size))) : undefined,
+  }));
+}
+
+/** @param volumes how many are written before the run is broken off */
+async function write(files: SourceFile[], volumes = plans.length): Promise<WrittenVolumes> {
+  const options = { report: (): void => {}, journal: await openJournal() };
+  return writeVolumes(join(root, 'bundle'), plans.slice(0, volumes), files, options);
+}
+
+async function damage(path: string): Promise<void> {
+  const bytes = seededBytes(path, sizes['hub/large']);
+  bytes[100] = (bytes[100] ?? 0) ^ 1;
+  await writeFile(stored(path), bytes);
+}
+
+it('forgets the volumes that have a part of a file which turned out damaged', async () => {
+  await damage('hub/large');
+  expect(await codeOf(write(sourceFiles(true)))).toBe('E_DIGEST_MISMATCH');
+  expect((await openJournal()).done.map(({ volume }) => volume.name)).toEqual(['b.0001.tar']);
+
+  await writeFile(stored('hub/large'), seededBytes('hub/large', sizes['hub/large']));
+  const { blobs } = await write(sourceFiles(true));
+
+  expectRightParts(blobs);
+});
+
+it('does not join parts of a file that was changed while a run was broken off', async () => {
+  await damage('hub/large');
+  await write(sourceFiles(false), 3);
+  await writeFile(stored('hub/large'), seededBytes('hub/large', sizes['hub/large']));
+
+  expect(await codeOf(write(sourceFiles(false)))).toBe('E_DIGEST_MISMATCH');
+
+  const { blobs } = await write(sourceFiles(false));
+  expectRightParts(blobs);
+});
+
+it('goes on in the middle of a file as if it had never stopped', async () => {
+  await write(sourceFiles(true), 3);
+  const resumed = await write(sourceFiles(true));
+
+  await (await openJournal()).remove();
+  expect(await write(sourceFiles(true))).toEqual(resumed);
+  expectRightParts(resumed.blobs);
+});
+
+it('goes on after a line that was cut off, and what is added then can be read again', async () => {
+  await write(sourceFiles(true), 2);
+  await appendFile(join(root, 'journal'), '{"volume":{"name":"b.00');
+  expect((await openJournal()).done).toHaveLength(2);
+
+  await write(sourceFiles(true), 3);
+
+  expect((await openJournal()).done).toHaveLength(3);
+});
+
+it('is begun anew for another plan', async () => {
+  await write(sourceFiles(true), 2);
+
+  expect((await openJournal(sha256('another plan'))).done).toEqual([]);
+  expect((await openJournal()).done).toEqual([]);
+});
+
+/** Each part is what the file has in its place, and together they are the file. */
+function expectRightParts(blobs: WrittenVolumes['blobs']): void {
+  const bytes = seededBytes('hub/large', sizes['hub/large']);
+  const parts = blobs.find(({ path }) => path === 'hub/large')?.parts ?? [];
+  let start = 0;
+  for (const { digest, size } of parts) {
+    expect(digest).toBe(sha256(bytes.subarray(start, start + size)));
+    start += size;
+  }
+  expect([parts.length > 2, start]).toEqual([true, bytes.length]);
+}

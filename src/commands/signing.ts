@@ -86,7 +86,7 @@ async function byCommand(command: string, publicKey: string | undefined, context
   return { fingerprint: fingerprint(key), sign };
 }
 
-/** @throws E_SIGNATURE when the command fails */
+/** @throws E_SIGNATURE when the command fails, E_SIZE_MISMATCH when it writes without end, E_ABORTED */
 async function run(command: string, input: Uint8Array, signal: AbortSignal): Promise<Buffer> {
   const child = spawn(command, { shell: true, signal, stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<number>((resolve, reject) => {
@@ -96,11 +96,13 @@ async function run(command: string, input: Uint8Array, signal: AbortSignal): Pro
   // A command that does not read its input has its own way to the file.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
-  const output = await readAll(child.stdout, 64 * 1024, 'the signature');
-  const code = await ended;
-  if (code !== 0)
+  try {
+    const [output, code] = await Promise.all([readAll(child.stdout, 64 * 1024, 'the signature'), ended]);
+    if (code === 0) return output;
     throw new MirrorError('E_SIGNATURE', `\`--sign-cmd\` ended with exit code ${code}`, {
       hint: 'what it printed stands above; nothing was sealed',
     });
-  return output;
+  } finally {
+    child.kill();
+  }
 }

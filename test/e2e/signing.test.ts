@@ -1,8 +1,9 @@
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { temporaryDirectory, textBelow } from '../support/place.ts';
+import { waitFor } from '../support/wait.ts';
 import { modelId, startWorld } from '../support/world.ts';
 
 const keys = join(projectRoot, 'fixtures/keys');
@@ -88,6 +89,18 @@ describe('a command', () => {
     const result = await bundle('cmd-bad', flags(command));
     expect(result.code, result.stderr).toBe(4);
     expect(await run(['verify', 'usb/cmd-bad'])).toMatchObject({ code: 4 });
+  });
+
+  it('that does not end is let go of when the bundle is stopped', async () => {
+    let kill: (signal: NodeJS.Signals) => void = () => {};
+    const args = ['bundle', '--store', 'store', '--out', 'usb', '--name', 'cmd-stopped'];
+    const command = 'touch asked; while true; do sleep 0.1; done';
+    const onStart = (given: typeof kill): void => void (kill = given);
+    const result = runCli([...args, ...flags(command)], { cwd: place.path, onStart });
+    await waitFor('the command is asked', async () => (await readdir(place.path)).includes('asked'));
+    kill('SIGTERM');
+    const { code, stderr } = await result;
+    expect([code, stderr]).toEqual([143, expect.stringContaining('run the same command again')]);
   });
 
   it('needs the public key, and excludes a key file', async () => {

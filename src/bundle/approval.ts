@@ -37,19 +37,28 @@ export function isApprovalFile(name: string): boolean {
   return namePattern.test(name);
 }
 
+/** The other file of the pair. */
+export function otherHalf(name: string): string {
+  return name.endsWith('.sig') ? name.replace(/sig$/, 'json') : name.replace(/json$/, 'sig');
+}
+
 /** @param print fingerprint of the key */
 export function approvalFiles(print: string): { statement: string; signature: string } {
   const base = `${bundleFiles.sums}.approval-${print.slice('sha256:'.length).slice(0, 16)}`;
   return { statement: `${base}.json`, signature: `${base}.sig` };
 }
 
-/** The two files of an approval: JSON, and base64 of the DER signature over it, as of SHA256SUMS itself. */
+/**
+ * The two files of an approval: JSON, and base64 of the DER signature over it, as of SHA256SUMS itself.
+ * @throws E_USAGE for a role or comment that no reader would take
+ */
 export function signApproval(
   sums: Uint8Array,
   key: KeyObject,
   about: Pick<Approval, 'role' | 'comment' | 'at'>,
 ): { statement: string; signature: string } {
-  const approval: Approval = { schema: approvalSchemaId, sums: sha256(sums), key: fingerprint(key), ...about };
+  const given: Approval = { schema: approvalSchemaId, sums: sha256(sums), key: fingerprint(key), ...about };
+  const approval = validate(approvalSchema, given, 'the approval', 'E_USAGE');
   const statement = `${JSON.stringify(approval, undefined, 1)}\n`;
   return { statement, signature: `${sign('sha256', Buffer.from(statement), key).toString('base64')}\n` };
 }

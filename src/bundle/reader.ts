@@ -8,7 +8,7 @@ import type { Content, FileTree } from '../core/ports.ts';
 import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
-import { isApprovalFile, readApproval } from './approval.ts';
+import { isApprovalFile, otherHalf, readApproval } from './approval.ts';
 import { type BundleBlob, bundleFiles, type Inventory, parseInventory } from './inventory.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
 
@@ -44,7 +44,8 @@ const smallFileLimits: Record<string, number> = {
   [bundleFiles.inventory]: 1024 ** 3,
   [bundleFiles.sums]: 16 * 1024 ** 2,
 };
-const smallFileLimit = 1024 ** 2;
+/** Of signatures and approvals, which no sum speaks of: nothing large may hide there. */
+const smallFileLimit = 64 * 1024;
 
 /** Keys that a verifier trusts, and how many different ones of them have to have signed: the maker's among them. */
 export interface Trust {
@@ -98,7 +99,7 @@ async function approvals(
 ): Promise<Signer[]> {
   const signers: Signer[] = [];
   for (const name of names.filter((each) => isApprovalFile(each) && each.endsWith('.json'))) {
-    const signatureName = name.replace(/json$/, 'sig');
+    const signatureName = otherHalf(name);
     const statement = await readSmall(directory, name);
     const signature = names.includes(signatureName) ? await readSmall(directory, signatureName) : undefined;
     const approval = readApproval(name, { statement, signature }, sha256(sums), keys);
@@ -124,22 +125,30 @@ function refuseTooFew(signers: readonly Signer[], { keys, required }: Trust): vo
   );
 }
 
-/** The file set against SHA256SUMS: missing, extra, and what is no plain file. */
+/** The file set against SHA256SUMS: missing, extra, and what is no plain file; approvals come in pairs. */
 export async function checkFileSet({ directory, sums }: SealedBundle): Promise<Finding[]> {
   const findings: Finding[] = [];
   const names = await namesIn(directory);
   const own: string[] = [bundleFiles.sums, bundleFiles.signature, bundleFiles.sigstore];
   for (const name of sums.keys())
     if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
+  const isApproval = (name: string): boolean => isApprovalFile(name) && names.includes(otherHalf(name));
   for (const name of names) {
-    if (!sums.has(name) && !own.includes(name) && !isApprovalFile(name))
+    const found = await lstat(join(directory, name));
+    if (!sums.has(name) && !own.includes(name) && !isApproval(name))
       findings.push({
         file: printable(name),
         problem: 'extra',
         message: `\`${printable(name)}\` does not belong to the bundle`,
       });
-    else if (!(await lstat(join(directory, name))).isFile())
+    else if (!found.isFile())
       findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
+    else if (!sums.has(name) && name !== bundleFiles.sums && found.size > smallFileLimit)
+      findings.push({
+        file: name,
+        problem: 'size',
+        message: `\`${name}\` has ${found.size} bytes: that is no signature`,
+      });
   }
   return findings;
 }

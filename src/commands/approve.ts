@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { approvalFiles, signApproval } from '../bundle/approval.ts';
 import { bundleFiles } from '../bundle/inventory.ts';
@@ -24,13 +24,19 @@ export interface ApproveOptions {
   maker: string;
 }
 
-/** A second person's signature, beside the maker's. What it vouches for is what `verify` has found before. */
+/**
+ * A second person's signature, beside the maker's. What it vouches for is what `verify` has found before.
+ * @throws E_USAGE, E_SIGNATURE, E_MISSING, E_CORRUPT, E_DIGEST_MISMATCH, E_REFUSED for the maker's own key
+ */
 export async function approve(options: ApproveOptions, context: Context): Promise<Report> {
   const key = await readSigningKey(options.key, options.passphraseFile, context);
   const bundle = await openBundle(options.bundle, { keys: [options.maker] }, context);
-  refuseFindings(await checkFileSet(bundle));
-  await readInventory(bundle);
   const print = fingerprint(key);
+  const files = approvalFiles(print);
+  // What a broken run has left of this very approval is about to be written again.
+  const own: string[] = Object.values(files);
+  refuseFindings((await checkFileSet(bundle)).filter(({ file }) => !own.includes(file)));
+  await readInventory(bundle);
   if (bundle.signers.some((signer) => signer.fingerprint === print))
     throw new MirrorError('E_REFUSED', `the key \`${print}\` is the maker's: nobody approves what they made`, {
       hint: 'approve with a key of another person, from `sie-mirror keygen`',
@@ -42,8 +48,8 @@ export async function approve(options: ApproveOptions, context: Context): Promis
     throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` changes while it is read`);
   const { role, comment } = options;
   const signed = signApproval(sums, key, { role, comment, at: new Date().toISOString() });
-  const files = approvalFiles(print);
-  // The statement last: without it a signature is nothing that anybody would look at.
+  // An earlier statement goes first and the new one comes last: it never stands beside a signature of another.
+  await rm(join(bundle.directory, files.statement), { force: true });
   await writeFileAtomic(join(bundle.directory, files.signature), signed.signature);
   await writeFileAtomic(join(bundle.directory, files.statement), signed.statement);
   return makeReport(

@@ -83,6 +83,18 @@ describe('two people', () => {
   });
 });
 
+it('an approval that was broken off can be given again, and one that stands can be changed', async () => {
+  const { bundle, statement, signature } = await approved('again');
+  const inside = join(place.path, bundle);
+  const again = ['approve', bundle, '--key', 'officer/sie-mirror.key.pem', '--maker', maker];
+  await rm(join(inside, statement));
+  expect(await run(['verify', bundle])).toMatchObject({ code: 4 });
+  expect(await run([...again, '--comment', 'second'])).toMatchObject({ code: 0 });
+  expect(await run([...again, '--comment', 'third'])).toMatchObject({ code: 0 });
+  expect((await run(['verify', bundle, ...both])).stdout).toContain(': third)');
+  expect(await readdir(inside)).toEqual(expect.arrayContaining([statement, signature]));
+});
+
 describe('evidence', () => {
   it('says the same in all its forms when the bundle is good', async () => {
     const bundle = await freshBundle('good');

@@ -45,6 +45,14 @@ describe('an approval', () => {
     },
   );
 
+  it.each([
+    ['no role', { role: '' }],
+    ['a role without end', { role: 'x'.repeat(201) }],
+    ['a comment without end', { comment: 'x'.repeat(2001) }],
+  ])('with %s is refused when it is made, for nobody could read it', (_, wrong) => {
+    expect(codeOfCall(() => signApproval(sums, key, { ...about, ...wrong }))).toBe('E_USAGE');
+  });
+
   it('has files that a bundle may hold, and nothing else may call itself so', () => {
     const { statement, signature } = approvalFiles(fingerprint(key));
     expect([statement, signature].every(isApprovalFile)).toBe(true);

@@ -7,7 +7,9 @@ import { planVolumes } from '../../../src/bundle/layout.ts';
 import { openSealed, trustNobody } from '../../../src/bundle/reader.ts';
 import { formatSums } from '../../../src/bundle/seal.ts';
 import { type Verdict, verifyBundle } from '../../../src/bundle/verify.ts';
+import { VolumeCheck } from '../../../src/bundle/volume-check.ts';
 import { writeVolumes } from '../../../src/bundle/writer.ts';
+import { HashPool } from '../../../src/fs/hash-pool.ts';
 import { codeOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';
@@ -126,6 +128,28 @@ describe('the set of files', () => {
     expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
   });
 
+  const approval = 'SHA256SUMS.approval-0123456789abcdef';
+
+  it.each([`${approval}.sig`, `${approval}.json`])(
+    'has one half of an approval, %s, that belongs to nothing',
+    async (name) => {
+      await using place = await temporaryDirectory();
+      const { directory } = await makeBundle(place.path);
+      await writeFile(join(directory, name), '');
+
+      expect((await verify(directory)).findings).toMatchObject([{ file: name, problem: 'extra' }]);
+    },
+  );
+
+  it('has an approval in which something large may hide', async () => {
+    await using place = await temporaryDirectory();
+    const { directory } = await makeBundle(place.path);
+    await writeFile(join(directory, `${approval}.json`), '');
+    await writeFile(join(directory, `${approval}.sig`), Buffer.alloc(100_000));
+
+    expect((await verify(directory)).findings).toMatchObject([{ file: `${approval}.sig`, problem: 'size' }]);
+  });
+
   it('has a file that does not belong to it', async () => {
     await using place = await temporaryDirectory();
     const { directory, inventory } = await makeBundle(place.path);
@@ -141,6 +165,25 @@ describe('the set of files', () => {
       ]),
     );
   });
+});
+
+it('names the one volume that cannot be read, though a file goes over several', async () => {
+  await using place = await temporaryDirectory();
+  const { directory, inventory } = await makeBundle(place.path);
+  const [, , third] = inventory.volumes.map(({ name }) => name);
+  const worn: Pick<HashPool, 'sha256'> = {
+    sha256: async (extents) => {
+      if (extents.some(({ path }) => path.endsWith(third ?? '')))
+        throw Object.assign(new Error('worn'), { code: 'EIO' });
+      return pool.sha256(extents);
+    },
+  };
+  await using pool = new HashPool(1, () => {});
+  const check = new VolumeCheck(await openSealed(directory, trustNobody), inventory, worn, [], []);
+
+  const findings = await check.run();
+
+  expect(new Set(findings.map(({ file, problem }) => `${file} ${problem}`))).toEqual(new Set([`${third} unreadable`]));
 });
 
 it('gives no verdict when it is interrupted', async () => {

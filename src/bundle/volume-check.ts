@@ -1,0 +1,214 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toMirrorError } from '../core/errors.ts';
+import type { HashPool } from '../fs/hash-pool.ts';
+import type { Extent } from '../fs/read.ts';
+import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, type Part } from './inventory.ts';
+import { partName } from './layout.ts';
+import { BundleReader, type Finding, type SealedBundle } from './reader.ts';
+import { blockBytes, endBytes, paddingOf, tarHeader } from './tar-header.ts';
+
+type Hasher = Pick<HashPool, 'sha256'>;
+
+/** An interruption is no finding: nothing is known then. @throws E_ABORTED */
+export function unreadable(file: string, error: unknown, what = file): Finding {
+  const known = toMirrorError(error);
+  if (known.code === 'E_ABORTED') throw known;
+  return { file, problem: 'unreadable', message: `\`${what}\` cannot be read: ${known.message}` };
+}
+
+/** A member as the inventory has it; the header that must stand before it is made when it is compared. */
+interface Expected {
+  start: number;
+  header: () => Buffer;
+  size: number;
+}
+
+/** Enough to keep every hashing thread busy. */
+const checksAtOnce = 32;
+
+/** The content of the volumes: every member's bytes by their digest, and all that is between them. */
+export class VolumeCheck {
+  readonly #bundle: SealedBundle;
+  readonly #inventory: Inventory;
+  readonly #reader: BundleReader;
+  readonly #pool: Hasher;
+  readonly #badVolumes = new Set<number>();
+  readonly #absent: ReadonlySet<number>;
+  readonly #badPaths = new Set<string>();
+
+  constructor(
+    bundle: SealedBundle,
+    inventory: Inventory,
+    pool: Hasher,
+    known: readonly Finding[],
+    absent: readonly string[],
+  ) {
+    this.#bundle = bundle;
+    this.#inventory = inventory;
+    this.#reader = new BundleReader(bundle.directory, inventory);
+    this.#pool = pool;
+    for (const [index, { name }] of inventory.volumes.entries())
+      if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
+    const numbers = inventory.volumes.flatMap(({ name }, index) => (absent.includes(name) ? [index + 1] : []));
+    this.#absent = new Set(numbers);
+  }
+
+  /** The digests of the files that are not whole. */
+  damagedBlobs(): ReadonlySet<string> {
+    return this.#onlyIn(
+      (blob) => this.#badPaths.has(blob.path) || blob.parts.some((part) => this.#badVolumes.has(part.volume)),
+    );
+  }
+
+  /** The digests of the files of which a part is not here. */
+  absentBlobs(): ReadonlySet<string> {
+    return this.#onlyIn((blob) => blob.parts.some((part) => this.#absent.has(part.volume)));
+  }
+
+  /** Digests that no other file holds, either. */
+  #onlyIn(isMeant: (blob: BundleBlob) => boolean): ReadonlySet<string> {
+    const elsewhere = new Set(this.#inventory.blobs.filter((blob) => !isMeant(blob)).map((blob) => blob.digest));
+    return new Set(this.#inventory.blobs.map((blob) => blob.digest).filter((digest) => !elsewhere.has(digest)));
+  }
+
+  async run(): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    const members = this.#expected();
+    for (const [index, volume] of this.#inventory.volumes.entries()) {
+      const number = index + 1;
+      if (this.#badVolumes.has(number) || this.#absent.has(number)) continue;
+      const found = await this.#checkFrame(volume, members.get(number) ?? []);
+      if (found) findings.push(found);
+      if (found?.problem === 'unreadable') this.#badVolumes.add(number);
+    }
+    const readable = this.#inventory.blobs.filter((blob) =>
+      blob.parts.every((part) => !this.#badVolumes.has(part.volume) && !this.#absent.has(part.volume)),
+    );
+    const inOrder = [...readable].sort(
+      (a, b) =>
+        (a.parts[0]?.volume ?? 0) - (b.parts[0]?.volume ?? 0) || (a.parts[0]?.offset ?? 0) - (b.parts[0]?.offset ?? 0),
+    );
+    // A few at a time take from one list: a promise for each of a hundred thousand files would cost more than the files.
+    const queue = inOrder.values();
+    const takeFrom = async (): Promise<void> => {
+      for (const blob of queue) findings.push(...(await this.#checkBlob(blob)));
+    };
+    await Promise.all(Array.from({ length: checksAtOnce }, takeFrom));
+    return findings;
+  }
+
+  /** Members by volume, in order of their place. */
+  #expected(): Map<number, Expected[]> {
+    const members = new Map<number, Expected[]>();
+    const add = (volume: number, member: Expected): void => {
+      const list = members.get(volume);
+      if (list) list.push(member);
+      else members.set(volume, [member]);
+    };
+    for (const { path, parts } of this.#inventory.blobs)
+      for (const [index, part] of parts.entries()) {
+        const name = parts.length > 1 ? partName(path, index + 1, parts.length) : path;
+        const header = (): Buffer => tarHeader({ path: name, size: part.size });
+        add(part.volume, { start: part.offset - header().length, header, size: part.size });
+      }
+    for (const { path, target, volume, offset } of this.#inventory.links)
+      add(volume, { start: offset, header: () => tarHeader({ path, link: target }), size: 0 });
+    for (const list of members.values()) list.sort((a, b) => a.start - b.start);
+    return members;
+  }
+
+  /** Size, headers, padding and end of a volume: all that is not the content of a member. */
+  async #checkFrame(volume: BundleVolume, members: readonly Expected[]): Promise<Finding | undefined> {
+    try {
+      const file = await open(join(this.#bundle.directory, volume.name), 'r');
+      try {
+        const wrong = await firstMisplaced(file, members);
+        return wrong === undefined ? undefined : misplaced(volume.name, wrong);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      return unreadable(volume.name, error);
+    }
+  }
+
+  async #checkBlob(blob: BundleBlob): Promise<Finding[]> {
+    const extents = blob.parts.map((part) => this.#extent(part));
+    let failed: { error: unknown } | undefined;
+    try {
+      if (`sha256:${await this.#pool.sha256(extents)}` === blob.digest) return [];
+    } catch (error) {
+      failed = { error };
+    }
+    this.#badPaths.add(blob.path);
+    const findings: Finding[] = [];
+    for (const part of blob.parts) findings.push(...(await this.#blame(blob, part)));
+    if (findings.length > 0) return findings;
+    // A medium that gives now what it did not give before is none to rely on.
+    if (failed) return blob.parts.map((part) => this.#unreadablePart(blob, part, failed.error));
+    return [
+      {
+        file: bundleFiles.inventory,
+        problem: 'corrupt',
+        message: `the parts of \`${blob.path}\` are right and their whole is not: the bundle was made wrongly`,
+      },
+    ];
+  }
+
+  /** What is wrong with this part of a damaged file. */
+  async #blame(blob: BundleBlob, part: Part): Promise<Finding[]> {
+    const name = this.#volumeName(part);
+    const wanted = part.digest ?? blob.digest;
+    try {
+      const found = `sha256:${await this.#pool.sha256([this.#extent(part)])}`;
+      if (found === wanted) return [];
+      const message = `\`${blob.path}\` in \`${name}\` has digest \`${found}\`, the inventory says \`${wanted}\`: copy \`${name}\` again`;
+      return [{ file: name, problem: 'corrupt', message }];
+    } catch (error) {
+      return [this.#unreadablePart(blob, part, error)];
+    }
+  }
+
+  #unreadablePart({ path }: BundleBlob, part: Part, error: unknown): Finding {
+    const name = this.#volumeName(part);
+    return unreadable(name, error, `${path}\` in \`${name}`);
+  }
+
+  #extent({ volume, offset, size }: Part): Extent {
+    return { path: this.#reader.volumePath(volume), offset, size };
+  }
+
+  #volumeName({ volume }: Part): string {
+    return this.#inventory.volumes[volume - 1]?.name ?? '';
+  }
+}
+
+/** The first byte at which a volume is not what the inventory makes of it, outside the members' own bytes. */
+async function firstMisplaced(file: FileHandle, members: readonly Expected[]): Promise<number | undefined> {
+  let end = 0;
+  for (const { start, header: makeHeader, size } of members) {
+    const header = makeHeader();
+    if (start !== end) return end;
+    const padding = paddingOf(size);
+    const found = await readBytes(file, start, header.length);
+    const after = padding > 0 ? await readBytes(file, start + header.length + size, padding) : Buffer.alloc(0);
+    if (!found.equals(header) || after.length !== padding || after.some((byte) => byte !== 0)) return start;
+    end = start + header.length + size + padding;
+  }
+  const rest = await readBytes(file, end, endBytes + blockBytes);
+  return rest.length === endBytes && rest.every((byte) => byte === 0) ? undefined : end;
+}
+
+async function readBytes(file: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
+  return buffer.subarray(0, bytesRead);
+}
+
+function misplaced(name: string, offset: number): Finding {
+  return {
+    file: name,
+    problem: 'corrupt',
+    message: `\`${name}\` is not laid out as the inventory says, at byte ${offset}: copy it again`,
+  };
+}

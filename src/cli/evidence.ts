@@ -13,7 +13,8 @@ export interface Witness {
 
 /** A report as one page that needs nothing else, for a file or for paper. */
 export function renderEvidence(report: Report, witness: Witness): string {
-  const verdict = report.ok ? 'GOOD' : 'BAD';
+  const verdict = escapeXml(report.verdict ?? (report.ok ? 'GOOD' : 'BAD'));
+  const look = !report.ok ? 'bad' : verdict === 'GOOD' ? 'good' : 'partly';
   const facts = { ...report.facts, 'checked by': `${witness.user} on ${witness.host}`, 'checked at': witness.at };
   const failed = report.items.filter(({ state }) => state === 'failed');
   return `<!doctype html>
@@ -22,11 +23,11 @@ export function renderEvidence(report: Report, witness: Witness): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeXml(`${report.command} ${report.facts?.['bundle'] ?? ''}: ${verdict}`)}</title>
+<title>${escapeXml(`${report.command} ${report.facts?.['bundle'] ?? ''}`)}: ${verdict}</title>
 <style>${style}</style>
 </head>
 <body>
-<header class="${report.ok ? 'good' : 'bad'}">
+<header class="${look}">
 <p>sie-mirror ${escapeXml(report.command)}</p>
 <h1>${verdict}</h1>
 </header>
@@ -92,13 +93,15 @@ function verdictCell(state: ReportItem['state']): string {
 }
 
 const style = `
-:root { color-scheme: light; --good: #14622f; --bad: #a3160d; --line: #c9ced6; }
+:root { color-scheme: light; --good: #14622f; --partly: #8a5a00; --bad: #a3160d; --line: #c9ced6; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #1b1f24; margin: 0 auto; max-width: 70rem; padding: 1.5rem; }
 header { border-left: .5rem solid var(--good); padding: .25rem 1rem; margin-bottom: 1.5rem; }
 header.bad { border-color: var(--bad); }
+header.partly { border-color: var(--partly); }
 header p { margin: 0; color: #57606a; }
 h1 { margin: 0; font-size: 2.2rem; color: var(--good); }
 header.bad h1, td.bad { color: var(--bad); font-weight: 600; }
+header.partly h1 { color: var(--partly); }
 td.good { color: var(--good); }
 h2 { font-size: 1.15rem; margin: 1.75rem 0 .5rem; }
 table { border-collapse: collapse; width: 100%; }

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
-import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
-import { failedItem, makeReport, type Report } from '../core/report.ts';
+import type { Report } from '../core/report.ts';
 import type { Outside } from '../commands/context.ts';
 import { toolName, version } from '../core/version.ts';
-import { writeFileAtomic } from '../fs/atomic.ts';
+import type { Witness } from './evidence.ts';
+import { failedReport, writeOutputs } from './outputs.ts';
 import type { Invocation } from './program.ts';
 import { renderError, renderErrorJson, renderFailures, renderJson, renderReport } from './render.ts';
 import type { ProgressKind } from './progress.ts';
@@ -70,7 +70,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
     const outside: Outside = {
       env: process.env,
       cwd: process.cwd(),
-      home: process.env['HOME'] ?? homedir(),
+      home: process.env['HOME'] ?? askSystem(homedir, '/'),
       etc: '/etc',
       toolFile: toolFile(),
       report: progress.report,
@@ -87,7 +87,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
     try {
       const report = await work(context);
       progress.stop();
-      await writeOutputs(report, outputs);
+      await writeOutputs(report, outputs, witness());
       return show(report, flags.json === true);
     } finally {
       await context.close();
@@ -100,24 +100,27 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
         : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
     // A file with the verdict of an earlier run must not outlive this one.
-    await writeOutputs(failedReport(command, known), outputs);
+    await writeOutputs(failedReport(command, known), outputs, witness()).catch((second: unknown) => {
+      const more = toMirrorError(second);
+      if (more.message !== known.message) process.stderr.write(renderError(more, flags.verbose === true));
+    });
     if (flags.json) process.stdout.write(renderErrorJson(command, known));
     return stop.caught ?? known.exit;
   }
 }
 
-/** The same report in the forms that were asked for; whoever reads one of them must not find another verdict. */
-async function writeOutputs(report: Report, { junit, html }: Invocation['outputs']): Promise<void> {
-  if (junit !== undefined) await writeFileAtomic(resolve(junit), (await import('./junit.ts')).renderJunit(report));
-  if (html === undefined) return;
-  const { renderEvidence } = await import('./evidence.ts');
-  const witness = { user: userInfo().username, host: hostname(), at: new Date().toISOString(), tool: toolName };
-  await writeFileAtomic(resolve(html), renderEvidence(report, witness));
+function witness(): Witness {
+  const user = askSystem(() => userInfo().username, `user ${process.getuid?.() ?? 'unknown'}`);
+  return { user, host: hostname(), at: new Date().toISOString(), tool: toolName };
 }
 
-function failedReport(command: string, error: MirrorError): Report {
-  const item = failedItem('command', command, error);
-  return makeReport(command, [item], {}, [error.message]);
+/** What the system says; containers run under numbers of which it knows neither name nor home. */
+function askSystem(ask: () => string, otherwise: string): string {
+  try {
+    return ask();
+  } catch {
+    return otherwise;
+  }
 }
 
 function show(report: Report, json: boolean): number {

@@ -6,13 +6,13 @@ import { version } from '../core/version.ts';
 import type { CommandRow, Flag } from './command-row.ts';
 import { commandGroups } from './commands.ts';
 import { type CommonFlags, commonFlags } from './flags.ts';
+import type { Outputs } from './outputs.ts';
 
 /** What was asked for: a command, ready to run in a context. */
 export interface Invocation {
   command: string;
   flags: CommonFlags;
-  /** Files that the report is written to as well. */
-  outputs: { junit?: string; html?: string };
+  outputs: Outputs;
   run: (context: Context) => Promise<Report>;
 }
 

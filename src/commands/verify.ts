@@ -36,7 +36,8 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const signatures = signaturesOf(bundle);
   const here = (inventory?.volumes ?? []).filter(({ name }) => !verdict.absent.includes(name));
   const bytes = here.reduce((sum, { size }) => sum + size, 0);
-  const end = endOf(verdict, plural(here.length, 'volume'), bytes, bundle);
+  const word = verdictOf(verdict, bundle);
+  const end = `${word}: ${endOf(verdict, plural(here.length, 'volume'), bytes)}`;
   const summary = [
     ...signatures.map((signature) => `signature  ${signature}`),
     ...(inventory?.base ? [describeBase(inventory.base)] : []),
@@ -52,16 +53,23 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     signature: signatures.join('; '),
     [`digest of ${bundleFiles.sums}`]: bundle.sumsDigest,
   };
-  return { ...report, facts, summaryNamesFailures: true };
+  return { ...report, verdict: word, facts, summaryNamesFailures: true };
 }
 
-function endOf({ findings, inventory, absent }: Verdict, volumes: string, bytes: number, bundle: SealedBundle): string {
+/** Whoever reads the first words only must not take what nobody has signed, or what is not here, for proven. */
+function verdictOf({ findings, absent }: Verdict, { signed, signers }: SealedBundle): string {
+  if (findings.length > 0) return 'BAD';
+  const good = absent.length > 0 ? 'GOOD AS FAR AS IT IS HERE' : 'GOOD';
+  if (signers.length > 0) return good;
+  return signed ? `${good}, SIGNATURE NOT CHECKED` : `${good}, NOT SIGNED`;
+}
+
+function endOf({ findings, inventory, absent }: Verdict, volumes: string, bytes: number): string {
   if (findings.length > 0)
-    return `BAD: ${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
-  const unchecked = bundle.signed && bundle.signers.length === 0 ? ' (signature not checked)' : '';
+    return `${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
   if (absent.length > 0)
-    return `GOOD AS FAR AS IT IS HERE: ${volumes}, ${formatBytes(bytes)}, every byte as it was sealed${unchecked}; not here, and not checked: ${absent.join(', ')}`;
-  return `GOOD: ${volumes}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed${unchecked}`;
+    return `${volumes}, ${formatBytes(bytes)}, every byte as it was sealed; not here, and not checked: ${absent.join(', ')}`;
+  return `${volumes}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed`;
 }
 
 function volumeItem({ name, size, digest }: BundleVolume, { absent }: Verdict): ReportItem {

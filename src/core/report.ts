@@ -20,6 +20,8 @@ export interface Report {
   ok: boolean;
   items: ReportItem[];
   totals: Record<string, number>;
+  /** In a few words, where `ok` alone says too little: `GOOD, SIGNATURE NOT CHECKED`. */
+  verdict?: string;
   /** What is true of the whole, in the order in which a person would read it: `bundle`, `signature`, ... */
   facts?: Record<string, string>;
   /** Lines for people, the last one being where the eye goes. */

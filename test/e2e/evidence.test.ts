@@ -134,6 +134,22 @@ describe('evidence', () => {
     expect(await read('old.xml')).toContain('failures="1"');
   });
 
+  it('does not call good what nobody has proven', async () => {
+    const bundle = await freshBundle('unproven');
+    await run(['verify', bundle, '--html', 'unproven.html']);
+    expect(await read('unproven.html')).toContain('<h1>GOOD, SIGNATURE NOT CHECKED</h1>');
+    for (const name of ['SHA256SUMS.sig', 'SHA256SUMS.sigstore.json']) await rm(join(place.path, bundle, name));
+    const { stdout } = await run(['verify', bundle, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, verdict: 'GOOD, NOT SIGNED' });
+  });
+
+  it('that cannot be written is an error of its own, once', async () => {
+    const bundle = await freshBundle('unwritable');
+    const { code, stdout, stderr } = await run(['verify', bundle, '--json', '--html', `${bundle}/SHA256SUMS/x.html`]);
+    expect([code, stderr.split('error: ').length - 1]).toEqual([8, 1]);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: 'E_PATH' } });
+  });
+
   it('shows hostile text as text', async () => {
     await mkdir(join(place.path, '<script>&"'));
     await run(['verify', '<script>&"', '--html', 'hostile.html', '--junit', 'hostile.xml']);
@@ -147,7 +163,7 @@ describe('evidence', () => {
     const bundle = await freshBundle('part');
     await rm(join(place.path, bundle, 'bundle-v1.0004.tar'));
     expect(await run(['verify', bundle, '--key', maker])).toMatchObject({ code: 4 });
-    const flags = ['--key', maker, '--partial', '--json', '--junit', 'part.xml'];
+    const flags = ['--key', maker, '--partial', '--json', '--junit', 'part.xml', '--html', 'part.html'];
     const { code, stdout } = await run(['verify', bundle, ...flags]);
     const { items } = JSON.parse(stdout) as { items: { kind: string; state: string }[] };
     expect([code, items.map(({ kind, state }) => `${kind} ${state}`)]).toEqual([
@@ -155,6 +171,7 @@ describe('evidence', () => {
       ['volume done', 'volume done', 'volume done', 'volume skipped', 'model done', 'image skipped'],
     ]);
     expect(await read('part.xml')).toContain('skipped="2"');
+    expect(await read('part.html')).toContain('<h1>GOOD AS FAR AS IT IS HERE</h1>');
     const volume = join(place.path, bundle, 'bundle-v1.0001.tar');
     await writeFile(volume, (await readFile(volume)).subarray(0, -512));
     expect(await run(['verify', bundle, '--partial'])).toMatchObject({ code: 4 });

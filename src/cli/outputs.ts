@@ -1,0 +1,24 @@
+import { resolve } from 'node:path';
+import type { MirrorError } from '../core/errors.ts';
+import { failedItem, makeReport, type Report } from '../core/report.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
+import type { Witness } from './evidence.ts';
+
+/** Files that a report is written to as well. */
+export interface Outputs {
+  junit?: string;
+  html?: string;
+}
+
+/** The same report in the forms that were asked for; whoever reads one of them must not find another verdict. */
+export async function writeOutputs(report: Report, { junit, html }: Outputs, witness: Witness): Promise<void> {
+  if (junit !== undefined) await writeFileAtomic(resolve(junit), (await import('./junit.ts')).renderJunit(report));
+  if (html === undefined) return;
+  const { renderEvidence } = await import('./evidence.ts');
+  await writeFileAtomic(resolve(html), renderEvidence(report, witness));
+}
+
+/** A command that could not run, as a report of its one failure. */
+export function failedReport(command: string, error: MirrorError): Report {
+  return makeReport(command, [failedItem('command', command, error)], {}, [error.message]);
+}

@@ -22,15 +22,28 @@ export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseM
 /** A time until which nothing is sent to a host. */
 export class SharedPause {
   #until = 0;
+  #signal: AbortSignal | undefined;
 
-  /** Nobody goes on before this many milliseconds have passed; a longer pause that runs already stays. */
-  hold(ms: number): void {
+  /**
+   * Nobody goes on before this many milliseconds have passed; a longer pause that runs already stays.
+   * @param signal ends the pause for those who have none of their own
+   */
+  hold(ms: number, signal?: AbortSignal): void {
+    this.#signal = signal;
     this.#until = Math.max(this.#until, Date.now() + ms);
   }
 
   /** How many milliseconds of it are left. */
   get leftMs(): number {
     return Math.max(0, this.#until - Date.now());
+  }
+
+  /** Until it is over, or `maxWaitMs` are. @throws E_ABORTED */
+  async over(signal = this.#signal, maxWaitMs = defaultRetry.maxWaitMs): Promise<void> {
+    const end = Date.now() + maxWaitMs;
+    for (let left = this.leftMs; left > 0 && Date.now() < end; left = this.leftMs)
+      // Not all at the same moment: that is what the host complained of.
+      await rest(left * (1 + Math.random() * 0.1), signal);
   }
 }
 
@@ -101,11 +114,7 @@ export function resuming(content: Content, options: RetryOptions): Content {
 
 /** Waits while the host wants to be left alone, at most `maxWaitMs`. */
 async function waitForHost({ pause, maxWaitMs, ...options }: RetryOptions, signal = options.signal): Promise<void> {
-  if (!pause) return;
-  const end = Date.now() + maxWaitMs;
-  for (let left = pause.leftMs; left > 0 && Date.now() < end; left = pause.leftMs)
-    // Not all at the same moment: that is what the host complained of.
-    await rest(left * (1 + Math.random() * 0.1), signal);
+  await pause?.over(signal, maxWaitMs);
 }
 
 async function pauseOrThrow(
@@ -118,7 +127,7 @@ async function pauseOrThrow(
   const backoff = Math.min(options.pauseMs * 2 ** (failures - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
   const pause = Math.max(backoff, error.retryAfterMs ?? 0);
   if (pause > options.maxWaitMs) throw error;
-  if (error.retryAfterMs !== undefined) options.pause?.hold(error.retryAfterMs);
+  if (error.retryAfterMs !== undefined) options.pause?.hold(error.retryAfterMs, options.signal);
   options.onRetry?.(error, pause);
   await rest(pause, signal);
 }

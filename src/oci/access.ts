@@ -1,5 +1,7 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
+import { limitTo } from '../core/limit.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, redirectTarget } from '../http/client.ts';
+import type { SharedPause } from '../http/retry.ts';
 import type { TlsSettings } from '../http/tls.ts';
 import { RegistryAuth } from './auth.ts';
 import type { CredentialFinder } from './credentials.ts';
@@ -28,6 +30,19 @@ export interface SendOptions {
   mayRepeat?: () => boolean;
 }
 
+/** How often in a row a request may be refused while the registry takes no other of its kind. */
+const maxRefused = 6;
+/** The same where the registry says that it is no matter of time: a token allows what it was asked for, or less. */
+const maxDenied = 3;
+/** Where others get through between the refusals: tokens may end faster than one request gets its turn. */
+const maxTries = 20;
+
+/** An answer, and with what it was asked for. */
+interface Sent {
+  response: HttpResponse;
+  authorization: string | undefined;
+}
+
 /** A registry as references name it. @param host e.g. `docker.io` or `registry.zone:5000` */
 export function directEndpoint(host: string, client: HttpClient): RegistryEndpoint {
   const address = host === dockerHub ? 'registry-1.docker.io' : host;
@@ -41,18 +56,24 @@ export function directEndpoint(host: string, client: HttpClient): RegistryEndpoi
 export class RegistryAccess {
   readonly #client: HttpClient;
   readonly #endpoint: RegistryEndpoint;
+  readonly #pause: SharedPause;
   readonly #origin: URL;
   readonly #auth: RegistryAuth;
   readonly #actions: string;
   readonly #at: ErrorPlace;
+  /** How many requests were taken: of those that read, and of those that write. */
+  readonly #taken = { reads: 0, writes: 0 };
+  /** For those that were refused more than once. */
+  readonly #inTurn = limitTo(1);
 
   constructor(
     endpoint: RegistryEndpoint,
     side: 'source' | 'target',
     client: HttpClient,
-    credentials: CredentialFinder,
+    { credentials, pause }: { credentials: CredentialFinder; pause: SharedPause },
   ) {
     this.#client = client;
+    this.#pause = pause;
     this.#endpoint = endpoint;
     this.#origin = new URL(endpoint.origin);
     this.#actions = side === 'source' ? 'pull' : 'pull,push';
@@ -75,7 +96,8 @@ export class RegistryAccess {
   }
 
   /**
-   * Sends a request with the right credentials; `make` is called again when they have to be renewed.
+   * Sends a request with the right credentials; `make` is called again when they have to be renewed, as often as it takes
+   * while the registry takes other requests with those that it gives.
    * @throws E_AUTH, E_USAGE, and what `HttpClient.send` throws
    */
   async send(
@@ -85,20 +107,38 @@ export class RegistryAccess {
   ): Promise<HttpResponse> {
     const own = `repository:${this.#below}${repository}:${this.#actions}`;
     const scope = mountFrom === undefined ? own : `${own} repository:${this.#below}${mountFrom}:pull`;
+    let refused = 0;
+    let takenBefore = 0;
     for (let attempt = 1; ; attempt += 1) {
       const request = make();
-      const own = request.url.origin === this.#origin.origin;
-      if (!own) await this.#client.checkReach(this.#origin, request.url, request.at);
-      const authorization = own ? await this.#auth.header(scope, repository) : undefined;
-      const headers = authorization === undefined ? { ...request.headers } : { ...request.headers, authorization };
-      const response = await this.#send({ ...request, headers });
+      const kind = request.method === 'GET' || request.method === 'HEAD' ? 'reads' : 'writes';
+      const once = async (): Promise<Sent> => this.#sendOnce(request, scope, repository);
+      // One after the other has a token of its own, which the requests of the others do not use up.
+      const { response, authorization } = await (attempt > 2 ? this.#inTurn(once) : once());
       // What another host says of credentials is not the registry's word: it would choose where a password goes.
       const asked = response.status === 401 && response.url.origin === this.#origin.origin;
-      if (!asked) return response;
+      if (!asked) {
+        this.#taken[kind] += 1;
+        return response;
+      }
+      refused = this.#taken[kind] > takenBefore ? 1 : refused + 1;
+      takenBefore = this.#taken[kind];
       const learnt = await this.#auth.learn(response, scope, repository, authorization);
-      if (!learnt || attempt > 2 || !mayRepeat()) return response;
+      const isDenied = /error="?insufficient_scope/.test(response.headers['www-authenticate'] ?? '');
+      const isOver = refused >= (isDenied ? maxDenied : maxRefused) || attempt >= maxTries;
+      if (!learnt || isOver || !mayRepeat()) return response;
       await response.discard();
     }
+  }
+
+  async #sendOnce(request: HttpRequest, scope: string, repository: string): Promise<Sent> {
+    const own = request.url.origin === this.#origin.origin;
+    if (!own) await this.#client.checkReach(this.#origin, request.url, request.at);
+    // Who asks to be left alone means the next request of what is under way too.
+    else await this.#pause.over(request.signal);
+    const authorization = own ? await this.#auth.header(scope, repository) : undefined;
+    const headers = authorization === undefined ? { ...request.headers } : { ...request.headers, authorization };
+    return { response: await this.#send({ ...request, headers }), authorization };
   }
 
   /** Adds what belongs to the registry's own origin. */

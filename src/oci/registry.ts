@@ -32,7 +32,7 @@ export class Registry implements RegistryHost {
     this.side = side;
     this.facts = facts;
     this.#client = client;
-    this.#access = new RegistryAccess(endpoint, side, client, credentials);
+    this.#access = new RegistryAccess(endpoint, side, client, { credentials, pause: facts.pause });
   }
 
   get stallMs(): number {

@@ -396,6 +396,44 @@ describe('faults that pass', () => {
   });
 });
 
+describe('tokens that end much faster than was said', () => {
+  const auth = { kind: 'bearer', ...copyUser } as const;
+
+  it('are renewed as long as others get through with them', async () => {
+    await withPair({ source: { auth }, zone: { auth } }, async ({ source, zone, copy }) => {
+      const image = buildImage({ seed: 'many', layers: 24 });
+      source.put(repository, image, tag);
+      for (const registry of [source, zone]) {
+        let count = 0;
+        registry.server.faults = () => {
+          count += 1;
+          if (count % 7 === 0) registry.expireTokens();
+          return undefined;
+        };
+      }
+
+      await copy(tag);
+
+      expect(missingAt(zone, { root: image, extras: [] })).toEqual([]);
+    });
+  });
+
+  it('are given up where none is ever taken for what is to be done', async () => {
+    await withPair({ zone: { auth } }, async ({ source, zone, copy }) => {
+      const image = buildImage({ seed: 'one', layers: 1 });
+      source.put(repository, image, tag);
+      zone.server.faults = ({ method, path }) => {
+        if (method === 'POST' && path.includes('/uploads/')) zone.expireTokens();
+        return undefined;
+      };
+
+      expect(await codeOf(copy(tag))).toBe('E_AUTH');
+
+      expect(zone.server.count(/^POST /)).toBeLessThanOrEqual(2 * 6);
+    });
+  });
+});
+
 describe('faults that stay', () => {
   it.each<[string, 'source' | 'zone', RegExp, Fault, string]>([
     ['resets before the first byte', 'source', blobGet, { kind: 'reset', after: 0 }, 'E_NETWORK'],

@@ -273,4 +273,32 @@ describe('a host that tells one request to wait', () => {
       { retry },
     );
   });
+
+  it('is left alone by uploads that are under way', async () => {
+    const events: string[] = [];
+    let goOn = (): void => {};
+    const paused = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 2, maxWaitMs: 5000, onRetry: () => goOn() };
+    const [one, other] = [seededBytes('one', 10), seededBytes('other', 10)];
+    await withRegistry(
+      {},
+      async ({ registry, facts, target }) => {
+        // The first upload is opened, and then hears nothing until the second was told to wait.
+        registry.server.gate = ({ method }) => (method === 'POST' && events.length === 1 ? paused : undefined);
+        registry.server.faults = ({ method }) => {
+          events.push(`${method} ${facts.pause.leftMs > 0 ? 'too early' : 'in time'}`);
+          return events.length === 2 ? { kind: 'status', status: 429, headers: { 'retry-after': '1' } } : undefined;
+        };
+
+        const to = target();
+        await Promise.all([to.push(blobOf(one), contentOf(one)), to.push(blobOf(other), contentOf(other))]);
+
+        expect(events).toHaveLength(5);
+        expect(events.filter((event) => event.endsWith('too early'))).toEqual([]);
+      },
+      { retry },
+    );
+  });
 });

@@ -131,6 +131,11 @@ export class RegistryAccess {
     }
   }
 
+  /** A text of the registry without the credentials that it was shown. */
+  redact(text: string): string {
+    return this.#auth.redact(text);
+  }
+
   async #sendOnce(request: HttpRequest, scope: string, repository: string): Promise<Sent> {
     const own = request.url.origin === this.#origin.origin;
     if (!own) await this.#client.checkReach(this.#origin, request.url, request.at);

@@ -1,6 +1,7 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import type { HttpRequest, HttpResponse } from '../http/client.ts';
 import { type Credential, sameCredential } from './credentials.ts';
+import { Secrets } from './secrets.ts';
 import { basicHeader, bearerHeader, readToken, requestToken, type TokenRequest } from './token.ts';
 
 /** One challenge of a WWW-Authenticate header: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1 */
@@ -53,6 +54,7 @@ export class RegistryAuth {
   #challenge: Challenge | undefined;
   #pinged: Promise<Challenge | undefined> | undefined;
   readonly #tokens = new Map<string, Promise<Token>>();
+  readonly #secrets = new Secrets();
 
   constructor(options: AuthOptions) {
     this.#options = options;
@@ -96,6 +98,11 @@ export class RegistryAuth {
     return !sameCredential(await this.#options.credential(repository, token.credential), token.credential);
   }
 
+  /** A text of the registry without what it was shown. */
+  redact(text: string): string {
+    return this.#secrets.redact(text);
+  }
+
   /** Some registries name their challenge only there. */
   async #ping(): Promise<Challenge | undefined> {
     const response = await this.#options.send({ method: 'GET', url: this.#options.ping, at: this.#options.at });
@@ -116,14 +123,14 @@ export class RegistryAuth {
   }
 
   async #basic(repository: string): Promise<Token> {
-    const credential = await this.#options.credential(repository);
+    const credential = await this.#credential(repository);
     if (credential?.kind !== 'basic') throw this.#noCredential();
     return { header: basicHeader(credential), freshUntil: Infinity, credential };
   }
 
   /** https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/ */
   async #bearer(challenge: Challenge, scope: string, repository: string): Promise<Token> {
-    const credential = await this.#options.credential(repository);
+    const credential = await this.#credential(repository);
     if (credential?.kind === 'access')
       return { header: bearerHeader(credential.token), freshUntil: Infinity, credential };
     const request: TokenRequest = {
@@ -136,7 +143,7 @@ export class RegistryAuth {
     let response = await requestToken(this.#options.send, request, used);
     if (isRefusal(response) && used) {
       // A helper may have a newer one.
-      const other = await this.#options.credential(repository, used);
+      const other = await this.#credential(repository, used);
       if (other && other.kind !== 'access' && !sameCredential(other, used)) {
         await response.discard();
         used = other;
@@ -147,7 +154,15 @@ export class RegistryAuth {
       await response.discard();
       throw used ? this.#refused(request.realm, response.status) : this.#noCredential();
     }
-    return { ...(await readToken(response, this.#options.at)), credential: used };
+    const { token, freshUntil } = await readToken(response, this.#options.at, (text) => this.redact(text));
+    this.#secrets.note({ kind: 'access', token });
+    return { header: bearerHeader(token), freshUntil, credential: used };
+  }
+
+  async #credential(repository: string, refused?: Credential): Promise<Credential | undefined> {
+    const credential = await this.#options.credential(repository, refused);
+    this.#secrets.note(credential);
+    return credential;
   }
 
   /** @throws E_PROTOCOL for a realm to which a password must not go */

@@ -50,4 +50,8 @@ export class Registry implements RegistryHost {
   async send(repository: string, make: () => HttpRequest, options?: SendOptions): Promise<HttpResponse> {
     return this.#access.send(repository, make, options);
   }
+
+  redact(text: string): string {
+    return this.#access.redact(text);
+  }
 }

@@ -20,6 +20,8 @@ export interface RegistryHost {
    * @param make called again when credentials have to be renewed
    */
   send(repository: string, make: () => HttpRequest, options?: SendOptions): Promise<HttpResponse>;
+  /** Takes out of what it said the credentials that it was shown. */
+  redact(text: string): string;
 }
 
 /** Requests to one repository of a registry, and what it means when they are refused. */
@@ -74,7 +76,7 @@ export class RepositoryApi {
    * @param writes whether something was to be changed
    */
   async refusal(response: HttpResponse, reference: string, writes = false): Promise<Refusal> {
-    const text = await errorText(response);
+    const text = this.registry.redact(await errorText(response));
     return refusalOf(response, text, {
       at: this.place(reference),
       item: this.item(reference),

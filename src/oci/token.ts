@@ -1,7 +1,7 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import type { HttpRequest, HttpResponse } from '../http/client.ts';
-import { failure } from '../http/failure.ts';
+import { errorText, statusError } from '../http/failure.ts';
 import type { BasicCredential, Credential } from './credentials.ts';
 
 /** What a token server is asked for. */
@@ -73,12 +73,19 @@ const tokenSchema = z.looseObject({
   expires_in: z.coerce.number().nullish().catch(undefined),
 });
 
-/** @throws E_PROTOCOL when there is no token in it; for a status, what `failure` makes of it */
+/**
+ * @param redact takes out of the server's words what it was shown
+ * @throws E_PROTOCOL when there is no token in it; for a status, what `statusError` makes of it
+ */
 export async function readToken(
   response: HttpResponse,
   at: ErrorPlace,
-): Promise<{ header: string; freshUntil: number }> {
-  if (response.status !== 200) throw await failure(response, at);
+  redact: (text: string) => string,
+): Promise<{ token: string; freshUntil: number }> {
+  if (response.status !== 200) {
+    const text = redact(await errorText(response)).trim();
+    throw statusError(response, at, text.startsWith('<') ? '' : text.slice(0, 200));
+  }
   const server = response.url.host;
   const document = parseJson(await answerOf(response, at), `token of ${server}`, 'E_PROTOCOL');
   const answer = validate(tokenSchema, document, `token of ${server}`, 'E_PROTOCOL');
@@ -86,7 +93,7 @@ export async function readToken(
   if (!token || !/^[\u0021-\u007e]+$/.test(token))
     throw new MirrorError('E_PROTOCOL', `\`${server}\` gave no token`, { at: { ...at, status: response.status } });
   const seconds = Math.max(answer.expires_in ?? shortestSeconds, shortestSeconds);
-  return { header: bearerHeader(token), freshUntil: Date.now() + seconds * freshPart * 1000 };
+  return { token, freshUntil: Date.now() + seconds * freshPart * 1000 };
 }
 
 async function answerOf(response: HttpResponse, at: ErrorPlace): Promise<Buffer> {

@@ -8,7 +8,7 @@ import type { RegistryRepository } from '../../src/oci/repository.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { startProxy } from '../support/proxy.ts';
-import { type Handler, TestServer } from '../support/server.ts';
+import { type Handler, readBody, TestServer } from '../support/server.ts';
 
 /** Where credentials go, and where a server may send us. */
 
@@ -242,6 +242,64 @@ describe('the token server that a registry names', () => {
 
     expect(await read(repository)).toBe('content');
     expect(registry.count(/^GET \/token/)).toBe(2);
+  });
+});
+
+describe('a server that repeats in its error what it was told', () => {
+  const echo = (text: string): string => JSON.stringify({ errors: [{ code: 'DENIED', message: text }] });
+
+  it.each<[string, Credential]>([
+    ['a password', basic],
+    ['a password with signs that JSON and addresses write otherwise', { ...basic, password: 'can"ary/pass word' }],
+  ])('does not bring %s to light', async (_, credential) => {
+    const registry = await start((request, response) => {
+      const { authorization } = request.headers;
+      if (authorization === undefined) return challenge(response, 'Basic realm="r"');
+      const [, said = ''] = /^Basic (.+)$/.exec(authorization) ?? [];
+      const clear = Buffer.from(said, 'base64').toString();
+      response.writeHead(403).end(echo(`${authorization} is ${clear}, ${encodeURIComponent(clear)}`));
+      return true;
+    });
+
+    const error = await failureOf(read(repositoryAt(registry.host, credential)));
+
+    expect(error.code).toBe('E_AUTH');
+    expect(error.message).toContain('***');
+    expect(error.message).not.toMatch(/canary|can"ary|can\\?"|can%22|pass word/);
+    expect(error.message).not.toContain(Buffer.from('me:').toString('base64').slice(0, 4));
+  });
+
+  it('does not bring a token to light', async () => {
+    const registry = await start((request, response) => {
+      const { authorization } = request.headers;
+      if (request.url?.startsWith('/token')) response.end(JSON.stringify({ token }));
+      else if (authorization === undefined) return challenge(response, 'Bearer realm="/token"');
+      else response.writeHead(403).end(echo(authorization));
+      return true;
+    });
+
+    const error = await failureOf(read(repositoryAt(registry.host)));
+
+    expect(error.message).toContain('***');
+    expect(error.message).not.toContain(token);
+  });
+
+  it.each<[string, Credential]>([
+    ['a password', basic],
+    ['an identity token', { kind: 'identity', token: identity }],
+  ])('nor does a token server %s', async (_, credential) => {
+    const registry = await start(async (request, response) => {
+      if (!request.url?.startsWith('/token')) return challenge(response, 'Bearer realm="/token"');
+      const body = (await readBody(request)).toString();
+      const clear = Buffer.from((request.headers.authorization ?? '').slice('Basic '.length), 'base64').toString();
+      response.writeHead(400).end(`${request.headers.authorization} ${clear} ${body}`);
+      return true;
+    });
+
+    const error = await failureOf(read(repositoryAt(registry.host, credential)));
+
+    expect(error.message).toContain('***');
+    expect(error.message).not.toMatch(/canary|bWU6/);
   });
 });
 

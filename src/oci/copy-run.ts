@@ -10,6 +10,7 @@ import { CopyPool, Destination } from './copy-pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from './graph.ts';
 import { at, fromSource, resolved } from './side.ts';
 import { embeddedBytes, isForeign } from './types.ts';
+import { type Unattached, unlessRefused, withoutReferrers } from './unattached.ts';
 
 export interface CopyOptions {
   slots: number;
@@ -78,7 +79,10 @@ export class CopyRun {
     void this.one(blobs).catch(() => {});
   }
 
-  /** What refers to the image, and tags. */
+  /**
+   * What refers to the image, and tags.
+   * @throws E_REFUSED for referrers that cannot be found at the target, when all else is there
+   */
   async finish(image: ImageGraph): Promise<void> {
     const attached = bySubject(image);
     // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
@@ -86,9 +90,14 @@ export class CopyRun {
       for (const node of nodes) await this.node(node);
     };
     await this.all([...[...attached.values()].map(inTurn), ...image.tagged.map(({ node }) => inTurn([node]))]);
-    for (const [subject, referrers] of attached) await this.#attach(subject, referrers);
+    const refused: Unattached[] = [];
+    for (const [subject, referrers] of attached) {
+      const error = await this.#attach(subject, referrers).catch(unlessRefused);
+      if (error) refused.push({ referrers, error });
+    }
     for (const { tag, node } of image.tagged) await this.#tag(node, tag);
     await this.#tag(image.root, this.#reference);
+    if (refused.length > 0) throw withoutReferrers(refused);
   }
 
   /** The first error stops the run; all that has begun is waited for, so that nothing moves after it was handed up. */

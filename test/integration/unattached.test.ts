@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { withCopyWorld } from '../support/copy-command.ts';
+import { failureOf } from '../support/failures.ts';
+import { buildArtifact, cosignSignature, cosignTag, descriptorOf, multiArch } from '../support/images.ts';
+
+/** A target where referrers cannot be found: it has no API for them, and keeps the tag that stands in for it to itself. */
+const zone = { referrers: false, digestTagIsSubject: true } as const;
+const image = multiArch('signed');
+const sbom = buildArtifact({ seed: 'sbom', artifactType: 'application/spdx+json', subject: descriptorOf(image) });
+const signature = cosignSignature(image);
+
+describe('referrers that a target cannot list', () => {
+  it('do not keep the image back, nor what else belongs to it, and are named', async () => {
+    await withCopyWorld({ zone }, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', sbom);
+      world.source.put('app', signature, cosignTag(image.digest));
+
+      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
+
+      expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
+      expect(error.message).toContain(sbom.digest);
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
+      expect(world.zone.tags('app')).toEqual([cosignTag(image.digest), 'v1']);
+      expect(world.zone.manifest('app', sbom.digest)?.digest).toBe(sbom.digest);
+    });
+  });
+
+  it('are left out when that is asked for', async () => {
+    await withCopyWorld({ zone }, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', sbom);
+
+      const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', referrers: false });
+
+      expect(report.ok).toBe(true);
+    });
+  });
+
+  it('fail one image of a list, and no other', async () => {
+    await withCopyWorld({ zone }, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', sbom);
+      world.source.put('app', multiArch('plain'), 'v2');
+
+      const report = await world.run({ source: 'SOURCE/app', target: 'ZONE/app', allTags: true });
+
+      expect(report.items.map(({ state }) => state)).toEqual(['failed', 'done']);
+      expect(world.zone.tags('app')).toEqual(['v1', 'v2']);
+    });
+  });
+});

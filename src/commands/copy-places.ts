@@ -56,6 +56,7 @@ export class CopyPlaces {
     const whole = this.#includeForeign ? withForeignLayers(source, this.#context.http, this.#context.retry) : source;
     let tags: Promise<string[]> | undefined;
     return {
+      places: whole.places,
       resolve: (reference) => whole.resolve(reference),
       exists: (descriptor) => whole.exists(descriptor),
       referrers: (subject) => whole.referrers(subject),

@@ -10,6 +10,8 @@ export interface Content {
 
 /** A place that images are read from: registry, layout, bundle. */
 export interface ContentSource {
+  /** From how many places its bytes may come: what is wrong from one may be right from the next. Default: 1. */
+  readonly places?: number | undefined;
   /** The root that a tag or digest names. Throws E_NOT_FOUND. */
   resolve(reference: string): Promise<Descriptor>;
   /** The bytes of a descriptor, unverified: whoever receives them checks. Throws E_NOT_FOUND. */

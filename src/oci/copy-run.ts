@@ -220,8 +220,7 @@ export class CopyRun {
       await this.#target.push(descriptor, content, this.signal);
     } catch (error) {
       const known = toMirrorError(error);
-      const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
-      throw placeError(known, { side: wrongBytes ? 'source' : 'target', item: descriptor.digest });
+      throw placeError(known, { side: hasWrongBytes(known) ? 'source' : 'target', item: descriptor.digest });
     }
   }
 
@@ -236,15 +235,21 @@ export class CopyRun {
 
   async #pushBlob(blob: Descriptor): Promise<void> {
     const lane = blob.size <= smallBody ? this.#pool.requests : this.#pool.bodies;
-    await this.#destination.inTurn(blob.digest, () =>
-      lane(async () => {
-        this.signal.throwIfAborted();
-        const content = await at('source', blob.digest, () => this.#contentOf(blob));
-        const moved = counted(content, (bytes) => this.#options.report({ type: 'bytes', bytes }));
-        await this.#send(blob, fromSource(moved, blob.digest));
-      }),
-    );
+    await this.#destination.inTurn(blob.digest, () => lane(() => this.#move(blob, this.#source.places ?? 1)));
     this.#count([blob], 'copied');
+  }
+
+  /** @param places from which it may come: from each it is taken once at most */
+  async #move(blob: Descriptor, places: number): Promise<void> {
+    this.signal.throwIfAborted();
+    const content = await at('source', blob.digest, () => this.#contentOf(blob));
+    const moved = counted(content, (bytes) => this.#options.report({ type: 'bytes', bytes }));
+    try {
+      await this.#send(blob, fromSource(moved, blob.digest));
+    } catch (error) {
+      if (places <= 1 || !hasWrongBytes(toMirrorError(error))) throw error;
+      await this.#move(blob, places - 1);
+    }
   }
 
   async #contentOf(blob: Descriptor): Promise<Content> {
@@ -287,6 +292,10 @@ export class CopyRun {
 
 function partsOf({ descriptor, blobs }: GraphNode): Descriptor[] {
   return [descriptor, ...blobs];
+}
+
+function hasWrongBytes({ code }: MirrorError): boolean {
+  return code === 'E_DIGEST_MISMATCH' || code === 'E_SIZE_MISMATCH';
 }
 
 function memo<T>(known: Map<Digest, Promise<T>>, digest: Digest, work: () => Promise<T>): Promise<T> {

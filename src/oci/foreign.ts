@@ -14,6 +14,7 @@ import { isForeign } from './types.ts';
  */
 export function withForeignLayers(source: ContentSource, http: HttpClient, retry: RetryOptions): ContentSource {
   return {
+    places: source.places,
     resolve: (reference) => source.resolve(reference),
     exists: (descriptor) => source.exists(descriptor),
     referrers: (subject) => source.referrers(subject),

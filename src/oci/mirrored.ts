@@ -1,9 +1,12 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { isDigest } from '../core/digest.ts';
+import { checksumOf, isDigest } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
+import { smallBody } from '../core/limit.ts';
 import type { Content, ContentSource } from '../core/ports.ts';
+import { Check, readVerified } from '../core/stream.ts';
 import { isUnreachable } from '../http/connection-error.ts';
+import { isManifest } from './types.ts';
 
 /** A registry or a mirror of it, and for what it is asked. */
 export interface Candidate {
@@ -17,7 +20,8 @@ export interface Candidate {
 /**
  * A registry with mirrors. Tags and content come from the first that has them: mirrors in their order, then the registry
  * itself. Lists of tags and referrers come from the registry itself, as a mirror may know a part only; from a mirror where
- * it does not answer. Content is checked by its digest wherever it comes from; a tag means what the first mirror says.
+ * it does not answer. Content is checked by its digest wherever it comes from, and who gave other bytes is asked last from
+ * then on; a tag means what the first mirror says.
  */
 export class MirroredRegistry {
   readonly #host: string;
@@ -26,6 +30,8 @@ export class MirroredRegistry {
   readonly #report: Reporter;
   /** What no connection came about to is asked again only where nobody else answers. */
   readonly #down = new Map<Candidate, MirrorError>();
+  /** What gave other bytes than those of a digest is read from last. */
+  readonly #wrong = new Set<Candidate>();
   readonly #told = new Set<string>();
 
   constructor(host: string, mirrors: readonly Candidate[], server: Candidate, report: Reporter) {
@@ -41,6 +47,7 @@ export class MirroredRegistry {
     const resolving = all.filter(({ resolves }) => resolves);
     const sourceOf = (candidate: Candidate): ContentSource => candidate.repository(name);
     return {
+      places: pulling.length,
       resolve: async (reference) =>
         this.#first(isDigest(reference) ? pulling : resolving, async (candidate) =>
           sourceOf(candidate).resolve(reference),
@@ -94,19 +101,25 @@ export class MirroredRegistry {
     ): AsyncGenerator<Uint8Array> {
       const problems: MirrorError[] = [];
       // Who broke off in the middle is asked last when the rest is wanted.
-      const order = this.#inOrder(candidates).toSorted((a, b) => Number(broken.has(a)) - Number(broken.has(b)));
+      const isDoubted = (each: Candidate): boolean => broken.has(each) || this.#wrong.has(each);
+      const order = this.#inOrder(candidates).toSorted((a, b) => Number(isDoubted(a)) - Number(isDoubted(b)));
       for (const candidate of order) {
         let begun = false;
         try {
-          for await (const chunk of (await sourceOf(candidate).fetch(descriptor)).open(offset, signal)) {
+          const content = await sourceOf(candidate).fetch(descriptor);
+          for await (const chunk of offset === 0
+            ? checked(content, descriptor, signal)
+            : content.open(offset, signal)) {
             if (!begun) this.#tellUsed(candidate);
             begun = true;
             yield chunk;
           }
           return;
         } catch (error) {
+          if (isWrong(error)) this.#wrong.add(candidate);
           if (begun) {
             broken.add(candidate);
+            if (isWrong(error)) this.#passedOver(candidate, error);
             throw error;
           }
           problems.push(this.#passedOver(candidate, error));
@@ -153,6 +166,30 @@ export class MirroredRegistry {
     this.#told.add(text);
     this.#report({ type, text });
   }
+}
+
+/** Content from its first byte on: of what is small nothing, of a large blob not the end is handed on before it was checked. */
+async function* checked(
+  content: Content,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const { digest, size } = descriptor;
+  const expected = { size, checksum: checksumOf(digest), item: digest };
+  if (size <= smallBody || isManifest(descriptor)) {
+    yield await readVerified(content, expected, signal);
+    return;
+  }
+  const check = new Check(expected);
+  for await (const chunk of content.open(0, signal)) {
+    check.update(chunk);
+    if (check.seen === size) check.finish();
+    yield chunk;
+  }
+}
+
+function isWrong(error: unknown): boolean {
+  return error instanceof MirrorError && (error.code === 'E_DIGEST_MISMATCH' || error.code === 'E_SIZE_MISMATCH');
 }
 
 function isNotFound({ code }: MirrorError): boolean {

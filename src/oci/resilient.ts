@@ -10,6 +10,7 @@ type Paced<T> = T & { readonly pause?: SharedPause };
 export function resilientSource(source: Paced<ContentSource>, retry: RetryOptions): ContentSource {
   const options = source.pause ? { ...retry, pause: source.pause } : retry;
   return {
+    places: source.places,
     resolve: (reference) => retrying(() => source.resolve(reference), options),
     fetch: async (descriptor) => resuming(await source.fetch(descriptor), options),
     exists: (descriptor) => retrying(() => source.exists(descriptor), options),

@@ -8,6 +8,8 @@ import { codeOf } from '../support/failures.ts';
 import { buildArtifact, buildImage, type BuiltImage, descriptorOf } from '../support/images.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from '../support/registry.ts';
+import type { FaultPlan } from '../support/server.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
 import { pem, serverTls } from '../support/tls.ts';
 
 /** Registries with mirrors, from hosts.toml to a layout. */
@@ -134,7 +136,7 @@ describe('an image', () => {
   });
 
   it('goes on at the registry where a mirror breaks off in the middle of a blob', async () => {
-    const big = buildImage({ seed: 'big', layerBytes: 200_000 });
+    const big = buildImage({ seed: 'big', layerBytes: 1_500_000 });
     const [mirror, server] = [await start([]), await start([])];
     for (const registry of [mirror, server]) registry.put(repository, big, 'v1');
     mirror.server.faults = ({ method, path }) =>
@@ -148,12 +150,53 @@ describe('an image', () => {
     expect(rest?.headers.range).toMatch(/^bytes=100000-/);
   });
 
-  it('that a mirror changed is refused', async () => {
-    const faults: RegistryOptions['faults'] = ({ path }) =>
-      path.includes('/blobs/') ? { kind: 'flip', at: 10 } : undefined;
-    const [mirror, server] = [await start([image], { faults }), await start([image])];
+  describe('that a mirror changed', () => {
+    const flips =
+      (place: RegExp): FaultPlan =>
+      ({ method, path }) =>
+        method === 'GET' && place.test(path) ? { kind: 'flip', at: 10 } : undefined;
+    const big = buildArtifact({
+      seed: 'big',
+      layers: [{ mediaType: 'application/x', bytes: seededBytes('big', 6_000_000) }],
+    });
 
-    expect(await codeOf(copyFrom(server.host, mirrorLine(mirror)))).toBe('E_DIGEST_MISMATCH');
+    it.each<[string, BuiltImage, RegExp]>([
+      ['a manifest', image, /manifests\/sha256/],
+      ['small blobs', image, /blobs/],
+      ['a large blob', big, /blobs/],
+    ])('comes from the registry, which is told: %s', async (_, changed, place) => {
+      const [one, other] = [await start([], { faults: flips(place) }), await start([], { faults: flips(place) })];
+      const server = await start([]);
+      for (const registry of [one, other, server]) registry.put(repository, changed, 'v1');
+
+      const told = await copyFrom(server.host, mirrorLine(one) + mirrorLine(other));
+
+      expect(reads(server)).toBeGreaterThan(0);
+      for (const mirror of [one, other])
+        expect(told.join()).toContain(`the mirror \`${mirror.host}\` of \`${server.host}\` is passed over`);
+    });
+
+    it('is refused where nobody has it right', async () => {
+      const [mirror, server] = [
+        await start([image], { faults: flips(/blobs/) }),
+        await start([image], { faults: flips(/blobs/) }),
+      ];
+
+      expect(await codeOf(copyFrom(server.host, mirrorLine(mirror)))).toBe('E_DIGEST_MISMATCH');
+    });
+
+    it('is not asked for again: a large blob comes at most once from each', async () => {
+      const [mirror, server] = [
+        await start([big], { faults: flips(/blobs/) }),
+        await start([big], { faults: flips(/blobs/) }),
+      ];
+      for (const registry of [mirror, server]) registry.put(repository, big, 'v1');
+
+      expect(await codeOf(copyFrom(server.host, mirrorLine(mirror)))).toBe('E_DIGEST_MISMATCH');
+
+      const [largest = ''] = [...big.blobs].toSorted(([, a], [, b]) => b.length - a.length)[0] ?? [];
+      for (const registry of [mirror, server]) expect(registry.server.count(new RegExp(`blobs/${largest}`))).toBe(1);
+    });
   });
 });
 

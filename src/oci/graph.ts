@@ -291,9 +291,9 @@ function hole(index: ReadManifest, child: Descriptor, cause: MirrorError): Mirro
   const platform = child.platform ? ` (${printable(formatPlatform(child.platform))})` : '';
   return new MirrorError(
     'E_NOT_FOUND',
-    `the index \`${index.descriptor.digest}\` names \`${child.digest}\`${platform}, which is not there: it was copied with \`--sparse\`, or something was deleted`,
+    `the index \`${index.descriptor.digest}\` names \`${child.digest}\`${platform}, which is not there: only some platforms were saved or copied, or something was deleted`,
     {
-      hint: 'choose among what is there with `--platform`, or keep the hole with `--sparse`',
+      hint: 'choose among what is there with `--platform` (one of them alone: its digest, `@sha256:...`), or keep the hole with `--sparse`',
       at: { ...cause.at, side: 'source' },
       cause,
     },

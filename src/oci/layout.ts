@@ -64,8 +64,10 @@ export class OciLayout {
 
   /** @throws E_NOT_FOUND, E_CORRUPT, E_PROTOCOL */
   async index(): Promise<LayoutIndex> {
-    this.#index ??= await this.readIndex();
-    return this.#index;
+    if (this.#index) return this.#index;
+    const read = await this.readIndex();
+    // What somebody else has learnt meanwhile is newer.
+    return (this.#index ??= read);
   }
 
   protected remember(index: LayoutIndex): void {

@@ -41,6 +41,7 @@ export function parseReference(text: string): Reference {
   const tag = colon < 0 ? undefined : named.slice(colon + 1);
   if (tag !== undefined && !tagPattern.test(tag))
     throw wrong('tag', tag, 'may have letters, digits, `.`, `_` and `-`, at most 128');
+  if (isHost(path, tag)) throw wrong('reference', named, 'is a registry and names no repository');
   const { registry, repository } = splitPath(path);
   if (!hostPattern.test(registry)) throw wrong('registry', registry, 'is not a host name with an optional port');
   if (!repositoryPattern.test(repository))
@@ -54,6 +55,12 @@ export function parseReference(text: string): Reference {
   if (tag !== undefined) reference.tag = tag;
   else if (digest === undefined) reference.tag = 'latest';
   return reference;
+}
+
+/** `localhost:5000` could be an image of Docker Hub with the tag `5000`; nobody means that. */
+function isHost(path: string, tag: string | undefined): boolean {
+  if (path.includes('/') || tag === undefined || !/^\d{2,5}$/.test(tag)) return false;
+  return path === 'localhost' || /^\d+(?:\.\d+){3}$/.test(path) || (path.includes('.') && tag.length > 2);
 }
 
 function splitPath(path: string): { registry: string; repository: string } {

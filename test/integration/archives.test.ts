@@ -184,6 +184,24 @@ describe('an archive that holds a layout', () => {
     expect(await toZone(`oci-archive:image.tar@${other.digest}`, 'child:x')).toBe(other.digest);
   });
 
+  it('of some platforms only says how to choose among them', async () => {
+    const arm = buildImage({ seed: 'arm', platform: { os: 'linux', architecture: 'arm64' } });
+    const many = buildIndex({ children: [image, arm] });
+    const absent = `blobs/${image.digest.replace(':', '/')}`;
+    const files = layoutFiles([{ image: many }]).filter(({ path }) => path !== absent);
+    await put(tarOf([...files, { path: 'manifest.json', bytes: Buffer.from('[]') }]));
+
+    const error = await failureOf(toZone('docker-archive:image.tar'));
+
+    expect(error.code).toBe('E_NOT_FOUND');
+    expect(error.message).toContain(image.digest);
+    expect(error.hint).toMatch(/`--platform`.*`@sha256:/);
+    expect(await toZone(`docker-archive:image.tar@${arm.digest}`)).toBe(arm.digest);
+    const choice = { source: 'docker-archive:image.tar', target: `${zone.host}/app:y`, referrers: true };
+    const chosen = await copy({ ...choice, platforms: ['linux/arm64'] }, context);
+    expect(chosen.items[0]?.detail?.['sourceDigest']).toBe(many.digest);
+  });
+
   it('with two images of one bare tag asks for the whole name', async () => {
     await put(
       dockerSaveOfLayout([

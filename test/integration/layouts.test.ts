@@ -274,6 +274,16 @@ describe('several writers in one layout', () => {
     expect((await readFile(join(place.path, 'layout/index.json'))).toString()).toBe(`${before}\n`);
   });
 
+  it('have one index, however many ask for it at once', async () => {
+    await WritableLayout.open(join(place.path, 'layout'));
+    const tree = directoryTree(join(place.path, 'layout'));
+    const layout = new OciLayout(tree, 'layout');
+
+    const [one, two] = await Promise.all([layout.index(), layout.index()]);
+
+    expect(one).toBe(two);
+  });
+
   it('find what a killed one left of the index cleared away', async () => {
     await mkdir(join(place.path, 'layout'));
     await writeFile(join(place.path, 'layout/index.json.0123abcd.partial'), '{');

@@ -56,6 +56,8 @@ it('reads what it wrote, whatever the reference', () => {
 it.each<[string, Reference]>([
   ['nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
   ['nats:2.12', { registry: 'docker.io', repository: 'library/nats', tag: '2.12' }],
+  ['my.app:12', { registry: 'docker.io', repository: 'library/my.app', tag: '12' }],
+  ['nats:5000', { registry: 'docker.io', repository: 'library/nats', tag: '5000' }],
   ['docker.io/nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
   ['index.docker.io/library/nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
   ['superlinked/sie', { registry: 'docker.io', repository: 'superlinked/sie', tag: 'latest' }],
@@ -89,6 +91,9 @@ describe('a malformed reference', () => {
     ['digest', 'r.zone/a@sha256:abc'],
     ['digest', 'r.zone/a@'],
     ['digest', `r.zone/a@md5:${'a'.repeat(32)}`],
+    ['reference', 'localhost:5000'],
+    ['reference', '127.0.0.1:5000'],
+    ['reference', 'registry.zone:443'],
     ['reference', `r.zone/a@${digest}@${digest}`],
   ])('has its %s named: %j', (part, text) => {
     const error = failureOfCall(() => parseReference(text));

@@ -9,6 +9,7 @@ import { type HubFailure, hubFailure } from './failure.ts';
 import { readFiles, readInfo } from './listing.ts';
 import { Pace } from './pace.ts';
 import { pageOf, type RepoFile, type RepoInfo, type RepoName, type RepoRequest } from './repo.ts';
+import { plainLimit, xetContent } from './xet.ts';
 
 export const defaultEndpoint = 'https://huggingface.co';
 
@@ -19,6 +20,8 @@ export interface HubOptions {
   retry: RetryOptions;
   /** Told when everybody has to wait for the rate limit. */
   onWait?: (ms: number) => void;
+  /** Bytes of the largest file that is asked for by plain HTTP. */
+  plainLimit?: number;
 }
 
 const maxPages = 2000;
@@ -74,7 +77,14 @@ export class HubClient {
         return openRange((range) => send(range, bulk, signal), offset, file.size, at, end);
       },
     };
-    return resuming(plain, this.#retry);
+    if (!this.isByXet(file)) return resuming(plain, this.#retry);
+    const fetch = (signal?: AbortSignal): typeof globalThis.fetch => this.#xetFetch(name, at, signal);
+    return resuming(xetContent(name, commit, file, plain, { endpoint: this.#options.endpoint, fetch }), this.#retry);
+  }
+
+  /** Whether a file is too large to be had by plain HTTP, and so in ranges side by side. */
+  isByXet({ size }: RepoFile): boolean {
+    return size > (this.#options.plainLimit ?? plainLimit);
   }
 
   /**
@@ -200,6 +210,35 @@ export class HubClient {
     };
   }
 
+  /**
+   * The same for what it calls to read a file by Xet. A refused address that was signed goes to the library as it is, which
+   * then asks for another.
+   */
+  #xetFetch(name: RepoName, at: ErrorPlace, signal?: AbortSignal): typeof fetch {
+    const item = at.item ?? name.repo;
+    const hub = new URL(this.#options.endpoint);
+    return async (input, init) => {
+      // The hub names the other hosts, so they are held to what a redirect is held to.
+      const url = redirectTarget(hub, new URL(input instanceof Request ? input.url : input).href, at);
+      await this.#http.checkReach(hub, url, at);
+      const given = Object.fromEntries(new Headers(init?.headers));
+      const own =
+        url.origin === this.#origin && given['authorization'] === undefined ? await this.#authorization() : {};
+      const headers = { ...given, ...own, 'accept-encoding': 'identity' };
+      return retrying(
+        async () => {
+          const hops = this.#hops(signal);
+          const response = await this.#http.send({ method: 'GET', url, headers, at, hops, signal });
+          const isRefused = response.status === 403 && response.url.origin !== this.#origin;
+          if (response.status >= 400 && !isRefused) throw (await this.#failure(response, name, item)).error;
+          return asWebResponse(response);
+        },
+        this.#retry,
+        signal,
+      );
+    };
+  }
+
   async #listing(url: URL, accept: string, name: RepoName, item: string): Promise<Response> {
     const at: ErrorPlace = { side: 'source', item };
     const headers = url.origin === this.#origin ? { accept, ...(await this.#authorization()) } : { accept };
@@ -219,6 +258,13 @@ export class HubClient {
       headers: { 'content-type': type, ...(link === undefined ? {} : { link }) },
     });
   }
+}
+
+function asWebResponse({ status, headers, body }: HttpResponse): Response {
+  const given = Object.entries(headers).flatMap(([key, value]): [string, string][] =>
+    value === undefined ? [] : [[key, value]],
+  );
+  return new Response(ReadableStream.from(body), { status, headers: given });
 }
 
 /** The hub counts API calls and files apart: https://huggingface.co/docs/hub/rate-limits */

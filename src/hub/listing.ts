@@ -2,6 +2,7 @@ import type { Checksum } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { printable } from '../core/text.ts';
+import { hubLibrary } from './library.ts';
 import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
 
 /** How @huggingface/hub reaches the hub. */
@@ -16,7 +17,7 @@ const maxFiles = 1_000_000;
 /** What a revision stands for. @throws E_PROTOCOL, and what `fetch` throws */
 export async function readInfo(request: RepoRequest, options: ListingOptions): Promise<RepoInfo> {
   return asListing(request.repo, async () => {
-    const hub = await import('@huggingface/hub');
+    const hub = await hubLibrary();
     const { repo: name, revision } = request;
     const common = { name, revision, hubUrl: options.endpoint, fetch: options.fetch };
     const info =
@@ -44,7 +45,7 @@ export async function readInfo(request: RepoRequest, options: ListingOptions): P
 export async function readFiles(name: RepoName, commit: string, options: ListingOptions): Promise<RepoFile[]> {
   const { type, repo } = name;
   return asListing(repo, async () => {
-    const { listFiles } = await import('@huggingface/hub');
+    const { listFiles } = await hubLibrary();
     const files: RepoFile[] = [];
     const listing = listFiles({
       repo: { type, name: repo },

@@ -203,8 +203,9 @@ async function sha256Of(job: Job, file: RepoFile, wasThere: boolean): Promise<st
   );
 }
 
-function isBig({ options }: Job, file: RepoFile): boolean {
-  return file.size >= (options.rangesFrom ?? defaultRangesFrom);
+/** Xet fetches the parts of a file side by side by itself. */
+function isBig({ hub, options }: Job, file: RepoFile): boolean {
+  return file.size >= (options.rangesFrom ?? defaultRangesFrom) && !hub.isByXet(file);
 }
 
 async function fetchWhole(job: Job, file: RepoFile): Promise<void> {

@@ -4,6 +4,7 @@ import { sendText } from './hub-access.ts';
 import type { HubCdn } from './hub-cdn.ts';
 import type { HubCommit, HubFile, HubRepo } from './hub-repo.ts';
 import { cachePath } from './hub-route.ts';
+import type { HubXet } from './hub-xet.ts';
 import { sendBytes, sendJson } from './server.ts';
 
 /** Switches of the file routes. */
@@ -23,9 +24,16 @@ export interface FileRequest {
   file: HubFile;
 }
 
+/** The hosts that LFS files come from, and the hub's own address. */
+export interface FileHosts {
+  cdn: HubCdn;
+  xet: HubXet;
+  url: string;
+}
+
 /** `/{id}/resolve/{rev}/{path}`: LFS files redirect to another host, regular files within this one. */
-export function sendResolve(asked: FileRequest, cdn: HubCdn, hubUrl: string, options: FileOptions): true {
-  if (asked.file.lfs) return redirectToCdn(asked, cdn, hubUrl);
+export function sendResolve(asked: FileRequest, hosts: FileHosts, options: FileOptions): true {
+  if (asked.file.lfs) return redirectToCdn(asked, hosts);
   if (options.direct) return sendRegular(asked, options);
   const { repo, commit, file, request } = asked;
   const query = `${encodeURIComponent((request.url ?? '').split('?')[0] ?? '')}=&etag=%22${file.oid}%22`;
@@ -61,12 +69,12 @@ export function redirect(
   return sendText(response, status, `${reason}. Redirecting to ${location}`, { location, ...headers });
 }
 
-function redirectToCdn(asked: FileRequest, cdn: HubCdn, hubUrl: string): true {
+function redirectToCdn(asked: FileRequest, { cdn, xet, url }: FileHosts): true {
   const { request, response, repo, commit, file } = asked;
   const headers = linkedHeaders(asked, file.lfs?.oid ?? file.oid);
   if (file.xetHash) {
-    const api = `${hubUrl}/api/${repo.type}s/${repo.id}/xet-read-token/${commit.id}`;
-    const reconstruction = `${hubUrl}/v1/reconstructions/${file.xetHash}`;
+    const api = `${url}/api/${repo.type}s/${repo.id}/xet-read-token/${commit.id}`;
+    const reconstruction = xet.keep(file);
     headers['x-xet-hash'] = file.xetHash;
     headers['link'] = `<${api}>; rel="xet-auth", <${reconstruction}>; rel="xet-reconstruction-info"`;
     if (request.headers.accept?.includes('application/vnd.xet-fileinfo+json')) {

@@ -2,7 +2,7 @@ import type { RepoType } from './hub-repo.ts';
 
 /** What a path of the hub asks for. `rest` is decoded; `revision` too. */
 export interface HubRoute {
-  action: 'info' | 'tree' | 'refs' | 'paths-info' | 'resolve' | 'resolve-cache';
+  action: 'info' | 'tree' | 'refs' | 'paths-info' | 'resolve' | 'resolve-cache' | 'xet-read-token';
   type: RepoType;
   id: string;
   revision: string;
@@ -44,7 +44,7 @@ function apiRoute(segments: string[]): HubRoute | undefined {
   if (segments[0] === 'resolve-cache') return cacheRoute(segments.slice(1));
   const type = typeOf(segments[0]);
   if (!type) return undefined;
-  const [id, action, ...tail] = splitId(segments.slice(1), /^(?:revision|tree|refs|paths-info)$/);
+  const [id, action, ...tail] = splitId(segments.slice(1), /^(?:revision|tree|refs|paths-info|xet-read-token)$/);
   if (!id || tail.includes('')) return undefined;
   const revision = decodeURIComponent(tail[0] ?? '');
   const rest = decodePath(tail.slice(1));
@@ -52,6 +52,7 @@ function apiRoute(segments: string[]): HubRoute | undefined {
   if (action === 'refs') return tail.length === 0 ? { action, type, id, revision, rest } : undefined;
   if (revision === '') return undefined;
   if (action === 'revision') return rest === '' ? { action: 'info', type, id, revision, rest } : undefined;
+  if (action === 'xet-read-token') return rest === '' ? { action, type, id, revision, rest } : undefined;
   if (action === 'tree') return { action, type, id, revision, rest };
   return action === 'paths-info' && rest === '' ? { action, type, id, revision, rest } : undefined;
 }

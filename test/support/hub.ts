@@ -18,6 +18,7 @@ import { isTrue, pathEntries, repoInfo, repoRefs, treeEntries } from './hub-info
 import { RateLimiter, type HubLimits } from './hub-limits.ts';
 import { HubRepo, type HubCommit, type RepoSpec, type RepoType } from './hub-repo.ts';
 import { formatRoute, parseRoute, type HubRoute } from './hub-route.ts';
+import { HubXet } from './hub-xet.ts';
 import { readBody, sendJson, TestServer, type ServerOptions } from './server.ts';
 
 /** Switches of the test hub. */
@@ -39,12 +40,14 @@ export interface TestHub {
   /** The second host, and the address under which redirects name it. */
   readonly cdn: TestServer;
   readonly cdnUrl: string;
+  /** The third host, from which files of repos with `xet` can be had in chunks. */
+  readonly xet: HubXet;
   readonly tokens: Record<string, HubToken>;
   /** Adds a repository, or a commit to one that exists. */
   addRepo(spec: RepoSpec): { commit: string };
   /** Makes every signed address that was handed out so far answer 403. */
   expireUrls(): void;
-  /** Stops both servers; throws if either saw a request that it did not know. */
+  /** Stops all servers; throws if one saw a request that it did not know. */
   close(): Promise<void>;
 }
 
@@ -63,12 +66,16 @@ const QUERY: Record<HubRoute['action'], readonly string[] | undefined> = {
   'paths-info': [],
   resolve: ['download', 'noContentDisposition'],
   'resolve-cache': undefined,
+  'xet-read-token': [],
 };
+
+const fileActions = new Set<HubRoute['action']>(['resolve', 'resolve-cache']);
 
 /** Starts a hub that answers as huggingface.co does, on two loopback ports. */
 export async function startHub(options: HubOptions = {}): Promise<TestHub> {
   const cdn = await HubCdn.start(options.cdn);
-  const hub = new Hub(options, cdn);
+  const xet = await HubXet.start();
+  const hub = new Hub(options, cdn, xet);
   const server = await TestServer.start((request, response, url) => hub.handle(request, response, url), options);
   for (const spec of options.repos ?? []) hub.addRepo(spec);
   return {
@@ -76,11 +83,12 @@ export async function startHub(options: HubOptions = {}): Promise<TestHub> {
     server,
     cdn: cdn.server,
     cdnUrl: cdn.url,
+    xet,
     tokens: hub.tokens,
     addRepo: (spec) => hub.addRepo(spec),
     expireUrls: () => cdn.expire(),
     close: async () => {
-      const results = await Promise.allSettled([server.close(), cdn.server.close()]);
+      const results = await Promise.allSettled([server.close(), cdn.server.close(), xet.server.close()]);
       const failed = results.find((result) => result.status === 'rejected');
       if (failed) throw failed.reason;
     },
@@ -91,12 +99,14 @@ class Hub {
   readonly tokens: Record<string, HubToken>;
   readonly #options: HubOptions;
   readonly #cdn: HubCdn;
+  readonly #xet: HubXet;
   readonly #limiter: RateLimiter;
   readonly #repos: HubRepo[] = [];
 
-  constructor(options: HubOptions, cdn: HubCdn) {
+  constructor(options: HubOptions, cdn: HubCdn, xet: HubXet) {
     this.#options = options;
     this.#cdn = cdn;
+    this.#xet = xet;
     this.#limiter = new RateLimiter(options.limits);
     this.tokens = { ...options.tokens };
   }
@@ -127,13 +137,15 @@ class Hub {
 
   async #answer(route: HubRoute, exchange: Exchange): Promise<boolean> {
     const { response, url, caller } = exchange;
-    const isFile = route.action === 'resolve' || route.action === 'resolve-cache';
+    const isFile = fileActions.has(route.action);
     const as = isFile ? 'text' : 'json';
     const repo = this.#find(route.type, route.id);
     if (!repo || !isVisible(repo, caller)) return refuse(response, missingRepo(caller), as);
     if (repo.id !== route.id) return redirect(response, 307, formatRoute(route, repo.id) + url.search);
-    const refusal = isFile ? refuseFiles(repo, caller) : refuseMetadata(repo, caller);
+    const refusal =
+      isFile || route.action === 'xet-read-token' ? refuseFiles(repo, caller) : refuseMetadata(repo, caller);
     if (refusal) return refuse(response, refusal, as);
+    if (route.action === 'xet-read-token') return this.#sendXetToken(repo, route.revision, exchange);
     if (route.action === 'refs')
       return sendJson(response, 200, repoRefs(repo, isTrue(url.searchParams.get('include_prs'))));
     const commit = repo.resolve(route.revision === '' ? 'HEAD' : route.revision);
@@ -163,8 +175,17 @@ class Hub {
     }
     const asked = { request, response, repo, commit, file };
     if (route.action === 'resolve')
-      return sendResolve(asked, this.#cdn, `http://${request.headers.host}`, this.#options);
+      return sendResolve(
+        asked,
+        { cdn: this.#cdn, xet: this.#xet, url: `http://${request.headers.host}` },
+        this.#options,
+      );
     return file.lfs ? false : sendRegular(asked, this.#options);
+  }
+
+  #sendXetToken(repo: HubRepo, revision: string, { response }: Exchange): boolean {
+    if (!repo.resolve(revision)) return refuse(response, missingRevision(revision), 'json');
+    return sendJson(response, 200, this.#xet.readToken());
   }
 
   #sendTree(route: HubRoute, repo: HubRepo, commit: HubCommit, { request, response, url }: Exchange): true {
@@ -191,7 +212,7 @@ class Hub {
 }
 
 function isKnown(route: HubRoute, method: string | undefined, url: URL): boolean {
-  const isFile = route.action === 'resolve' || route.action === 'resolve-cache';
+  const isFile = fileActions.has(route.action);
   const wanted = route.action === 'paths-info' ? 'POST' : 'GET';
   if (method !== wanted && !(isFile && method === 'HEAD')) return false;
   const names = QUERY[route.action];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CliOptions, type CliResult, runCli } from '../support/cli.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
 import { waitFor } from '../support/wait.ts';
 import { dockerConfig, imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
 
@@ -62,6 +63,26 @@ it('snapshot goes on where it was killed, and no ref is written before the snaps
   expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
   expect(sent(world.hub.cdn.requests) - before).toBeLessThan(0.6 * 24 * mebi);
   expect((await filesBelow(directory)).filter((path) => path.endsWith('.partial'))).toEqual([]);
+});
+
+it('a big file of a snapshot goes on with the ranges that were missing when it was killed', async () => {
+  const size = 272 * mebi;
+  world.hub.addRepo({ id: 'org/big', files: { 'model.safetensors': seededBytes('big', size) } });
+  const args = ['snapshot', 'org/big', '--store', 'store'];
+  let ranges = 0;
+  world.hub.cdn.faults = () => (++ranges > 9 ? { kind: 'stall', after: mebi } : undefined);
+  await killed(args, world.online, async () => {
+    const journal = (await filesBelow(directory)).find((path) => path.endsWith('.journal.partial'));
+    const text = journal === undefined ? '' : await readFile(join(directory, journal), 'utf8');
+    return text.split('\n').length > 1 + 9;
+  });
+  expect((await filesBelow(directory)).filter((path) => path.includes('/refs/'))).toEqual([]);
+  world.hub.cdn.faults = undefined;
+  const before = sent(world.hub.cdn.requests);
+  expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
+  expect(sent(world.hub.cdn.requests) - before).toBeLessThanOrEqual(0.55 * size);
+  expect((await filesBelow(directory)).filter((path) => path.endsWith('.partial'))).toEqual([]);
+  expect(await run(['snapshot', '--offline', '--store', 'store'])).toMatchObject({ code: 0 });
 });
 
 it('copy into a layout goes on where it was killed', async () => {

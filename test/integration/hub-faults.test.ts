@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -37,6 +38,13 @@ afterEach(async () => {
 function damageFirst(server: TestServer, path: RegExp, ...faults: Fault[]): void {
   const left = [...faults];
   server.faults = (request) => (path.test(request.path) ? left.shift() : undefined);
+}
+
+/** What an earlier run could have left of the weights. */
+async function leavePartial(bytes: number, blobs = join(place.cache, folder, 'blobs')): Promise<void> {
+  const hex = createHash('sha256').update(weights).digest('hex');
+  await mkdir(blobs, { recursive: true });
+  await writeFile(join(blobs, `${hex}.partial`), Buffer.concat([weights, Buffer.alloc(200)]).subarray(0, bytes));
 }
 
 async function expectWhole(): Promise<void> {
@@ -87,15 +95,20 @@ describe('a big file is whole in the end', () => {
   });
 
   it('when the partial file of an earlier run is longer than it', async () => {
-    const hex = (await place.snapshot('org/name', { dryRun: true })).ok
-      ? (await place.context.hub().files({ type: 'model', repo: 'org/name' }, commit)).find(
-          ({ path }) => path === 'model.safetensors',
-        )?.checksum.hex
-      : undefined;
-    await mkdir(join(place.cache, folder, 'blobs'), { recursive: true });
-    await writeFile(join(place.cache, folder, 'blobs', `${hex}.partial`), Buffer.alloc(size + 10));
+    await leavePartial(size + 10);
     expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
     await expectWhole();
+  });
+
+  it('when a server has no more behind what an earlier run left, though the file is longer: it starts again', async () => {
+    await leavePartial(size - 1000);
+    damageFirst(place.hub.cdn, /./, { kind: 'status', status: 416 });
+    expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+    await expectWhole();
+    expect(place.hub.cdn.requests.map(({ headers }) => headers.range)).toEqual([
+      `bytes=${size - 1000}-${size - 1}`,
+      undefined,
+    ]);
   });
 
   it('when the connection stalls', async () => {
@@ -150,6 +163,16 @@ describe('wrong bytes', () => {
     const report = await place.snapshot('org/short');
     expect(failureIn(report).error?.code).toBe('E_SIZE_MISMATCH');
     expect(report.exit).toBe(4);
+  });
+
+  it('that end before the place from which the rest is asked for are an error, and nothing of them is kept', async () => {
+    place.hub.addRepo({ id: 'org/short', files, declaredSizes: { 'model.safetensors': size + 100 } });
+    const blobs = join(place.cache, 'models--org--short/blobs');
+    await leavePartial(size + 50, blobs);
+    const report = await place.snapshot('org/short');
+    expect(place.hub.cdn.requests[0]?.status).toBe(416);
+    expect(failureIn(report).error?.code).toBe('E_SIZE_MISMATCH');
+    expect((await filesBelow(blobs)).filter((path) => path.endsWith('.partial'))).toEqual([]);
   });
 
   it('of one file let no ref claim the snapshot', async () => {

@@ -93,6 +93,14 @@ describe('a big file', () => {
     await expectWhole();
   });
 
+  it('that is shorter than announced is refused, for the server has nothing in its last range', async () => {
+    const declaredSizes = { 'model.safetensors': 64 * 1024 * 1024 };
+    commit = place.hub.addRepo({ id: 'org/big', files, declaredSizes }).commit;
+    expect((await failureOf(fetchBig())).code).toBe('E_SIZE_MISMATCH');
+    expect(place.hub.cdn.requests.map(({ status }) => status)).toContain(416);
+    expect(await filesBelow(join(place.cache, folder))).not.toContain('refs/main');
+  });
+
   it('with wrong bytes is fetched once more, and then refused', async () => {
     let flips = 1;
     place.hub.cdn.faults = () => (flips-- > 0 ? { kind: 'flip', at: 7 } : undefined);

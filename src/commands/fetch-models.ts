@@ -4,6 +4,7 @@ import type { ReportItem } from '../core/report.ts';
 import { formatBytes } from '../core/text.ts';
 import { HashPool } from '../fs/hash-pool.ts';
 import type { DenyRule } from '../hub/policy.ts';
+import { isMainOf } from '../hub/refs.ts';
 import type { RepoFile } from '../hub/repo.ts';
 import { fetchSnapshot, missingBytes, type SnapshotPlan, type SnapshotTally } from '../hub/snapshot.ts';
 import { attempt } from './attempt.ts';
@@ -52,8 +53,11 @@ export async function fetchModels(
         const beforeRefs = async (): Promise<void> => {
           safety = await checkSafety(plan, store, deny, context);
         };
-        const tally = await fetchSnapshot(context.hub(), store, plan, { ...all, symlinks, pool: hashing, beforeRefs });
-        whole.push({ ...plan, files: tally.files });
+        const isMain = isMainOf(plan, plans);
+        const how = { ...all, symlinks, pool: hashing, isMain, beforeRefs };
+        const tally = await fetchSnapshot(context.hub(), store, plan, how);
+        const { files, notices } = tally;
+        whole.push({ ...plan, files, ...(plan.notices ? { notices } : {}) });
         const state = tally.fetched + tally.adopted === 0 ? 'present' : 'done';
         context.report({ type: 'item', item: name, state, bytes: tally.fetchedBytes });
         items.push({

@@ -76,7 +76,32 @@ export async function planModels(
       if (request.companions) next.push(...(await companionRequests(request, model.plan, read, context, store)));
     level = next;
   }
-  return { models: [...done.values()], read };
+  return { models: uniteCommits([...done.values()]), read };
+}
+
+/** Several revisions may be one commit, of which there is one snapshot: it gets what any of them wants. */
+function uniteCommits(models: readonly PlannedModel[]): PlannedModel[] {
+  const commits = new Map<string, SnapshotPlan[]>();
+  const nameOf = ({ type, repo, commit }: SnapshotPlan): string => `${type} ${repo}@${commit}`;
+  for (const { plan } of models) commits.set(nameOf(plan), [...(commits.get(nameOf(plan)) ?? []), plan]);
+  return models.map((model) => {
+    const same = commits.get(nameOf(model.plan)) ?? [];
+    return same.length < 2 ? model : { ...model, plan: united(model.plan, same) };
+  });
+}
+
+function united(plan: SnapshotPlan, same: readonly SnapshotPlan[]): SnapshotPlan {
+  const { filter, notices: _, ...rest } = plan;
+  const files = new Map(same.flatMap((each) => each.files).map((file) => [file.path, file]));
+  const notices = new Map(same.flatMap((each) => each.notices ?? []).map((file) => [file.path, file]));
+  for (const path of files.keys()) notices.delete(path);
+  const isWhole = same.some((each) => each.filter === undefined);
+  return {
+    ...rest,
+    ...(isWhole || filter === undefined ? {} : { filter }),
+    files: [...files.values()],
+    ...(notices.size > 0 ? { notices: [...notices.values()] } : {}),
+  };
 }
 
 function keyOf({ type, repo, revision }: RepoRequest): string {

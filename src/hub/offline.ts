@@ -6,8 +6,9 @@ import type { HashPool } from '../fs/hash-pool.ts';
 import { listTree } from '../fs/tree.ts';
 import { repoFolder, treeDocument } from './cache.ts';
 import { hasRightBytes } from './proof.ts';
+import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
-import { refsOf, type SnapshotPlan } from './snapshot.ts';
+import { noticePath, type SnapshotPlan } from './snapshot.ts';
 
 /** Something of a stored snapshot that is not as its plan says. */
 export interface Flaw {
@@ -16,7 +17,7 @@ export interface Flaw {
 }
 
 /**
- * Compares what is stored of a repo with its plan: every byte of every file, the exact set of files, the list of them,
+ * Compares what is stored of a repo with its plan: every byte of every file, those beside it included, the exact set of files, the list of them,
  * and the refs. Asks nobody.
  * @param commits of the repo that its `refs/main` may name
  */
@@ -41,14 +42,19 @@ export async function findFlaws(
     const flaw = await flawOf(join(snapshot, file.path), file, options);
     if (flaw) add(flaw.code, file.path, flaw.text);
   });
+  await forEachLimited(plan.notices ?? [], options.slots, async (file) => {
+    const flaw = await flawOf(noticePath(store, plan, file), file, options);
+    if (flaw) add(flaw.code, file.path, flaw.text);
+  });
   const wanted = new Set(plan.files.map(({ path }) => path));
   for (const { path } of await listTree(snapshot).catch(() => []))
     if (!wanted.has(path)) add('E_CORRUPT', path, 'is in the store, and not in the lock');
   const tree = `trees/${plan.commit}.json`;
   if ((await readText(join(folder, tree))) !== treeDocument(plan.files))
     add('E_CORRUPT', tree, 'does not list the files of the lock');
-  for (const ref of refsOf(plan)) {
-    const found = await readText(join(folder, 'refs', ref));
+  const main = await readText(join(folder, 'refs/main'));
+  for (const ref of new Set(['main', ...refsOf(plan, main === plan.commit)])) {
+    const found = ref === 'main' ? main : await readText(join(folder, 'refs', ref));
     const isRight = ref === 'main' ? commits.includes(found ?? '') : found === plan.commit;
     if (!isRight) add(found === undefined ? 'E_MISSING' : 'E_CORRUPT', `refs/${ref}`, refText(found));
   }

@@ -14,6 +14,7 @@ import { RepoCache, repoFolder } from './cache.ts';
 import type { HubClient } from './client.ts';
 import { type Choice, chooseFiles, type Filter } from './filter.ts';
 import { hasRightBytes } from './proof.ts';
+import { refsOf } from './refs.ts';
 import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
 
 /** Who made us want a repo that the user did not name. */
@@ -91,6 +92,8 @@ export interface FetchOptions {
   read?: ReadonlyMap<string, Buffer> | undefined;
   /** sha256 of files of which the hub declares git's hash only, by that. */
   known?: ReadonlyMap<string, string> | undefined;
+  /** Whether `refs/main` leads here; it does when this is not said. */
+  isMain?: boolean | undefined;
   /** Sees the whole snapshot before any ref names it; when it throws, none does. */
   beforeRefs?: (() => Promise<void>) | undefined;
 }
@@ -104,6 +107,8 @@ export interface SnapshotTally {
   removed: number;
   /** The plan's files, each with its sha256. */
   files: RepoFile[];
+  /** The same of its notices. */
+  notices: RepoFile[];
 }
 
 /** The repo's part of the store. */
@@ -115,7 +120,7 @@ export function cacheOf(store: string, name: RepoName, symlinks: boolean): RepoC
 export const licencesFolder = 'licences';
 
 /** Where a licence or model card goes that is no part of a snapshot. */
-function noticePath(store: string, plan: SnapshotPlan, file: RepoFile): string {
+export function noticePath(store: string, plan: SnapshotPlan, file: RepoFile): string {
   return join(store, 'files', licencesFolder, repoFolder(plan.repo, plan.type), plan.commit, file.path);
 }
 
@@ -143,19 +148,31 @@ export async function fetchSnapshot(
 ): Promise<SnapshotTally> {
   const cache = cacheOf(store, plan, options.symlinks);
   await cache.prepare();
-  const tally: SnapshotTally = { fetched: 0, fetchedBytes: 0, adopted: 0, present: 0, removed: 0, files: [] };
+  const tally: SnapshotTally = {
+    fetched: 0,
+    fetchedBytes: 0,
+    adopted: 0,
+    present: 0,
+    removed: 0,
+    files: [],
+    notices: [],
+  };
   const job: Job = { hub, store, plan, cache, tally, options };
   const sha256 = new Map<string, string>();
   await forEachBySize(unique(plan.files), options.slots, async (file) => {
     sha256.set(file.checksum.hex, await bringFile(job, file));
   });
-  await forEachBySize(plan.notices ?? [], options.slots, (file) => bringNotice(job, file));
-  tally.files = plan.files.map((file) => ({ ...file, sha256: sha256.get(file.checksum.hex) }));
+  await forEachBySize(plan.notices ?? [], options.slots, async (file) => {
+    sha256.set(file.checksum.hex, await bringNotice(job, file));
+  });
+  const known = (file: RepoFile): RepoFile => ({ ...file, sha256: sha256.get(file.checksum.hex) });
+  tally.files = plan.files.map(known);
+  tally.notices = (plan.notices ?? []).map(known);
   await cache.place(plan.commit, plan.files);
   await cache.writeTree(plan.commit, plan.files);
   tally.removed = await cache.prune(plan.commit, plan.files);
   await options.beforeRefs?.();
-  for (const revision of refsOf(plan)) await cache.writeRef(revision, plan.commit);
+  for (const revision of refsOf(plan, options.isMain)) await cache.writeRef(revision, plan.commit);
   return tally;
 }
 
@@ -237,12 +254,16 @@ async function fetchRanges(job: Job, file: RepoFile): Promise<void> {
   }
 }
 
-async function bringNotice(job: Job, file: RepoFile): Promise<void> {
-  const { store, plan } = job;
+/** @returns the file's sha256 */
+async function bringNotice(job: Job, file: RepoFile): Promise<string> {
+  const { store, plan, options } = job;
   const path = noticePath(store, plan, file);
   const expected = { size: file.size, checksum: file.checksum, item: `${plan.repo}/${file.path}` };
-  if (await hasFile(path, file.size)) return;
-  await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
+  const isRight =
+    (await hasFile(path, file.size)) &&
+    (!options.verify || (await hasRightBytes(path, file, options.pool(), options.signal)));
+  if (!isRight) await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
+  return file.checksum.algorithm === 'sha256' ? file.checksum.hex : sha256OfFile(path);
 }
 
 async function isThere({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {
@@ -313,6 +334,10 @@ async function onceMore(
 async function hashSmall({ plan, cache }: Job, file: RepoFile): Promise<string> {
   const path = await cache.find(plan.commit, file);
   if (path === undefined) throw new MirrorError('E_MISSING', `\`${plan.repo}/${file.path}\` is gone from the store`);
+  return sha256OfFile(path);
+}
+
+async function sha256OfFile(path: string): Promise<string> {
   return createHash('sha256')
     .update(await readFile(path))
     .digest('hex');
@@ -321,10 +346,4 @@ async function hashSmall({ plan, cache }: Job, file: RepoFile): Promise<string> 
 /** Files with the same bytes are fetched once. */
 function unique(files: readonly RepoFile[]): RepoFile[] {
   return [...new Map(files.map((file) => [file.checksum.hex, file])).values()];
-}
-
-/** Loaders ask for `main` whatever was asked for here; a commit needs no ref of its own. */
-export function refsOf({ revision }: RepoRequest): string[] {
-  const asked = /^[0-9a-f]{40}$/.test(revision) ? [] : [revision];
-  return [...new Set([...asked, 'main'])];
 }

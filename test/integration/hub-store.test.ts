@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { appendFile, cp, mkdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +7,7 @@ import { importBundle } from '../../src/commands/import.ts';
 import { verify } from '../../src/commands/verify.ts';
 import { RepoCache } from '../../src/hub/cache.ts';
 import { codeOf } from '../support/failures.ts';
-import { type HubPlace, linksOf, readSnapshot, startHubPlace } from '../support/hub-store.ts';
+import { failureIn, type HubPlace, linksOf, readLockOf, readSnapshot, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
 
 const folder = 'models--org--name';
@@ -101,6 +102,20 @@ describe('snapshot --offline', () => {
     expect(failed.map(({ error }) => error?.code)).toEqual([code]);
     expect(failed[0]?.name).toContain(path.replace('C', commit));
     expect(report.exit).toBe(4);
+  });
+
+  it('names a licence beside the snapshot that was changed, which --verify mends', async () => {
+    place.hub.addRepo({ id: 'org/licensed', files: { LICENSE: 'MIT', 'config.json': '{}' } });
+    const filter = { preset: 'sie', include: [], exclude: [] } as const;
+    await place.snapshot('org/licensed', { filter });
+    expect(await check()).toMatchObject({ ok: true });
+    const [model] = (await readLockOf(place)).models;
+    expect(model?.notices?.[0]?.sha256).toBe(createHash('sha256').update('MIT').digest('hex'));
+    const licence = join(place.directory, 'store/files/licences/models--org--licensed', model?.commit ?? '', 'LICENSE');
+    await writeFile(licence, 'TIM');
+    expect(failureIn(await check()).error?.code).toBe('E_DIGEST_MISMATCH');
+    await place.snapshot('org/licensed', { filter, verify: true });
+    expect(await readFile(licence, 'utf8')).toBe('MIT');
   });
 
   it('needs a lock, and a repo that is in it', async () => {

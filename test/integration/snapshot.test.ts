@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -263,6 +263,43 @@ describe('the lock of a store', () => {
     const { models } = await readLockOf(place);
     expect(models.map(({ repo }) => repo).sort()).toEqual(['org/name', 'org/other']);
     expect(models.find(({ repo }) => repo === 'org/name')?.commit).toBe(commit);
+  });
+});
+
+describe('several revisions of a repo in one run', () => {
+  let older: string;
+  let newer: string;
+
+  beforeEach(() => {
+    older = place.hub.addRepo({ id: 'org/name', files: { a: '1' }, branches: ['old'], tags: ['v1'] }).commit;
+    newer = place.hub.addRepo({ id: 'org/name', files: { a: '2' } }).commit;
+  });
+
+  it.each([
+    ['org/name', 'org/name@old'],
+    ['org/name@old', 'org/name'],
+  ])('let `refs/main` lead to main when it was asked for: %s %s', async (...repos) => {
+    expect(await place.snapshot(repos)).toMatchObject({ ok: true });
+    expect([await ref('main'), await ref('old')]).toEqual([newer, older]);
+    expect(await place.snapshot([], { offline: true })).toMatchObject({ ok: true });
+  });
+
+  it('let it lead to the first of them when it was not, and leave no commit without a ref', async () => {
+    expect(await place.snapshot(['org/name@v1', `org/name@${newer}`])).toMatchObject({ ok: true });
+    expect([await ref('main'), await ref('v1'), await ref(newer)]).toEqual([older, older, newer]);
+    expect(await place.snapshot([], { offline: true })).toMatchObject({ ok: true });
+    await rm(join(place.cache, folder, 'refs', newer));
+    expect(failureIn(await place.snapshot([], { offline: true })).error?.code).toBe('E_MISSING');
+  });
+
+  it('that are one commit make a snapshot of all that any of them wants', async () => {
+    const code = { 'config.json': '{"auto_map":{"AutoModel":"org/code--m.Model"}}' };
+    place.hub.addRepo({ id: 'org/user', files: code });
+    const { commit } = place.hub.addRepo({ id: 'org/code', files: { 'm.py': '', 'w.bin': 'w' }, tags: ['v2'] });
+    expect(await place.snapshot(['org/code@v2', 'org/user'], { companions: true })).toMatchObject({ ok: true });
+    const snapshot = join(place.cache, 'models--org--code/snapshots', commit);
+    expect((await filesBelow(snapshot)).sort()).toEqual(['m.py', 'w.bin']);
+    expect(await place.snapshot([], { offline: true })).toMatchObject({ ok: true });
   });
 });
 

@@ -9,10 +9,13 @@ export const onlineCommands: readonly CommandRow[] = [
   {
     usage: 'plan <manifest>',
     text: 'pin everything that a mirror manifest names; fetches no content',
-    flags: [{ flags: '--out <file>', text: 'where the lock goes', fallback: 'mirror.lock.json' }],
+    flags: [{ flags: '--out <file>', text: 'where the lock goes', fallback: 'mirror.lock.json' }, denyFlag],
     examples: ['sie-mirror plan mirror.yaml', 'sie-mirror plan mirror.yaml --out site-a.lock.json --json'],
     run: async ([manifest = ''], flags, context) =>
-      (await import('../commands/plan.ts')).plan({ manifest, out: String(flags['out']) }, context),
+      (await import('../commands/plan.ts')).plan(
+        { manifest, out: String(flags['out']), deny: await denied(flags['deny']) },
+        context,
+      ),
   },
   {
     usage: 'pull <manifest>',

@@ -31,7 +31,7 @@ export const junitFlag: Flag = { flags: '--junit <file>', text: 'write the verdi
 
 export const denyFlag: Flag = {
   flags: '--deny <rules>',
-  text: 'fetch nothing when a model has any of: pickle, unsafe-pickle, remote-code, no-licence, gated, malformed',
+  text: 'refuse all when a model has any of: pickle, unsafe-pickle, remote-code, no-licence, gated, malformed',
 };
 
 /** Flags that every command takes. */

@@ -6,10 +6,11 @@ import { findFlaws } from '../hub/offline.ts';
 import type { RepoRequest } from '../hub/repo.ts';
 import type { Context } from './context.ts';
 import { sizeOf } from './fetch-models.ts';
+import { checkFiles } from './files.ts';
 import { lockFile, readLock } from './store-lock.ts';
 
 /**
- * Compares repos of a store with its lock, every byte and without a network; all of the lock when none is named.
+ * Compares repos of a store with its lock, every byte and without a network; all of the lock's, and its single files, when none is named.
  * @throws E_NOT_FOUND when there is no lock, or a repo is not in it
  */
 export async function checkOffline(requests: readonly RepoRequest[], store: string, context: Context): Promise<Report> {
@@ -26,7 +27,10 @@ export async function checkOffline(requests: readonly RepoRequest[], store: stri
       at: { item: unknown.repo },
     });
   const items: ReportItem[] = [];
-  const bytes = wanted.reduce((sum, { files }) => sum + sizeOf(files), 0);
+  const single = requests.length === 0 ? lock.files : [];
+  const bytes =
+    wanted.reduce((sum, { files, notices = [] }) => sum + sizeOf([...files, ...notices]), 0) +
+    single.reduce((sum, { size = 0 }) => sum + size, 0);
   context.report({ type: 'total', bytes });
   await using pool = new HashPool(
     context.threads,
@@ -42,15 +46,17 @@ export async function checkOffline(requests: readonly RepoRequest[], store: stri
       items.push({ kind: model.type, name, state: 'present', bytes: 0, detail: { files: model.files.length } });
     for (const { path, error } of flaws) items.push(failedItem('file', `${name}/${path}`, error));
   }
+  const repos = items.filter(({ state }) => state !== 'failed').length;
+  await checkFiles(single, items, store, pool);
   const good = items.filter(({ state }) => state !== 'failed');
   const summary = good.map(({ name }) => `${name}  every byte is as the lock says`);
   summary.push(
-    `${plural(good.length, 'repo')} of ${wanted.length} whole, ${formatBytes(bytes)} compared with the lock`,
+    `${plural(repos, 'repo')} of ${wanted.length} whole${single.length > 0 ? `, ${plural(good.length - repos, 'file')} of ${single.length}` : ''}, ${formatBytes(bytes)} compared with the lock`,
   );
   return makeReport(
     'snapshot',
     items,
-    { repos: wanted.length, files: wanted.flatMap(({ files }) => files).length, bytes },
+    { repos: wanted.length, files: wanted.flatMap(({ files }) => files).length + single.length, bytes },
     summary,
   );
 }

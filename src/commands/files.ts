@@ -6,6 +6,7 @@ import type { Content } from '../core/ports.ts';
 import type { ReportItem } from '../core/report.ts';
 import { printable } from '../core/text.ts';
 import { BatchWriter, partialSuffix } from '../fs/atomic.ts';
+import type { HashPool } from '../fs/hash-pool.ts';
 import { fileContent } from '../fs/read.ts';
 import { receiveFile } from '../fs/receive.ts';
 import { type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
@@ -128,6 +129,29 @@ export async function pullFiles(
       });
     });
   return known;
+}
+
+/** Compares single files of a store with its lock, every byte. What is wrong becomes a failed item. */
+export async function checkFiles(
+  files: readonly LockedFile[],
+  items: ReportItem[],
+  store: string,
+  pool: HashPool,
+): Promise<void> {
+  for (const { name, size, sha256 } of files)
+    await attempt(items, 'file', name, async () => {
+      const path = join(store, filesFolder, name);
+      const found = await stat(path).catch(() => undefined);
+      const at = { side: 'source', item: name } as const;
+      const hint = 'remove it, and run the `pull` again that brought it';
+      if (!found?.isFile() || sha256 === undefined)
+        throw new MirrorError('E_MISSING', `\`${name}\` is missing in the store`, { hint, at });
+      const isRight =
+        (size ?? found.size) === found.size && (await pool.sha256([{ path, offset: 0, size: found.size }])) === sha256;
+      if (!isRight)
+        throw new MirrorError('E_DIGEST_MISMATCH', `\`${name}\` has other bytes than the lock says`, { hint, at });
+      items.push({ kind: 'file', name, state: 'present', digest: `sha256:${sha256}`, bytes: 0 });
+    });
 }
 
 const identity = { 'accept-encoding': 'identity' };

@@ -3,6 +3,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
+import type { DenyRule } from '../hub/policy.ts';
 import { parseRepo, type RepoRequest } from '../hub/repo.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { placementOf, refuseCollisions } from '../manifest/placement.ts';
@@ -21,12 +22,15 @@ import { openSource } from './endpoint.ts';
 import { sizeOf } from './fetch-models.ts';
 import { lockedFile, refuseFileCollisions, sizeFiles } from './files.ts';
 import { planModels } from './models.ts';
+import { judgePlans } from './safety.ts';
 import { formatLock } from './store-lock.ts';
 
 export interface PlanOptions {
   manifest: string;
   /** Where the lock goes. */
   out: string;
+  /** What must not come; no lock is written when a model has some. */
+  deny?: readonly DenyRule[] | undefined;
 }
 
 /** Everything that a mirror manifest names, pinned; fetches no content. */
@@ -38,6 +42,7 @@ export async function plan(options: PlanOptions, context: Context): Promise<Repo
     });
   const items: ReportItem[] = [];
   const lock = await resolveManifest(loaded.manifest, items, context);
+  await judgePlans(context.hub(), lock.models, options.deny ?? [], items, context);
   const bytes = lockBytes(lock);
   const complete = items.every(({ state }) => state !== 'failed');
   if (complete) await writeFileAtomic(context.path(options.out), formatLock(lock));
@@ -49,8 +54,8 @@ export async function plan(options: PlanOptions, context: Context): Promise<Repo
     );
   summary.push(
     complete
-      ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}: ${formatBytes(bytes)} to fetch, as much again on the medium; fetch it with \`sie-mirror pull ${options.out}\``
-      : 'no lock was written, because not everything could be resolved',
+      ? `${plural(lock.models.length, 'model')}, ${plural(lock.images.length, 'image')}, ${plural(lock.files.length, 'file')}: ${formatBytes(bytes)} to fetch, as much again on the medium; fetch it with \`sie-mirror pull ${options.out}\``
+      : 'no lock was written, because not everything could be resolved, or may come',
   );
   return makeReport('plan', items, { models: lock.models.length, images: lock.images.length, bytes }, summary);
 }

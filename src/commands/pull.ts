@@ -13,7 +13,7 @@ import { pullFiles } from './files.ts';
 import { probeGates } from './models.ts';
 import { loadFile, resolveManifest } from './plan.ts';
 import { safetyLines } from './safety.ts';
-import { knownSha256, readLock, writeLock } from './store-lock.ts';
+import { knownSha256, readLock, remembering, writeLock } from './store-lock.ts';
 
 export interface PullOptions {
   /** A mirror manifest or a lock. */
@@ -30,10 +30,12 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   await ensureWritable(store);
   await context.lock(store);
   const resolved: ReportItem[] = [];
-  const lock = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
+  const wanted = loaded.kind === 'lock' ? loaded.lock : await resolveManifest(loaded.manifest, resolved, context);
+  const before = await readLock(store);
+  const lock = remembering(wanted, before);
   const items = resolved.filter(({ state }) => state === 'failed');
   const isComplete = items.length === 0;
-  const known = knownSha256(await readLock(store));
+  const known = knownSha256(before);
   if (isComplete) await writeLock(store, lock);
   // The gates of a mirror manifest were tried when it was resolved.
   const shut = loaded.kind === 'lock' ? await probeGates(lock.models, items, context) : new Set();

@@ -13,6 +13,7 @@ import {
   type SafetyReport,
   safetySchema,
   storedFiles,
+  storedNotices,
 } from '../hub/safety.ts';
 import type { SnapshotPlan } from '../hub/snapshot.ts';
 import { attempt } from './attempt.ts';
@@ -72,7 +73,7 @@ export async function checkSafety(
   deny: readonly DenyRule[],
   context: Context,
 ): Promise<SafetySummary> {
-  const found = await inspectSnapshot(plan, storedFiles(store, plan), context.signal);
+  const found = await inspectSnapshot(plan, storedFiles(store, plan), storedNotices(store, plan), context.signal);
   const path = safetyFile(plan);
   const report = validate(safetySchema, found, path, 'E_INTERNAL');
   await writeFileAtomic(join(store, path), `${JSON.stringify(report, undefined, 1)}\n`);

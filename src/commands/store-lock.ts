@@ -52,6 +52,25 @@ export function withModels(lock: Lock | undefined, plans: readonly SnapshotPlan[
   return { ...before, models };
 }
 
+/**
+ * The lock with what an earlier run has found out: a single file stays held to the sha256 of its first use, whatever its
+ * server says today.
+ */
+export function remembering(lock: Lock, before: Lock | undefined): Lock {
+  const known = knownSha256(before);
+  const used = new Map((before?.files ?? []).map((file) => [file.url, file]));
+  const models = lock.models.map((model) => ({
+    ...model,
+    files: model.files.map((file) => ({ ...file, sha256: file.sha256 ?? known.get(file.checksum.hex) })),
+  }));
+  const files = lock.files.map((file) => {
+    const { size, sha256 } = used.get(file.url) ?? {};
+    if (file.sha256 !== undefined || sha256 === undefined) return file;
+    return { ...file, ...(size === undefined ? {} : { size }), sha256 };
+  });
+  return { ...lock, models, files };
+}
+
 /** sha256 of files that the hub knows by git's hash, by that. */
 export function knownSha256(lock: Lock | undefined): Map<string, string> {
   const known = new Map<string, string>();

@@ -4,6 +4,7 @@ import type { LayoutEntry } from '../bundle/layout.ts';
 import type { SourceFile } from '../bundle/writer.ts';
 import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { safetyReport } from '../hub/safety.ts';
 import { licencesFolder } from '../hub/snapshot.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
@@ -60,6 +61,11 @@ export async function readStore(store: string): Promise<StoreContents> {
 /** Entries of the bundle, in the order in which they go into the volumes. */
 export function entriesOf({ files, links }: StoreContents): LayoutEntry[] {
   return [...files.map(({ path, size }) => ({ path, size })), ...links].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function isFile(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() ?? false;
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -138,6 +144,8 @@ async function readRepo(
     // Only models are brought to a bucket; the others are in the bundle for who unpacks it.
     if (folder.startsWith('models--')) contents.models.push(model);
     await addFolder(contents, store, `${filesFolder}/${licencesFolder}/${folder}/${commit}`);
+    const report = safetyReport(folder, commit);
+    if (await isFile(join(store, report))) await addFile(contents, store, report);
   }
   for (const [path, checksum] of found) {
     const name = posix.basename(path);

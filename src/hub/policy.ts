@@ -4,7 +4,7 @@ import { printable } from '../core/text.ts';
 import { rangesOf } from './byte-ranges.ts';
 import { type FileSafety, inspectFile } from './file-safety.ts';
 import { extensionOf } from './formats.ts';
-import { licenceState } from './licence.ts';
+import { type LicenceState, licenceState } from './licence.ts';
 import type { RemoteCode } from './remote-code.ts';
 import { type FileOpener, inspectCode, type SafetyReport } from './safety.ts';
 import type { SnapshotPlan } from './snapshot.ts';
@@ -49,7 +49,8 @@ export async function judgePlan(
   slots: number,
   signal?: AbortSignal,
 ): Promise<Violation[]> {
-  const listed = judgeListing(plan, deny);
+  const paths = [...plan.files, ...(plan.notices ?? [])].map(({ path }) => path);
+  const listed = judgeListing(plan.gated, licenceState(plan.license, paths), deny);
   if (listed.length > 0) return listed;
   const files: FileSafety[] = [];
   const wanted = deny.some((rule) => fileRules.has(rule)) ? plan.files.filter(({ path }) => !isPlain(path)) : [];
@@ -62,21 +63,16 @@ export async function judgePlan(
 
 /** The same rules over a whole report: names that promise text are no longer believed. */
 export function judgeReport(report: SafetyReport, deny: readonly DenyRule[]): Violation[] {
-  const listed = { gated: report.gated, license: report.licence.id, files: report.files };
-  return [...judgeListing(listed, deny), ...judge(deny, report.files, report.remoteCode)];
+  return [...judgeListing(report.gated, report.licence.state, deny), ...judge(deny, report.files, report.remoteCode)];
 }
 
 /** Rules that only the bytes of files can tell. */
 const fileRules = new Set<DenyRule>(['pickle', 'unsafe-pickle', 'malformed']);
 
-function judgeListing(
-  { gated, license, files }: { gated: boolean; license?: string | undefined; files: readonly { path: string }[] },
-  deny: readonly DenyRule[],
-): Violation[] {
+function judgeListing(gated: boolean, licence: LicenceState, deny: readonly DenyRule[]): Violation[] {
   const found: Violation[] = [];
-  const paths = files.map(({ path }) => path);
   if (deny.includes('gated') && gated) found.push({ rule: 'gated', message: 'is gated' });
-  if (deny.includes('no-licence') && licenceState(license, paths) === 'none')
+  if (deny.includes('no-licence') && licence === 'none')
     found.push({ rule: 'no-licence', message: 'declares no licence and has no file that holds one' });
   return found;
 }

@@ -22,7 +22,7 @@ import {
   type RemoteCode,
   remoteCodeSchema,
 } from './remote-code.ts';
-import type { SnapshotPlan } from './snapshot.ts';
+import { noticePath, type SnapshotPlan } from './snapshot.ts';
 
 const safetySchemaId = 'sie-mirror/safety/v1';
 
@@ -57,15 +57,29 @@ export function storedFiles(store: string, plan: SnapshotPlan): FileOpener {
   return ({ path, size }) => fileContent([{ path: join(directory, path), offset: 0, size }]);
 }
 
-/** Where the report of a snapshot stands in the store. */
-export function safetyFile({ repo, type, commit }: Pick<SnapshotPlan, 'repo' | 'type' | 'commit'>): string {
-  return `safety/${repoFolder(repo, type)}@${commit}.json`;
+/** The licences and model cards that a filter keeps beside the snapshot. */
+export function storedNotices(store: string, plan: SnapshotPlan): FileOpener {
+  return (file) => fileContent([{ path: noticePath(store, plan, file), offset: 0, size: file.size }]);
 }
 
-/** Looks into every file of a snapshot; reads headers, directories, pickles and code, never the numbers of tensors. */
+/** Where the report of a snapshot stands in the store. */
+export function safetyFile({ repo, type, commit }: Pick<SnapshotPlan, 'repo' | 'type' | 'commit'>): string {
+  return safetyReport(repoFolder(repo, type), commit);
+}
+
+/** The same by the name of the repo's folder in the cache. */
+export function safetyReport(folder: string, commit: string): string {
+  return `safety/${folder}@${commit}.json`;
+}
+
+/**
+ * Looks into every file of a snapshot; reads headers, directories, pickles and code, never the numbers of tensors.
+ * @param openNotice reads what is kept beside the snapshot: a licence there is a licence
+ */
 export async function inspectSnapshot(
   plan: SnapshotPlan,
   open: FileOpener,
+  openNotice: FileOpener,
   signal?: AbortSignal,
 ): Promise<SafetyReport> {
   const inspected = new Map<string, SafetyReport['files'][number]>();
@@ -74,9 +88,11 @@ export async function inspectSnapshot(
     inspected.set(file.path, await inspectFile(file.path, rangesOf(open(file), signal)));
   });
   const files = sortedByPath([...inspected.values()]);
-  const licenceFiles: { path: string; sha256: string }[] = [];
-  for (const file of plan.files.filter(({ path, size }) => isLicenceFile(path) && size <= maxText))
-    licenceFiles.push({ path: file.path, sha256: digestHexOf(await readFile(file, open, signal)) });
+  const notices = plan.notices ?? [];
+  const licenceFiles = [
+    ...(await licencesAmong(plan.files, open, signal)),
+    ...(await licencesAmong(notices, openNotice, signal)),
+  ];
   const id = plan.license === undefined ? {} : { id: printable(plan.license) };
   return {
     schema: safetySchemaId,
@@ -87,7 +103,7 @@ export async function inspectSnapshot(
     licence: {
       state: licenceState(
         plan.license,
-        files.map(({ path }) => path),
+        [...plan.files, ...notices].map(({ path }) => path),
       ),
       ...id,
       files: sortedByPath(licenceFiles),
@@ -96,6 +112,17 @@ export async function inspectSnapshot(
     files,
     remoteCode: await inspectCode(plan.files, open, signal),
   };
+}
+
+async function licencesAmong(
+  files: readonly RepoFile[],
+  open: FileOpener,
+  signal?: AbortSignal,
+): Promise<{ path: string; sha256: string }[]> {
+  const found: { path: string; sha256: string }[] = [];
+  for (const file of files.filter(({ path, size }) => isLicenceFile(path) && size <= maxText))
+    found.push({ path: file.path, sha256: digestHexOf(await readFile(file, open, signal)) });
+  return found;
 }
 
 /** Python files with what leads to them, and what leads to code of other repos. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
@@ -65,11 +65,30 @@ describe('a file by its address', () => {
       sha256: createHash('sha256').update('notes').digest('hex'),
     });
 
+    // A lock or manifest that does not know it is held to what the store's lock knows.
     content['/notes'] = 'other';
-    await truncate(stored('notes.txt'), 0);
-    const report = await pullFrom('store/mirror.lock.json');
+    for (const manifest of ['l.json', 'm.yaml', 'store/mirror.lock.json']) {
+      expect(await pullFrom(manifest)).toMatchObject({ ok: true, items: [{ state: 'present', bytes: 0 }] });
+      const bytes = await readFile(stored('notes.txt'));
+      await truncate(stored('notes.txt'), 0);
+      const report = await pullFrom(manifest);
+      expect(failureIn(report).error?.code).toBe('E_DIGEST_MISMATCH');
+      expect(report.exit).toBe(4);
+      await writeFile(stored('notes.txt'), bytes);
+    }
+  });
+
+  it('that was changed in the store is noticed offline', async () => {
+    await write([{ url: `${server.url}/dir/model.gguf` }]);
+    await pullFrom('m.yaml');
+    const check = (): Promise<Report> => place.snapshot([], { offline: true });
+    expect(await check()).toMatchObject({ ok: true, totals: { files: 1, bytes: model.length } });
+    await writeFile(stored('model.gguf'), seededBytes('other', model.length));
+    const report = await check();
     expect(failureIn(report).error?.code).toBe('E_DIGEST_MISMATCH');
     expect(report.exit).toBe(4);
+    await rm(stored('model.gguf'));
+    expect(failureIn(await check()).error?.code).toBe('E_MISSING');
   });
 
   it('is refused when its bytes are others, and does not get its name', async () => {
@@ -93,7 +112,7 @@ describe('a file by its address', () => {
     const plain = await startFileServer(content, { noHead: true });
     await write([{ url: `${plain.url}/dir/model.gguf`, sha256: digest }, { url: `${plain.url}/notes` }]);
     expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
-    expect(await pullFrom('m.yaml')).toMatchObject({ items: [{ state: 'present' }, { state: 'done' }] });
+    expect(await pullFrom('m.yaml')).toMatchObject({ items: [{ state: 'present' }, { state: 'present' }] });
     await plain.close();
   });
 
@@ -116,7 +135,7 @@ describe('a file by its address', () => {
     expect(await codeOf(plan({ manifest: 'm.yaml', out: 'l.json' }, place.context))).toBe('E_MANIFEST');
   });
 
-  it('is carried by a bundle, and so are licences and datasets', async () => {
+  it('is carried by a bundle, and so are licences, safety reports and datasets', async () => {
     place.hub.addRepo({ id: 'org/name', files: { LICENSE: 'MIT', 'config.json': '{}' } });
     place.hub.addRepo({ id: 'org/data', type: 'dataset', files: { 'a.parquet': 'rows' } });
     const manifest = {
@@ -140,6 +159,8 @@ describe('a file by its address', () => {
     const paths = inventory.blobs.map(({ path }) => path);
     expect(paths).toContain('files/model.gguf');
     expect(paths.some((path) => /^files\/licences\/models--org--name\/[0-9a-f]{40}\/LICENSE$/.test(path))).toBe(true);
+    const reports = paths.filter((path) => path.startsWith('safety/')).map((path) => path.split('@')[0]);
+    expect(reports).toEqual(['safety/datasets--org--data', 'safety/models--org--name']);
     expect(paths.some((path) => path.startsWith('hub/datasets--org--data/blobs/'))).toBe(true);
 
     // What is gone from the store is not left out without a word.

@@ -1,10 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { plan } from '../../src/commands/plan.ts';
 import { pull } from '../../src/commands/pull.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report } from '../../src/core/report.ts';
+import { everything, type Filter } from '../../src/hub/filter.ts';
 import { type DenyRule, parseDeny } from '../../src/hub/policy.ts';
 import { type SafetyReport, safetySchema } from '../../src/hub/safety.ts';
 import { testContext } from '../support/context.ts';
@@ -30,15 +32,20 @@ afterEach(async () => {
 
 const repo = 'test/model';
 const weights = 4 * 1024 * 1024;
+const sieFilter: Filter = { preset: 'sie', include: [], exclude: [] };
 
 function add(files: RepoFiles, more: Partial<RepoSpec> = {}): string {
   return hub.addRepo({ id: repo, license: 'mit', files: { ...tinyModel(1), ...files }, ...more }).commit;
 }
 
-async function run(deny: DenyRule[] = [], env: Record<string, string> = {}): Promise<Report> {
+async function run(
+  deny: DenyRule[] = [],
+  env: Record<string, string> = {},
+  filter: Filter = everything,
+): Promise<Report> {
   const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url, ...env } });
   try {
-    return await snapshot({ repos: [repo], store: 'store', deny }, context);
+    return await snapshot({ repos: [repo], store: 'store', deny, filter }, context);
   } finally {
     await context.close();
   }
@@ -47,6 +54,12 @@ async function run(deny: DenyRule[] = [], env: Record<string, string> = {}): Pro
 async function reportOf(commit: string): Promise<SafetyReport> {
   const text = await readFile(join(place.path, `store/safety/models--test--model@${commit}.json`), 'utf8');
   return safetySchema.parse(JSON.parse(text));
+}
+
+async function writeManifest(repos: readonly string[]): Promise<void> {
+  const models = repos.map((name) => ({ repo: name }));
+  const manifest = { apiVersion: 'sie-mirror/v1', kind: 'MirrorManifest', metadata: { name: 'x' }, models };
+  await writeFile(join(place.path, 'm.yaml'), JSON.stringify(manifest));
 }
 
 const stored = (): Promise<string[]> => filesBelow(join(place.path, 'store'));
@@ -128,6 +141,16 @@ describe('the safety report of a snapshot', () => {
     const first = await reportOf(commit);
     await run();
     expect(await reportOf(commit)).toEqual(first);
+  });
+
+  it('counts a licence that the filter keeps beside the snapshot', async () => {
+    const commit = add({ LICENSE: 'Own terms\n' }, { license: '' });
+    const report = await run(['no-licence'], {}, sieFilter);
+    expect(report).toMatchObject({ ok: true });
+    expect((await reportOf(commit)).licence).toEqual({
+      state: 'file',
+      files: [{ path: 'LICENSE', sha256: sha256('Own terms\n').slice(7) }],
+    });
   });
 
   it('costs no request beyond those of the snapshot', async () => {
@@ -226,17 +249,25 @@ describe('--deny', () => {
     add({});
     hub.addRepo({ id: 'test/other', files: { 'x.bin': evilPickle() } });
     const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
-    const manifest = JSON.stringify({
-      apiVersion: 'sie-mirror/v1',
-      kind: 'MirrorManifest',
-      metadata: { name: 'x' },
-      models: [{ repo }, { repo: 'test/other' }],
-    });
-    await writeFile(join(place.path, 'm.yaml'), manifest);
+    await writeManifest([repo, 'test/other']);
     const report = await pull({ manifest: 'm.yaml', store: 'store', deny: ['no-licence'] }, context);
     await context.close();
     expect(errorsOf(report)).toEqual(['E_POLICY test/other']);
     expect((await stored()).filter((path) => path.startsWith('hub/'))).toEqual([]);
+  });
+
+  it('lets a plan write no lock, and says which file of which repo', async () => {
+    add({});
+    hub.addRepo({ id: 'test/other', files: { 'x.bin': evilPickle() }, license: 'mit' });
+    const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url } });
+    await writeManifest([repo, 'test/other']);
+    const report = await plan({ manifest: 'm.yaml', out: 'l.json', deny: ['unsafe-pickle'] }, context);
+    expect(errorsOf(report)).toEqual(['E_POLICY test/other/x.bin']);
+    expect(await filesBelow(place.path)).toEqual(['m.yaml']);
+    expect(await plan({ manifest: 'm.yaml', out: 'l.json', deny: ['no-licence'] }, context)).toMatchObject({
+      ok: true,
+    });
+    await context.close();
   });
 
   it('knows its rules, and says which there are', () => {

@@ -65,6 +65,8 @@ export interface GraphOptions {
 
 const maxDepth = 16;
 const maxManifests = 20_000;
+/** A signature of an SBOM of an image is at 2; what goes on and on is made up while it is asked for. */
+const maxReferrerDepth = 16;
 
 /**
  * Reads every manifest of an image from its source, children and referrers included, and verifies each.
@@ -214,7 +216,13 @@ export class GraphReader {
   async #readReferrers(image: ImageGraph): Promise<void> {
     const asked = new Set<Digest>();
     let fresh = manifestsOf(image.root);
-    while (fresh.length > 0) {
+    for (let depth = 0; fresh.length > 0; depth += 1) {
+      if (depth > maxReferrerDepth)
+        throw new MirrorError(
+          'E_CORRUPT',
+          `\`${image.root.descriptor.digest}\` has referrers of referrers more than ${maxReferrerDepth} deep`,
+          { hint: '`--no-referrers` leaves them out', at: { side: 'source', item: image.root.descriptor.digest } },
+        );
       const found = await Promise.all(fresh.map((node) => this.#attach(node, image)));
       for (const { descriptor } of fresh) asked.add(descriptor.digest);
       const next = new Map(

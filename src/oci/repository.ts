@@ -10,6 +10,9 @@ import type { RepositoryApi } from './repository-api.ts';
 import { isManifest } from './types.ts';
 import { Uploads } from './upload.ts';
 
+/** Registries before distribution 3 list all tags at once, however many were asked for. */
+const tagsLimit = 64 * 1024 * 1024;
+
 const tagsSchema = z.object({ tags: z.array(z.string()).nullish() });
 
 /** One repository of a registry: https://github.com/opencontainers/distribution-spec/blob/main/spec.md */
@@ -72,7 +75,8 @@ export class RegistryRepository implements ContentTarget {
         break;
       }
       if (response.status !== 200) throw await this.#api.failure(response, 'tags');
-      const page = validate(tagsSchema, parseJson(await response.bytes(), 'tags', 'E_PROTOCOL'), 'tags', 'E_PROTOCOL');
+      const bytes = await response.bytes(tagsLimit);
+      const page = validate(tagsSchema, parseJson(bytes, 'tags', 'E_PROTOCOL'), 'tags', 'E_PROTOCOL');
       tags.push(...(page.tags ?? []));
     }
     this.#referrers.learnTags(tags);

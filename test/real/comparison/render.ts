@@ -29,9 +29,10 @@ export function renderComparison(
 
 Measured, not read: \`npx tsx test/real/compare.main.ts --out docs/copy-comparison.md\` runs every tool through every row, against
 real registries (CNCF distribution, olareg) or, where a row says what a registry does that none of these does, the one of this
-project's tests, which is held to real clients. Each cell of the first column is held by the test of the same name in
-\`test/real/comparison.test.ts\`, with a smaller unit. Every tool gets the flags that help it most: \`crane copy\`, \`oras cp -r\`,
-\`regctl image copy --referrers --digest-tags\`, \`skopeo copy --all --preserve-digests --retry-times 3\`. Each cell is one run: where
+project's tests, which is held to real clients. That each cell of the first column is *ok* is held by the test of the same name in
+\`test/real/comparison.test.ts\`, with a smaller unit; the numbers are of this run. Every tool gets the flags that help it most: \`crane copy\`,
+\`oras cp\`, \`regctl image copy\`, \`skopeo copy --all --preserve-digests --retry-times 3\`; where a row is about referrers \`oras cp -r\` and
+\`regctl image copy --referrers --digest-tags\`, where it is not \`sie-mirror copy --no-referrers\`. Each cell is one run: where
 requests or processes race (dying tokens, several writers), another run may end otherwise. skopeo is the one of Debian 12;
 newer ones were not measured.
 

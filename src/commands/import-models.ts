@@ -1,0 +1,103 @@
+import type { ModelItem } from '../bundle/inventory.ts';
+import type { BundleReader } from '../bundle/reader.ts';
+import type { Receipt } from '../bundle/receipt.ts';
+import { type Digest, sha256 } from '../core/digest.ts';
+import { forEachBySize } from '../core/limit.ts';
+import type { Content, ObjectStore } from '../core/ports.ts';
+import type { ReportItem } from '../core/report.ts';
+import { contentOf, counted } from '../core/stream.ts';
+import { repoFolder } from '../hub/cache.ts';
+import { attempt } from './attempt.ts';
+import { nameOf } from './bundle-item.ts';
+import type { Context } from './context.ts';
+
+/** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
+export interface ModelObject {
+  key: string;
+  digest: Digest;
+  size: number;
+  /** In the bundle; or where the base of a delta put the same bytes. */
+  from: Content | { key: string };
+}
+
+export function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
+  const folder = repoFolder(item.repo);
+  const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
+  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
+    const old = reader.has(digest) ? undefined : held.get(digest);
+    return { key: `${folder}/${key}`, digest, size, from: old === undefined ? reader.blob(digest) : { key: old } };
+  };
+  const commit = Buffer.from(item.commit);
+  const ref = (name: string): ModelObject => ({
+    key: `${folder}/refs/${name}`,
+    digest: sha256(commit),
+    size: commit.length,
+    from: contentOf(commit),
+  });
+  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
+  return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+}
+
+export async function importModels(
+  reader: BundleReader,
+  store: ObjectStore,
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): Promise<void> {
+  const models = reader.inventory.items.filter((item) => item.kind === 'model');
+  for (const item of models) {
+    const name = nameOf(item);
+    context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
+    await attempt(items, 'model', name, async () => {
+      const stages = objectsOf(item, reader);
+      context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
+      let moved = 0;
+      for (const stage of stages) moved += await putObjects(stage, store, context);
+      receipt.models.push({
+        repo: item.repo,
+        commit: item.commit,
+        objects: stages.flat().map(({ key, digest, size }) => ({ key, digest, size })),
+      });
+      const state = moved === 0 ? 'present' : 'done';
+      context.report({ type: 'item', item: name, state, bytes: moved });
+      items.push({
+        kind: 'model',
+        name,
+        state,
+        bytes: moved,
+        detail: { target: `${store.name}/${repoFolder(item.repo)}` },
+      });
+    });
+  }
+}
+
+export async function holds(
+  store: ObjectStore,
+  { key, digest, size }: Pick<ModelObject, 'key' | 'digest' | 'size'>,
+): Promise<boolean> {
+  const there = await store.head(key);
+  return there?.size === size && there.digest === digest;
+}
+
+/** Puts what is not there yet. @returns the bytes that moved */
+async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<number> {
+  let moved = 0;
+  const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
+  await forEachBySize(objects, context.slots, async (object) => {
+    const { key, digest, size, from } = object;
+    context.signal.throwIfAborted();
+    if (await holds(store, object)) {
+      count(size);
+      return;
+    }
+    if ('key' in from) {
+      await store.copy(from.key, key, size, context.signal);
+      count(size);
+      return;
+    }
+    await store.put(key, counted(from, count), { digest, size }, context.signal);
+    moved += size;
+  });
+  return moved;
+}

@@ -1,7 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { lstat, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
@@ -9,7 +8,8 @@ import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, otherHalf, readApproval } from './approval.ts';
-import { type BundleBlob, bundleFiles, type Inventory, parseInventory } from './inventory.ts';
+import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, parseInventory } from './inventory.ts';
+import { findPlaces, type Place, placeOf, type Places } from './places.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
 
 /** What is wrong with one file of a bundle. */
@@ -31,7 +31,9 @@ export interface Signer {
 
 /** A bundle whose SHA256SUMS has been read, and whose signatures have been checked when there were keys. */
 export interface SealedBundle {
+  /** The first one, when it lies on several media. */
   directory: string;
+  places: Places;
   sums: ReadonlyMap<string, string>;
   sumsDigest: Digest;
   signed: boolean;
@@ -57,33 +59,28 @@ export const trustNobody: Trust = { keys: [], required: 0 };
 
 /**
  * The first two steps, in the order that matters: the signatures over SHA256SUMS, then SHA256SUMS itself.
+ * @param others more directories of the same bundle, when it lies on several media; each holds SHA256SUMS
  * @throws E_MISSING, E_SIGNATURE, E_CORRUPT, E_NOT_FOUND
  */
-export async function openSealed(directory: string, trust: Trust): Promise<SealedBundle> {
-  const names = await namesIn(directory);
-  if (!names.includes(bundleFiles.sums))
-    throw new MirrorError(
-      'E_MISSING',
-      `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`,
-      {
-        hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
-        at: { item: bundleFiles.sums },
-      },
-    );
-  const sums = await readSmall(directory, bundleFiles.sums);
-  const plain = names.includes(bundleFiles.signature) ? await readSmall(directory, bundleFiles.signature) : undefined;
-  const sigstore = names.includes(bundleFiles.sigstore) ? await readSmall(directory, bundleFiles.sigstore) : undefined;
+export async function openSealed(
+  directory: string,
+  trust: Trust,
+  others: readonly string[] = [],
+): Promise<SealedBundle> {
+  const directories = [...new Set([directory, ...others])];
+  const places = await findPlaces(directories);
+  const sums = await readSums(places, directories);
+  const plain = places.has(bundleFiles.signature) ? await readSmall(places, bundleFiles.signature) : undefined;
+  const sigstore = places.has(bundleFiles.sigstore) ? await readSmall(places, bundleFiles.sigstore) : undefined;
   const signers: Signer[] = [];
   if (trust.keys.length > 0) {
     const maker = verifySums(sums, { plain, sigstore }, trust.keys);
-    signers.push(
-      { fingerprint: fingerprint(maker), role: 'maker' },
-      ...(await approvals(directory, names, sums, trust)),
-    );
+    signers.push({ fingerprint: fingerprint(maker), role: 'maker' }, ...(await approvals(places, sums, trust)));
     refuseTooFew(signers, trust);
   }
   return {
     directory,
+    places,
     sums: parseSums(sums.toString('utf8')),
     sumsDigest: sha256(sums),
     signed: plain !== undefined,
@@ -91,17 +88,38 @@ export async function openSealed(directory: string, trust: Trust): Promise<Seale
   };
 }
 
-async function approvals(
-  directory: string,
-  names: readonly string[],
-  sums: Uint8Array,
-  { keys }: Trust,
-): Promise<Signer[]> {
+/** The one SHA256SUMS that all directories have to hold. */
+async function readSums(places: Places, directories: readonly string[]): Promise<Buffer> {
+  const found: Buffer[] = [];
+  for (const directory of directories) {
+    const place = places.get(bundleFiles.sums)?.find((each) => each.directory === directory);
+    if (!place)
+      throw new MirrorError(
+        'E_MISSING',
+        `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`,
+        {
+          hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
+          at: { item: bundleFiles.sums },
+        },
+      );
+    const bytes = await readPlace(place, bundleFiles.sums);
+    if (found[0] && !found[0].equals(bytes))
+      throw new MirrorError(
+        'E_CORRUPT',
+        `\`${directory}\` and \`${directories[0]}\` hold different \`${bundleFiles.sums}\`: they are not one bundle`,
+        { hint: 'name directories of one bundle only, or copy that medium again', at: { item: bundleFiles.sums } },
+      );
+    found.push(bytes);
+  }
+  return found[0] ?? Buffer.alloc(0);
+}
+
+async function approvals(places: Places, sums: Uint8Array, { keys }: Trust): Promise<Signer[]> {
   const signers: Signer[] = [];
-  for (const name of names.filter((each) => isApprovalFile(each) && each.endsWith('.json'))) {
+  for (const name of [...places.keys()].filter((each) => isApprovalFile(each) && each.endsWith('.json'))) {
     const signatureName = otherHalf(name);
-    const statement = await readSmall(directory, name);
-    const signature = names.includes(signatureName) ? await readSmall(directory, signatureName) : undefined;
+    const statement = await readSmall(places, name);
+    const signature = places.has(signatureName) ? await readSmall(places, signatureName) : undefined;
     const approval = readApproval(name, { statement, signature }, sha256(sums), keys);
     if (!approval) continue;
     const { key, role, comment, at } = approval;
@@ -126,56 +144,55 @@ function refuseTooFew(signers: readonly Signer[], { keys, required }: Trust): vo
 }
 
 /** The file set against SHA256SUMS: missing, extra, and what is no plain file; approvals come in pairs. */
-export async function checkFileSet({ directory, sums }: SealedBundle): Promise<Finding[]> {
+export function checkFileSet({ places, sums }: SealedBundle): Finding[] {
   const findings: Finding[] = [];
-  const names = await namesIn(directory);
   const own: string[] = [bundleFiles.sums, bundleFiles.signature, bundleFiles.sigstore];
   for (const name of sums.keys())
-    if (!names.includes(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
-  const isApproval = (name: string): boolean => isApprovalFile(name) && names.includes(otherHalf(name));
-  for (const name of names) {
-    const found = await lstat(join(directory, name));
+    if (!places.has(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
+  const isApproval = (name: string): boolean => isApprovalFile(name) && places.has(otherHalf(name));
+  for (const [name, found] of places) {
+    const size = Math.max(...found.map((place) => place.size));
     if (!sums.has(name) && !own.includes(name) && !isApproval(name))
       findings.push({
         file: printable(name),
         problem: 'extra',
         message: `\`${printable(name)}\` does not belong to the bundle`,
       });
-    else if (!found.isFile())
+    else if (found.some(({ plain }) => !plain))
       findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
-    else if (!sums.has(name) && name !== bundleFiles.sums && found.size > smallFileLimit)
+    else if (!sums.has(name) && name !== bundleFiles.sums && size > smallFileLimit)
       findings.push({
         file: name,
         problem: 'size',
-        message: `\`${name}\` has ${found.size} bytes: that is no signature`,
+        message: `\`${name}\` has ${size} bytes: that is no signature`,
       });
   }
   return findings;
 }
 
 /** Volumes that are shorter or longer than they were made: nothing has to be read to see that. */
-export async function checkSizes({ directory }: SealedBundle, { volumes }: Inventory): Promise<Finding[]> {
+export function checkSizes({ places }: SealedBundle, { volumes }: Inventory): Finding[] {
   const findings: Finding[] = [];
-  for (const { name, size } of volumes) {
-    const found = await lstat(join(directory, name)).catch(() => undefined);
-    if (found?.isFile() && found.size !== size)
+  for (const volume of volumes) {
+    const found = placeOf(places, volume);
+    if (found?.plain && found.size !== volume.size)
       findings.push({
-        file: name,
+        file: volume.name,
         problem: 'size',
-        message: `\`${name}\` has ${found.size} bytes, the inventory says ${size}: copy it again`,
+        message: `\`${volume.name}\` has ${found.size} bytes, the inventory says ${volume.size}: copy it again`,
       });
   }
   return findings;
 }
 
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
-export async function readInventory({ directory, sums }: SealedBundle): Promise<Inventory> {
+export async function readInventory({ places, sums }: SealedBundle): Promise<Inventory> {
   const wanted = sums.get(bundleFiles.inventory);
   if (wanted === undefined)
     throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, {
       at: { item: bundleFiles.inventory },
     });
-  const bytes = await readSmall(directory, bundleFiles.inventory);
+  const bytes = await readSmall(places, bundleFiles.inventory);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== wanted)
     throw new MirrorError(
@@ -197,22 +214,34 @@ export async function readInventory({ directory, sums }: SealedBundle): Promise<
   return inventory;
 }
 
-/** Reads the inside of a bundle straight from its volumes. */
+/** Reads the inside of a bundle straight from its volumes, of which some may be on another medium. */
 export class BundleReader {
-  readonly directory: string;
   readonly inventory: Inventory;
+  readonly #places: Places;
   readonly #byPath: ReadonlyMap<string, BundleBlob>;
-  readonly #byDigest: ReadonlyMap<Digest, BundleBlob>;
+  readonly #byDigest = new Map<Digest, BundleBlob>();
 
-  constructor(directory: string, inventory: Inventory) {
-    this.directory = directory;
+  constructor({ places }: Pick<SealedBundle, 'places'>, inventory: Inventory) {
     this.inventory = inventory;
+    this.#places = places;
     this.#byPath = new Map(inventory.blobs.map((blob) => [blob.path, blob]));
-    this.#byDigest = new Map(inventory.blobs.map((blob) => [blob.digest, blob]));
+    for (const blob of inventory.blobs)
+      if (!this.#byDigest.has(blob.digest) || this.lacking(blob).length === 0) this.#byDigest.set(blob.digest, blob);
   }
 
   has(digest: Digest): boolean {
     return this.#byDigest.has(digest);
+  }
+
+  /** A file of the bundle, by its digest or its path; it can be read when nothing of it is `lacking`. */
+  find(name: string): BundleBlob | undefined {
+    return this.#byPath.get(name) ?? this.#byDigest.get(name as Digest);
+  }
+
+  /** Volumes that a file lies in and that are not here. */
+  lacking({ parts }: BundleBlob): string[] {
+    const volumes = parts.map(({ volume }) => this.#volume(volume));
+    return volumes.filter((volume) => !placeOf(this.#places, volume)).map(({ name }) => name);
   }
 
   /** @throws E_NOT_FOUND */
@@ -226,9 +255,8 @@ export class BundleReader {
   }
 
   content(blob: BundleBlob): Content {
-    return fileContent(
-      blob.parts.map((part) => ({ path: this.volumePath(part.volume), offset: part.offset, size: part.size })),
-    );
+    const extents = blob.parts.map(({ volume, offset, size }) => ({ path: this.volumePath(volume), offset, size }));
+    return ofMedium(fileContent(extents), blob.path);
   }
 
   /** The files below a folder of the bundle. */
@@ -243,11 +271,49 @@ export class BundleReader {
     };
   }
 
+  /** @throws E_MEDIUM when the volume is not here */
   volumePath(number: number): string {
+    const volume = this.#volume(number);
+    const place = placeOf(this.#places, volume);
+    if (place) return place.path;
+    throw new MirrorError('E_MEDIUM', `the volume \`${volume.name}\` is not here`, {
+      hint: 'insert its medium, or name its directory with `--from`',
+      at: { side: 'source', item: volume.name },
+    });
+  }
+
+  #volume(number: number): BundleVolume {
     const volume = this.inventory.volumes[number - 1];
     if (!volume) throw new MirrorError('E_CORRUPT', `there is no volume ${number}`);
-    return join(this.directory, volume.name);
+    return volume;
   }
+}
+
+/** What a drive says that is worn out, or was pulled. */
+const mediumErrors = new Set(['EIO', 'ENXIO', 'ENODEV', 'ENOMEDIUM', 'ESTALE', 'ENOENT']);
+
+/** A medium that cannot be read says nothing of the bytes: the file is named, and others can go on. */
+function ofMedium(content: Content, item: string): Content {
+  return {
+    size: content.size,
+    async *open(offset, signal, end) {
+      try {
+        yield* content.open(offset, signal, end);
+      } catch (error) {
+        const { code = '', path } = error as NodeJS.ErrnoException;
+        if (!mediumErrors.has(code)) throw error;
+        throw new MirrorError(
+          'E_MEDIUM',
+          `\`${item}\` cannot be read${path === undefined ? '' : ` from \`${path}\``}: \`${code}\``,
+          {
+            hint: 'try another port or reader, or copy that volume again; then run the same command again',
+            at: { side: 'source', item },
+            cause: error,
+          },
+        );
+      }
+    },
+  };
 }
 
 /** The same content, checked against the inventory when it is read from its beginning. */
@@ -260,23 +326,14 @@ function verifiedContent(content: Content, { digest, size, path }: BundleBlob): 
   };
 }
 
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return (await readdir(directory)).sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\``, {
-      hint: 'name the directory that holds `SHA256SUMS`',
-      cause: error,
-    });
-  }
+async function readSmall(places: Places, name: string): Promise<Buffer> {
+  const [place] = places.get(name) ?? [];
+  if (!place) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
+  return readPlace(place, name);
 }
 
-async function readSmall(directory: string, name: string): Promise<Buffer> {
-  const path = join(directory, name);
-  const found = await lstat(path).catch(() => undefined);
-  if (!found) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
-  if (!found.isFile() || found.size > (smallFileLimits[name] ?? smallFileLimit))
+async function readPlace({ path, plain, size }: Place, name: string): Promise<Buffer> {
+  if (!plain || size > (smallFileLimits[name] ?? smallFileLimit))
     throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
   return readFile(path);
 }

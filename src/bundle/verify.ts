@@ -1,5 +1,3 @@
-import { lstat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { HashPool } from '../fs/hash-pool.ts';
 import { bundleFiles, type BundleItem, type Inventory } from './inventory.ts';
@@ -32,7 +30,7 @@ export interface Verdict {
  * content: every member's bytes by their digest, and what is between them by being what the inventory makes of it.
  */
 export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions): Promise<Verdict> {
-  let findings = await checkFileSet(bundle);
+  let findings = checkFileSet(bundle);
   let inventory: Inventory | undefined;
   try {
     inventory = await readInventory(bundle);
@@ -53,7 +51,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   const here = inventory.volumes.filter(({ name }) => !absent.includes(name));
   options.onTotal(here.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...(await checkSums(bundle, plain, pool)));
-  findings.push(...(await checkSizes(bundle, inventory)));
+  findings.push(...checkSizes(bundle, inventory));
   const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent);
   findings.push(...(await volumes.run()));
   const damaged = itemsWith(inventory, volumes.damagedBlobs());
@@ -76,16 +74,15 @@ async function checkSums(
   pool: HashPool,
   options?: VerifyOptions,
 ): Promise<Finding[]> {
-  const present: { name: string; size: number }[] = [];
-  for (const name of names) {
-    const found = await lstat(join(bundle.directory, name)).catch(() => undefined);
-    if (found?.isFile()) present.push({ name, size: found.size });
-  }
+  // Each medium has its own copy of these, and each is looked at.
+  const present = names.flatMap((name) =>
+    (bundle.places.get(name) ?? []).filter(({ plain }) => plain).map(({ path, size }) => ({ name, path, size })),
+  );
   options?.onTotal(present.reduce((sum, { size }) => sum + size, 0));
   const results = await Promise.all(
-    present.map(async ({ name, size }): Promise<Finding | undefined> => {
+    present.map(async ({ name, path, size }): Promise<Finding | undefined> => {
       try {
-        const found = await pool.sha256([{ path: join(bundle.directory, name), offset: 0, size }]);
+        const found = await pool.sha256([{ path, offset: 0, size }]);
         const wanted = bundle.sums.get(name);
         return found === wanted
           ? undefined

@@ -1,5 +1,4 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { toMirrorError } from '../core/errors.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import type { Extent } from '../fs/read.ts';
@@ -29,7 +28,6 @@ const checksAtOnce = 32;
 
 /** The content of the volumes: every member's bytes by their digest, and all that is between them. */
 export class VolumeCheck {
-  readonly #bundle: SealedBundle;
   readonly #inventory: Inventory;
   readonly #reader: BundleReader;
   readonly #pool: Hasher;
@@ -44,9 +42,8 @@ export class VolumeCheck {
     known: readonly Finding[],
     absent: readonly string[],
   ) {
-    this.#bundle = bundle;
     this.#inventory = inventory;
-    this.#reader = new BundleReader(bundle.directory, inventory);
+    this.#reader = new BundleReader(bundle, inventory);
     this.#pool = pool;
     for (const [index, { name }] of inventory.volumes.entries())
       if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
@@ -78,7 +75,7 @@ export class VolumeCheck {
     for (const [index, volume] of this.#inventory.volumes.entries()) {
       const number = index + 1;
       if (this.#badVolumes.has(number) || this.#absent.has(number)) continue;
-      const found = await this.#checkFrame(volume, members.get(number) ?? []);
+      const found = await this.#checkFrame(volume, number, members.get(number) ?? []);
       if (found) findings.push(found);
       if (found?.problem === 'unreadable') this.#badVolumes.add(number);
     }
@@ -119,9 +116,9 @@ export class VolumeCheck {
   }
 
   /** Size, headers, padding and end of a volume: all that is not the content of a member. */
-  async #checkFrame(volume: BundleVolume, members: readonly Expected[]): Promise<Finding | undefined> {
+  async #checkFrame(volume: BundleVolume, number: number, members: readonly Expected[]): Promise<Finding | undefined> {
     try {
-      const file = await open(join(this.#bundle.directory, volume.name), 'r');
+      const file = await open(this.#reader.volumePath(number), 'r');
       try {
         const wrong = await firstMisplaced(file, members);
         return wrong === undefined ? undefined : misplaced(volume.name, wrong);

@@ -1,5 +1,5 @@
 import type { CommandRow } from './command-row.ts';
-import { junitFlag, keyFlags, passphraseFlag, text, trust } from './flags.ts';
+import { fromFlag, junitFlag, keyFlags, list, passphraseFlag, text, trust } from './flags.ts';
 
 /** What is asked of a bundle on either side of the gap; nothing of it needs a network. */
 export const checkingCommands: readonly CommandRow[] = [
@@ -8,6 +8,7 @@ export const checkingCommands: readonly CommandRow[] = [
     text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
     flags: [
       ...keyFlags,
+      fromFlag,
       { flags: '--partial', text: 'check the volumes that are here; the others are no fault' },
       junitFlag,
       { flags: '--html <file>', text: 'write the verdict as one page of evidence, for people and paper' },
@@ -19,7 +20,7 @@ export const checkingCommands: readonly CommandRow[] = [
     ],
     run: async ([bundle = ''], flags, context) =>
       (await import('../commands/verify.ts')).verify(
-        { bundle, partial: flags['partial'] === true, ...trust(flags) },
+        { bundle, partial: flags['partial'] === true, from: list(flags['from']), ...trust(flags) },
         context,
       ),
   },

@@ -1,5 +1,5 @@
 import type { CommandRow } from './command-row.ts';
-import { keyFlags, text, trust } from './flags.ts';
+import { fromFlag, keyFlags, list, text, trust } from './flags.ts';
 import { parseCount } from './size.ts';
 
 /** What is typed in the secure zone. */
@@ -10,6 +10,7 @@ export const zoneCommands: readonly CommandRow[] = [
     flags: [
       { flags: '--models <url>', text: 's3://BUCKET/PREFIX or file:///DIR' },
       { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
+      fromFlag,
       ...keyFlags,
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
     ],
@@ -22,6 +23,7 @@ export const zoneCommands: readonly CommandRow[] = [
       return importBundle(
         {
           bundle,
+          from: list(flags['from']),
           models: text(flags['models']),
           images: text(flags['images']),
           ...trust(flags),

@@ -22,6 +22,12 @@ export const keyFlags: readonly Flag[] = [
   },
 ];
 
+export const fromFlag: Flag = {
+  flags: '--from <dir>',
+  text: 'one more directory that this bundle lies in, as another medium; can be given again',
+  parse: collect,
+};
+
 export const passphraseFlag: Flag = {
   flags: '--passphrase-file <file>',
   text: 'passphrase of an encrypted private key (or SIE_MIRROR_PASSPHRASE, COSIGN_PASSWORD)',

@@ -35,7 +35,7 @@ export async function approve(options: ApproveOptions, context: Context): Promis
   const files = approvalFiles(print);
   // What a broken run has left of this very approval is about to be written again.
   const own: string[] = Object.values(files);
-  refuseFindings((await checkFileSet(bundle)).filter(({ file }) => !own.includes(file)));
+  refuseFindings(checkFileSet(bundle).filter(({ file }) => !own.includes(file)));
   await readInventory(bundle);
   if (bundle.signers.some((signer) => signer.fingerprint === print))
     throw new MirrorError('E_REFUSED', `the key \`${print}\` is the maker's: nobody approves what they made`, {

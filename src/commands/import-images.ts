@@ -10,9 +10,12 @@ import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
+import { resolved } from '../oci/side.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { openRepository } from './endpoint.ts';
+import { openRepository, type TargetEndpoint } from './endpoint.ts';
+import type { MediaToCome } from './import-media.ts';
+import { blobsOver, layoutOverMedia } from './import-media-layout.ts';
 
 /** An image of the bundle and where it goes. */
 export interface PlacedImage {
@@ -59,6 +62,7 @@ export async function importImages(
   images: readonly PlacedImage[],
   items: ReportItem[],
   receipt: Receipt,
+  media: MediaToCome,
   context: Context,
 ): Promise<void> {
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
@@ -67,39 +71,56 @@ export async function importImages(
       type: 'stage',
       text: `importing ${image.item.reference} to ${image.target.registry}/${image.target.repository}`,
     });
-    await attempt(items, 'image', image.item.reference, () => importImage(image, layout, items, receipt, context));
+    await attempt(items, 'image', image.item.reference, async () => {
+      const target = await openRepository(context, image.target, image.reference);
+      const there = blobsOver(image.item, reader);
+      if (there.lacking.length > 0 && (await isTagged(image, target))) {
+        record(image, target.name, { copied: 0, copiedBytes: 0 }, items, receipt, context);
+        return;
+      }
+      const whole =
+        there.lacking.length === 0 ? layout : await layoutOverMedia(image, there, reader, target, media, context);
+      await importImage(image, whole, target, items, receipt, context);
+    });
   }
 }
 
+/** The tag comes last, so whatever has it is whole. */
+async function isTagged({ item, reference }: PlacedImage, { target }: TargetEndpoint): Promise<boolean> {
+  return (await resolved(target, reference))?.digest === item.root.digest;
+}
+
 async function importImage(
-  { item, repository, target: place, reference }: PlacedImage,
+  image: PlacedImage,
   layout: OciLayout,
+  target: TargetEndpoint,
   items: ReportItem[],
   receipt: Receipt,
   context: Context,
 ): Promise<void> {
-  const target = await openRepository(context, place, reference);
+  const { item, repository, reference } = image;
   const source = layout.view(repository);
-  const image = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
-  checkWhole(item, image);
-  const tally = await copyImage(source, target.target, image, reference, context);
-  receipt.images.push({
-    reference: item.reference,
-    target: target.name,
-    digest: item.root.digest,
-    digests: item.digests,
-  });
+  const graph = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
+  checkWhole(item, graph);
+  const tally = await copyImage(source, target.target, graph, reference, context);
+  record(image, target.name, tally, items, receipt, context);
+}
+
+function record(
+  { item }: PlacedImage,
+  target: string,
+  tally: { copied: number; copiedBytes: number },
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): void {
+  const { reference: name, digests } = item;
+  const { digest } = item.root;
+  receipt.images.push({ reference: name, target, digest, digests });
   const state = tally.copied === 0 ? 'present' : 'done';
-  context.report({ type: 'item', item: item.reference, state, bytes: tally.copiedBytes });
-  const detail = { target: target.name, ...tally };
-  items.push({
-    kind: 'image',
-    name: item.reference,
-    state,
-    digest: item.root.digest,
-    bytes: tally.copiedBytes,
-    detail,
-  });
+  const bytes = tally.copiedBytes;
+  context.report({ type: 'item', item: name, state, bytes });
+  items.push({ kind: 'image', name, state, digest, bytes, detail: { target, ...tally } });
 }
 
 /** What is going to move has to be what the inventory, and so the signature, speaks of. @throws E_CORRUPT */

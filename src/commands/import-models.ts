@@ -1,7 +1,8 @@
-import type { ModelItem } from '../bundle/inventory.ts';
+import type { BundleBlob, ModelItem } from '../bundle/inventory.ts';
 import type { BundleReader } from '../bundle/reader.ts';
 import type { Receipt } from '../bundle/receipt.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
+import { MirrorError } from '../core/errors.ts';
 import { forEachBySize } from '../core/limit.ts';
 import type { Content, ObjectStore } from '../core/ports.ts';
 import type { ReportItem } from '../core/report.ts';
@@ -10,22 +11,26 @@ import { repoFolder } from '../hub/cache.ts';
 import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
+import type { MediaToCome } from './import-media.ts';
 
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
 export interface ModelObject {
   key: string;
   digest: Digest;
   size: number;
-  /** In the bundle; or where the base of a delta put the same bytes. */
-  from: Content | { key: string };
+  /** In the bundle; or where the base of a delta put the same bytes; or in volumes of which some are not here. */
+  from: Content | { key: string } | { blob: BundleBlob };
 }
 
 export function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
   const folder = repoFolder(item.repo);
   const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
   const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
-    const old = reader.has(digest) ? undefined : held.get(digest);
-    return { key: `${folder}/${key}`, digest, size, from: old === undefined ? reader.blob(digest) : { key: old } };
+    const blob = reader.find(digest);
+    const old = blob ? undefined : held.get(digest);
+    const object = { key: `${folder}/${key}`, digest, size };
+    if (old !== undefined) return { ...object, from: { key: old } };
+    return { ...object, from: blob && reader.lacking(blob).length > 0 ? { blob } : reader.blob(digest) };
   };
   const commit = Buffer.from(item.commit);
   const ref = (name: string): ModelObject => ({
@@ -43,6 +48,7 @@ export async function importModels(
   store: ObjectStore,
   items: ReportItem[],
   receipt: Receipt,
+  media: MediaToCome,
   context: Context,
 ): Promise<void> {
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
@@ -52,8 +58,14 @@ export async function importModels(
     await attempt(items, 'model', name, async () => {
       const stages = objectsOf(item, reader);
       context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
-      let moved = 0;
-      for (const stage of stages) moved += await putObjects(stage, store, context);
+      const [files = [], trees = [], refs = []] = stages;
+      const put = await putObjects(files, store, context);
+      // A list of files that are not all there yet makes loaders say so, where a part of a model would be taken for it.
+      const listed = await putObjects(trees, store, context);
+      const [broken] = [...put.broken, ...listed.broken];
+      if (broken) throw broken;
+      media.refuse([...put.lacking, ...listed.lacking], name, reader);
+      const moved = put.moved + listed.moved + (await putObjects(refs, store, context)).moved;
       receipt.models.push({
         repo: item.repo,
         commit: item.commit,
@@ -80,9 +92,19 @@ export async function holds(
   return there?.size === size && there.digest === digest;
 }
 
-/** Puts what is not there yet. @returns the bytes that moved */
-async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<number> {
-  let moved = 0;
+/** What became of some objects. */
+interface PutResult {
+  /** Bytes. */
+  moved: number;
+  /** What is neither here nor there. */
+  lacking: BundleBlob[];
+  /** What a medium does not give: the others are brought all the same. */
+  broken: MirrorError[];
+}
+
+/** Puts what is here and not there yet. */
+async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<PutResult> {
+  const result: PutResult = { moved: 0, lacking: [], broken: [] };
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
   await forEachBySize(objects, context.slots, async (object) => {
     const { key, digest, size, from } = object;
@@ -91,13 +113,22 @@ async function putObjects(objects: readonly ModelObject[], store: ObjectStore, c
       count(size);
       return;
     }
+    if ('blob' in from) {
+      result.lacking.push(from.blob);
+      return;
+    }
     if ('key' in from) {
       await store.copy(from.key, key, size, context.signal);
       count(size);
       return;
     }
-    await store.put(key, counted(from, count), { digest, size }, context.signal);
-    moved += size;
+    try {
+      await store.put(key, counted(from, count), { digest, size }, context.signal);
+      result.moved += size;
+    } catch (error) {
+      if (!(error instanceof MirrorError) || error.code !== 'E_MEDIUM') throw error;
+      result.broken.push(error);
+    }
   });
-  return moved;
+  return result;
 }

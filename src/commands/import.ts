@@ -16,12 +16,13 @@ import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import { checkBase } from './import-base.ts';
 import { importImages, type PlacedImage, placeImages } from './import-images.ts';
+import { MediaToCome } from './import-media.ts';
 import { importModels } from './import-models.ts';
 import { carryOver, putReceipt } from './import-receipt.ts';
 import { openObjects } from './objects.ts';
-import { openWhole, type TrustOptions } from './sealed.ts';
+import { type BundlePlace, openHere } from './sealed.ts';
 
-export interface ImportOptions extends TrustOptions {
+export interface ImportOptions extends BundlePlace {
   bundle: string;
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
@@ -34,7 +35,7 @@ export interface ImportOptions extends TrustOptions {
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
   checkPlace(options);
-  const { bundle, inventory } = await openWhole(options.bundle, options, context);
+  const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
   const store = options.models === undefined ? undefined : await openObjects(context, options.models);
@@ -52,10 +53,11 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   });
   await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
-  const reader = new BundleReader(bundle.directory, inventory);
+  const reader = new BundleReader(bundle, inventory);
   await checkBase(reader, store, images, context);
-  if (store) await importModels(reader, store, items, receipt, context);
-  await importImages(reader, images, items, receipt, context);
+  const media = new MediaToCome();
+  if (store) await importModels(reader, store, items, receipt, media, context);
+  await importImages(reader, images, items, receipt, media, context);
   receipt.complete = items.every(({ state }) => state !== 'failed');
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeFileAtomic(receiptPath, formatReceipt(receipt));
@@ -63,7 +65,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
     await attempt(items, 'receipt', store.name, () =>
       putReceipt(store, inventory.name, formatReceipt(receipt), context.signal),
     );
-  return summarise(items, receipt, receiptPath, inventory);
+  return summarise(items, receipt, receiptPath, inventory, media);
 }
 
 /** @throws E_USAGE */
@@ -101,7 +103,13 @@ function checkTargets({ items }: Inventory, options: ImportOptions): void {
     throw lacks('models', '`--models s3://BUCKET/PREFIX`');
 }
 
-function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string, inventory: Inventory): Report {
+function summarise(
+  items: ReportItem[],
+  receipt: Receipt,
+  receiptPath: string,
+  inventory: Inventory,
+  media: MediaToCome,
+): Report {
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const summary = good.map(
@@ -122,5 +130,6 @@ function summarise(items: ReportItem[], receipt: Receipt, receiptPath: string, i
       ? `imported: ${counts}; receipt: ${receiptPath}`
       : `INCOMPLETE: ${counts}; mend what is said above and run the same command again, what has arrived is kept; receipt: ${receiptPath}`,
   );
+  summary.push(...media.next());
   return makeReport('import', items, { models: receipt.models.length, images: receipt.images.length, bytes }, summary);
 }

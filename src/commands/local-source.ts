@@ -86,7 +86,7 @@ async function openArchive({ path }: LocalPlace, { context }: LocalOptions): Pro
 
 async function openBundled({ path }: LocalPlace, { context, trust }: LocalOptions): Promise<FileTree> {
   const { bundle, inventory } = await openWhole(path, trust, context);
-  return new BundleReader(bundle.directory, inventory).tree('oci');
+  return new BundleReader(bundle, inventory).tree('oci');
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -4,6 +4,7 @@ import type { Inventory } from '../bundle/inventory.ts';
 import {
   checkFileSet,
   checkSizes,
+  type Finding,
   openSealed,
   readInventory,
   type SealedBundle,
@@ -22,6 +23,11 @@ export interface TrustOptions {
   require?: number | undefined;
 }
 
+/** A bundle may lie on several media: `--from` names more of its directories. */
+export interface BundlePlace extends TrustOptions {
+  from?: readonly string[] | undefined;
+}
+
 /**
  * Opens a bundle to take something out of it: every file has to be there in its size, and the inventory proven. Contents
  * are proven while they move.
@@ -32,16 +38,33 @@ export async function openWhole(
   options: TrustOptions,
   context: Context,
 ): Promise<{ bundle: SealedBundle; inventory: Inventory }> {
+  const { bundle, inventory } = await openHere(directory, options, context);
+  refuseFindings(checkFileSet(bundle));
+  return { bundle, inventory };
+}
+
+/** The same, but volumes may be on media that are not here. */
+export async function openHere(
+  directory: string,
+  options: BundlePlace,
+  context: Context,
+): Promise<{ bundle: SealedBundle; inventory: Inventory }> {
   const bundle = await openBundle(directory, options, context);
-  refuseFindings(await checkFileSet(bundle));
+  const findings = checkFileSet(bundle);
+  const isVolume = ({ file, problem }: Finding): boolean => problem === 'missing' && file.endsWith('.tar');
+  refuseFindings(findings.filter((finding) => !isVolume(finding)));
   const inventory = await readInventory(bundle);
-  refuseFindings(await checkSizes(bundle, inventory));
+  refuseFindings(checkSizes(bundle, inventory));
   return { bundle, inventory };
 }
 
 /** Opens a bundle; what was not proven is said aloud. @throws E_USAGE, E_SIGNATURE, E_MISSING, E_CORRUPT */
-export async function openBundle(directory: string, options: TrustOptions, context: Context): Promise<SealedBundle> {
-  const bundle = await openSealed(context.path(directory), await readTrust(options, context));
+export async function openBundle(directory: string, options: BundlePlace, context: Context): Promise<SealedBundle> {
+  const bundle = await openSealed(
+    context.path(directory),
+    await readTrust(options, context),
+    (options.from ?? []).map((each) => context.path(each)),
+  );
   if (bundle.signers.length > 0) return bundle;
   const text = bundle.signed
     ? 'THE SIGNATURE OF THIS BUNDLE WAS NOT CHECKED: give the public key of its maker with --key'

@@ -6,9 +6,9 @@ import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { describeBase, describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
-import { openBundle, type TrustOptions } from './sealed.ts';
+import { type BundlePlace, openBundle } from './sealed.ts';
 
-export interface VerifyCommandOptions extends TrustOptions {
+export interface VerifyCommandOptions extends BundlePlace {
   bundle: string;
   /** Check the volumes that are here; those that are not are no fault. */
   partial?: boolean | undefined;

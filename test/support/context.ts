@@ -16,6 +16,7 @@ export async function testContext(options: {
   retries?: number;
   ca?: string;
   hostsDir?: string;
+  toolFile?: string;
 }): Promise<TestContext> {
   const events: Event[] = [];
   const controller = new AbortController();
@@ -25,7 +26,7 @@ export async function testContext(options: {
       cwd: options.cwd,
       home: options.cwd,
       etc: join(options.cwd, 'etc'),
-      toolFile: undefined,
+      toolFile: options.toolFile,
       report: (event) => events.push(event),
       signal: controller.signal,
       process: { pid: process.pid, isRunning: () => false },

@@ -14,6 +14,7 @@ const exits: Record<ErrorCode, number> = {
   E_USAGE: 2,
   E_MANIFEST: 2,
   E_POLICY: 2,
+  E_MEDIUM: 3,
   E_DIGEST_MISMATCH: 4,
   E_SIZE_MISMATCH: 4,
   E_CORRUPT: 4,

@@ -1,5 +1,5 @@
 import { open, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import { type Checksum, type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
@@ -38,12 +38,12 @@ export interface WriteOptions {
 }
 
 /**
- * Writes the planned volumes into a directory: each byte is read once, hashed for its file and for its volume, and
+ * Writes the planned volumes: each byte is read once, hashed for its file and for its volume, and
  * written once. A volume gets its final name when it is whole and on the medium.
  * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE
  */
 export async function writeVolumes(
-  directory: string,
+  pathOf: (volume: string) => string,
   plans: readonly VolumePlan[],
   files: readonly SourceFile[],
   options: WriteOptions,
@@ -52,7 +52,7 @@ export async function writeVolumes(
   const note = (id: number, hex: string): void => void digests.set(id, hex);
   await using volume = new HashThread(note);
   await using fileThread = new HashThread(note);
-  const writer = new VolumeWriter(directory, files, digests, { volume, files: fileThread }, options);
+  const writer = new VolumeWriter(pathOf, files, digests, { volume, files: fileThread }, options);
   for (const [index, plan] of plans.entries()) {
     const record = options.journal?.done[index];
     if (record) writer.take(plan, record);
@@ -74,7 +74,7 @@ interface OpenFile {
 
 class VolumeWriter {
   readonly written: WrittenVolumes = { blobs: [], links: [], volumes: [] };
-  readonly #directory: string;
+  readonly #pathOf: (volume: string) => string;
   readonly #files: ReadonlyMap<string, SourceFile>;
   readonly #digests: ReadonlyMap<number, string>;
   readonly #threads: HashThreads;
@@ -86,13 +86,13 @@ class VolumeWriter {
   #hashes = 0;
 
   constructor(
-    directory: string,
+    pathOf: (volume: string) => string,
     files: readonly SourceFile[],
     digests: ReadonlyMap<number, string>,
     threads: HashThreads,
     options: WriteOptions,
   ) {
-    this.#directory = directory;
+    this.#pathOf = pathOf;
     this.#files = new Map(files.map((file) => [file.path, file]));
     this.#digests = digests;
     this.#threads = threads;
@@ -113,7 +113,7 @@ class VolumeWriter {
   async write(plan: VolumePlan, number: number): Promise<void> {
     const { blobs, links } = this.written;
     const before = { blobs: blobs.length, links: links.length };
-    const path = join(this.#directory, plan.name);
+    const path = this.#pathOf(plan.name);
     const id = this.#newHash();
     const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
     try {
@@ -131,7 +131,7 @@ class VolumeWriter {
     }
     await rename(`${path}${partialSuffix}`, path);
     // The journal, on another medium, must not know of a name that a power cut can still take away.
-    await syncDirectory(this.#directory);
+    await syncDirectory(dirname(path));
     const written = { name: plan.name, size: plan.size, digest: this.#digest(id) };
     this.written.volumes.push(written);
     await this.#options.journal?.add({

@@ -141,7 +141,17 @@ export const onlineCommands: readonly CommandRow[] = [
     text: 'seal the store as a bundle that can be carried: volumes, checksums, signature, this tool',
     flags: [
       storeFlag,
-      { flags: '--out <dir>', text: 'the bundle becomes a directory below this one', required: true },
+      {
+        flags: '--out <dir>',
+        text: 'the bundle becomes a directory below this one; given again: the next medium, when this one is full',
+        required: true,
+        parse: collect,
+      },
+      {
+        flags: '--medium-size <size>',
+        text: 'the most that goes to one --out (default: what is free)',
+        parse: parseSize,
+      },
       { flags: '--name <name>', text: 'name of the bundle (default: that of the lock, or sie-mirror-bundle)' },
       {
         flags: '--volume-size <size>',
@@ -170,7 +180,9 @@ export const onlineCommands: readonly CommandRow[] = [
       return bundle(
         {
           store: String(flags['store']),
-          out: String(flags['out']),
+          out: list(flags['out'])[0] ?? '',
+          moreOut: list(flags['out']).slice(1),
+          mediumSize: flags['mediumSize'] as number | undefined,
           name: text(flags['name']),
           volumeSize: flags['volumeSize'] as number | undefined,
           sign: text(flags['sign']),

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { verifyGuide } from '../bundle/guide.ts';
@@ -24,6 +24,7 @@ import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts'
 import { descriptorsOf } from '../oci/graph.ts';
 import { describeBase } from './bundle-item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
+import { chooseMedia } from './bundle-media.ts';
 import type { Context } from './context.ts';
 import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
@@ -32,6 +33,10 @@ import { defaultName } from './store-lock.ts';
 export interface BundleOptions extends SigningOptions {
   store: string;
   out: string;
+  /** More directories, on other media: they are filled one after the other. */
+  moreOut?: readonly string[] | undefined;
+  /** The most that goes to one of them, in bytes. */
+  mediumSize?: number | undefined;
   /** In bytes. */
   volumeSize?: number | undefined;
   name?: string | undefined;
@@ -39,7 +44,7 @@ export interface BundleOptions extends SigningOptions {
   base?: string | undefined;
 }
 
-/** The store as a sealed bundle in `OUT/NAME`. SHA256SUMS comes last: without it a directory is no bundle. */
+/** The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes last: without it a directory is no bundle. */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
   const key = await openSigning(options, context);
   const tool = await readTool(context);
@@ -48,16 +53,16 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const left = base && (await leaveOut(contents, base, context));
   const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
-  const directory = join(context.path(options.out), name);
-  await context.lock(directory, join(directory, '..', `.${name}.lock`));
-  const journal = await openJournal(context.path(options.store), directory, plans, contents.files);
-  await clearDirectory(directory, name, journal);
-  const bytes = plans.reduce((sum, { size }) => sum + size, 0);
-  const kept = journal?.done.reduce((sum, { volume }) => sum + volume.size, 0) ?? 0;
-  await checkSpace(directory, bytes - kept + tool.length);
-  context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directory}` });
+  const directories = [options.out, ...(options.moreOut ?? [])].map((out) => join(context.path(out), name));
+  for (const directory of directories) await context.lock(directory, join(directory, '..', `.${name}.lock`));
+  const besides = tool.length + bytesPerEntry * contents.files.length;
+  const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides });
+  const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
+  const journal = await openJournal(context.path(options.store), pathOf, plans, contents.files);
+  for (const directory of directories) await clearDirectory(directory, name, journal);
+  context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directories.join(', ')}` });
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
-  const written = await writeVolumes(directory, plans, contents.files, {
+  const written = await writeVolumes(pathOf, plans, contents.files, {
     report: context.report,
     signal: context.signal,
     journal,
@@ -65,10 +70,13 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const inventory = makeInventory(name, contents, written, base && left && { base, left });
   // What a verifier would refuse must not leave.
   parseInventory(Buffer.from(formatInventory(inventory)));
-  await seal(directory, inventory, tool, key);
+  await seal(directories, inventory, tool, key);
   await journal?.remove();
-  return summarise(directory, inventory, plans, key);
+  return summarise(directories, inventory, plans, key);
 }
+
+/** About what the inventory says of one file. */
+const bytesPerEntry = 400;
 
 async function readTool(context: Context): Promise<Buffer> {
   if (context.toolFile === undefined)
@@ -91,15 +99,15 @@ function checkName(name: string): string {
 /** What of these volumes an earlier run has written, as long as it is still there. */
 async function openJournal(
   store: string,
-  directory: string,
+  pathOf: (volume: string) => string,
   plans: readonly VolumePlan[],
   files: readonly SourceFile[],
 ): Promise<VolumeJournal | undefined> {
   const decided = { tool: toolName, plans, files: await Promise.all(files.map(identityOf)) };
-  const id = sha256(directory).slice('sha256:'.length, 'sha256:'.length + 16);
+  const id = sha256(plans.map(({ name }) => pathOf(name)).join('\n')).slice('sha256:'.length, 'sha256:'.length + 16);
   const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), sha256(JSON.stringify(decided)));
   for (const [index, { volume }] of [...(journal?.done ?? [])].entries()) {
-    const found = await stat(join(directory, volume.name)).catch(() => undefined);
+    const found = await stat(pathOf(volume.name)).catch(() => undefined);
     if (found?.size !== volume.size) await journal?.keepFirst(index);
   }
   return journal;
@@ -132,17 +140,6 @@ async function clearDirectory(directory: string, name: string, journal: VolumeJo
       hint: 'choose another `--out` or `--name`, or move it away',
     });
   for (const file of found) if (!kept.has(file)) await rm(join(directory, file), { recursive: true });
-}
-
-async function checkSpace(directory: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  const free = bavail * bsize;
-  if (free < bytes)
-    throw new MirrorError(
-      'E_NO_SPACE',
-      `\`${directory}\` has ${formatBytes(free)} free, the bundle needs ${formatBytes(bytes)}`,
-      { hint: 'free some space, or choose a larger medium with `--out`' },
-    );
 }
 
 function makeInventory(
@@ -196,28 +193,37 @@ function makeInventory(
   return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...written };
 }
 
-async function seal(directory: string, inventory: Inventory, tool: Buffer, key: SigningKey | undefined): Promise<void> {
+/** Each medium gets everything but the volumes of the others, and SHA256SUMS when all of them are written. */
+async function seal(
+  directories: readonly string[],
+  inventory: Inventory,
+  tool: Buffer,
+  key: SigningKey | undefined,
+): Promise<void> {
   const sums = new Map(inventory.volumes.map((volume) => [volume.name, volume.digest.slice('sha256:'.length)]));
+  const put = async (name: string, data: string | Buffer): Promise<void> => {
+    for (const directory of directories) await writeFileAtomic(join(directory, name), data);
+  };
   const add = async (name: string, data: string | Buffer): Promise<void> => {
-    await writeFileAtomic(join(directory, name), data);
+    await put(name, data);
     sums.set(name, createHash('sha256').update(data).digest('hex'));
   };
   await add(bundleFiles.tool, tool);
   await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint));
   await add(bundleFiles.inventory, formatInventory(inventory));
   // What the sums speak of is on the medium before they are.
-  await syncDirectory(directory);
+  for (const directory of directories) await syncDirectory(directory);
   const text = formatSums(sums);
   if (key) {
     const { plain, sigstore } = await key.sign(Buffer.from(text));
-    await writeFileAtomic(join(directory, bundleFiles.signature), plain);
-    await writeFileAtomic(join(directory, bundleFiles.sigstore), sigstore);
+    await put(bundleFiles.signature, plain);
+    await put(bundleFiles.sigstore, sigstore);
   }
-  await writeFileAtomic(join(directory, bundleFiles.sums), text);
+  await put(bundleFiles.sums, text);
 }
 
 function summarise(
-  directory: string,
+  directories: readonly string[],
   inventory: Inventory,
   plans: readonly VolumePlan[],
   key: SigningKey | undefined,
@@ -236,7 +242,7 @@ function summarise(
     ...(inventory.base ? [describeBase(inventory.base)] : []),
     ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),
     print === undefined ? 'not signed; `--sign KEY` would prove who made it' : `signed with the key ${print}`,
-    `${directory}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directory}${key ? ' --key PUBLIC_KEY' : ''}\``,
+    `${directories.join(', ')}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directories.join(' --from ')}${key ? ' --key PUBLIC_KEY' : ''}\``,
   ];
   return makeReport('bundle', items, { volumes: plans.length, bytes, items: inventory.items.length }, [...summary]);
 }

@@ -32,7 +32,7 @@ export async function buildBundle(
   );
   const entries: LayoutEntry[] = [...files, ...Object.entries(links).map(([path, link]) => ({ path, link }))];
   const plans = planVolumes('b', entries, 64 * 1024);
-  const written = await writeVolumes(directory, plans, files, { report: () => {} });
+  const written = await writeVolumes((name) => join(directory, name), plans, files, { report: () => {} });
   const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
   await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
   await writeFile(join(directory, bundleFiles.guide), 'read me\n');

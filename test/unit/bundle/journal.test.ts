@@ -45,7 +45,7 @@ function sourceFiles(isDeclared: boolean): SourceFile[] {
 /** @param volumes how many are written before the run is broken off */
 async function write(files: SourceFile[], volumes = plans.length): Promise<WrittenVolumes> {
   const options = { report: (): void => {}, journal: await openJournal() };
-  return writeVolumes(join(root, 'bundle'), plans.slice(0, volumes), files, options);
+  return writeVolumes((name) => join(root, 'bundle', name), plans.slice(0, volumes), files, options);
 }
 
 async function damage(path: string): Promise<void> {

@@ -30,7 +30,7 @@ async function makeBundle(place: string): Promise<{ directory: string; inventory
   );
   const entries = [...files, { path: 'hub/link', link: 'a' }];
   const plans = planVolumes('b', entries, volumeSize);
-  const written = await writeVolumes(directory, plans, files, { report: () => {} });
+  const written = await writeVolumes((name) => join(directory, name), plans, files, { report: () => {} });
   const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
   await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
   await writeFile(join(directory, bundleFiles.guide), 'read me\n');

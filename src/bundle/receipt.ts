@@ -8,11 +8,19 @@ export const receiptSchemaId = 'sie-mirror/receipt/v1';
 /** Where receipts live in an object store: outside every `models--` folder, which workers read whole. */
 export const receiptPrefix = '.sie-mirror';
 
+export interface ReceivedObject {
+  key: string;
+  digest: Digest;
+  size: number;
+  /** What the store called these bytes then: as long as it still does, they need not be asked for. */
+  version?: string | undefined;
+}
+
 export interface ReceivedModel {
   repo: string;
   commit: string;
   /** Objects below the target, with what they hold. */
-  objects: { key: string; digest: Digest; size: number }[];
+  objects: ReceivedObject[];
 }
 
 export interface ReceivedImage {
@@ -53,7 +61,7 @@ const receiptSchema: z.ZodType<Receipt> = z.object({
     z.object({
       repo: z.string(),
       commit: z.string(),
-      objects: z.array(z.object({ key: z.string(), digest, size: z.number() })),
+      objects: z.array(z.object({ key: z.string(), digest, size: z.number(), version: z.string().optional() })),
     }),
   ),
   images: z.array(z.object({ reference: z.string(), target: z.string(), digest, digests: z.array(digest) })),

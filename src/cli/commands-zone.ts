@@ -12,6 +12,7 @@ export const zoneCommands: readonly CommandRow[] = [
       { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
       fromFlag,
       ...keyFlags,
+      { flags: '--verify', text: 'read the bytes of what the target has already' },
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
     ],
     examples: [
@@ -26,6 +27,7 @@ export const zoneCommands: readonly CommandRow[] = [
           from: list(flags['from']),
           models: text(flags['models']),
           images: text(flags['images']),
+          verify: flags['verify'] === true,
           ...trust(flags),
           receipt: text(flags['receipt']),
         },

@@ -2,12 +2,12 @@ import type { HeldBlob } from '../bundle/inventory.ts';
 import type { BundleReader } from '../bundle/reader.ts';
 import { MirrorError } from '../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../core/limit.ts';
-import type { ObjectStore } from '../core/ports.ts';
 import { plural } from '../core/text.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import type { PlacedImage } from './import-images.ts';
-import { holds, objectsOf } from './import-models.ts';
+import { objectsOf } from './import-models.ts';
+import type { TargetState } from './import-state.ts';
 
 /**
  * What a delta builds on has to be in the zone before anything is written there.
@@ -15,7 +15,7 @@ import { holds, objectsOf } from './import-models.ts';
  */
 export async function checkBase(
   reader: BundleReader,
-  store: ObjectStore | undefined,
+  state: TargetState | undefined,
   images: readonly PlacedImage[],
   context: Context,
 ): Promise<void> {
@@ -23,12 +23,12 @@ export async function checkBase(
   if (!base) return;
   context.report({ type: 'stage', text: `looking for what \`${base.name}\` brought` });
   const missing: string[] = [];
-  const models = store ? items.filter((item) => item.kind === 'model') : [];
+  const models = state ? items.filter((item) => item.kind === 'model') : [];
   const objects = models.flatMap((item) => objectsOf(item, reader).flat());
   await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {
-    if (!store || !('key' in object.from)) return;
-    if ((await holds(store, { ...object, key: object.from.key })) || (await holds(store, object))) return;
-    missing.push(`${store.name}/${object.from.key}`);
+    if (!state || !('key' in object.from)) return;
+    if ((await state.find({ ...object, key: object.from.key })) || (await state.find(object))) return;
+    missing.push(`${state.store.name}/${object.from.key}`);
   });
   for (const image of images) missing.push(...(await missingBlobs(image, base.held, context)));
   if (missing.length === 0) return;

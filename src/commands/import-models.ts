@@ -1,10 +1,10 @@
 import type { BundleBlob, ModelItem } from '../bundle/inventory.ts';
 import type { BundleReader } from '../bundle/reader.ts';
-import type { Receipt } from '../bundle/receipt.ts';
+import type { ReceivedObject, Receipt } from '../bundle/receipt.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { forEachBySize } from '../core/limit.ts';
-import type { Content, ObjectStore } from '../core/ports.ts';
+import type { Content } from '../core/ports.ts';
 import type { ReportItem } from '../core/report.ts';
 import { contentOf, counted } from '../core/stream.ts';
 import { repoFolder } from '../hub/cache.ts';
@@ -12,6 +12,7 @@ import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import type { MediaToCome } from './import-media.ts';
+import type { TargetState } from './import-state.ts';
 
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
 export interface ModelObject {
@@ -45,12 +46,13 @@ export function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][
 
 export async function importModels(
   reader: BundleReader,
-  store: ObjectStore,
+  target: TargetState,
   items: ReportItem[],
   receipt: Receipt,
   media: MediaToCome,
   context: Context,
 ): Promise<void> {
+  const { store } = target;
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   for (const item of models) {
     const name = nameOf(item);
@@ -59,17 +61,18 @@ export async function importModels(
       const stages = objectsOf(item, reader);
       context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
       const [files = [], trees = [], refs = []] = stages;
-      const put = await putObjects(files, store, context);
+      const put = await putObjects(files, target, context);
       // A list of files that are not all there yet makes loaders say so, where a part of a model would be taken for it.
-      const listed = await putObjects(trees, store, context);
+      const listed = await putObjects(trees, target, context);
       const [broken] = [...put.broken, ...listed.broken];
       if (broken) throw broken;
       media.refuse([...put.lacking, ...listed.lacking], name, reader);
-      const moved = put.moved + listed.moved + (await putObjects(refs, store, context)).moved;
+      const heads = await putObjects(refs, target, context);
+      const moved = put.moved + listed.moved + heads.moved;
       receipt.models.push({
         repo: item.repo,
         commit: item.commit,
-        objects: stages.flat().map(({ key, digest, size }) => ({ key, digest, size })),
+        objects: [put, listed, heads].flatMap(({ there }) => there).sort((a, b) => (a.key < b.key ? -1 : 1)),
       });
       const state = moved === 0 ? 'present' : 'done';
       context.report({ type: 'item', item: name, state, bytes: moved });
@@ -84,14 +87,6 @@ export async function importModels(
   }
 }
 
-export async function holds(
-  store: ObjectStore,
-  { key, digest, size }: Pick<ModelObject, 'key' | 'digest' | 'size'>,
-): Promise<boolean> {
-  const there = await store.head(key);
-  return there?.size === size && there.digest === digest;
-}
-
 /** What became of some objects. */
 interface PutResult {
   /** Bytes. */
@@ -100,17 +95,25 @@ interface PutResult {
   lacking: BundleBlob[];
   /** What a medium does not give: the others are brought all the same. */
   broken: MirrorError[];
+  /** What the target holds now. */
+  there: ReceivedObject[];
 }
 
 /** Puts what is here and not there yet. */
-async function putObjects(objects: readonly ModelObject[], store: ObjectStore, context: Context): Promise<PutResult> {
-  const result: PutResult = { moved: 0, lacking: [], broken: [] };
+async function putObjects(objects: readonly ModelObject[], target: TargetState, context: Context): Promise<PutResult> {
+  const { store } = target;
+  const result: PutResult = { moved: 0, lacking: [], broken: [], there: [] };
+  const note = ({ key, digest, size }: ModelObject, version: string | undefined): void => {
+    result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
+    count(size);
+  };
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
   await forEachBySize(objects, context.slots, async (object) => {
     const { key, digest, size, from } = object;
     context.signal.throwIfAborted();
-    if (await holds(store, object)) {
-      count(size);
+    const found = await target.find(object);
+    if (found) {
+      note(object, found.version);
       return;
     }
     if ('blob' in from) {
@@ -119,11 +122,12 @@ async function putObjects(objects: readonly ModelObject[], store: ObjectStore, c
     }
     if ('key' in from) {
       await store.copy(from.key, key, size, context.signal);
-      count(size);
+      note(object, undefined);
       return;
     }
     try {
-      await store.put(key, counted(from, count), { digest, size }, context.signal);
+      const { version } = await store.put(key, counted(from, count), { digest, size }, context.signal);
+      result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
       result.moved += size;
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'E_MEDIUM') throw error;

@@ -1,7 +1,7 @@
 import { readReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
 import { sha256 } from '../core/digest.ts';
-import type { ObjectStore } from '../core/ports.ts';
 import { contentOf } from '../core/stream.ts';
+import type { TargetState } from './import-state.ts';
 
 /** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
 export async function carryOver(receipt: Receipt, path: string): Promise<void> {
@@ -17,12 +17,15 @@ export async function carryOver(receipt: Receipt, path: string): Promise<void> {
   }
 }
 
-export async function putReceipt(store: ObjectStore, name: string, text: string, signal: AbortSignal): Promise<void> {
+/** Stores the receipt in the target, unless this very one is there. */
+export async function putReceipt(
+  { store, receipts }: TargetState,
+  name: string,
+  text: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const key = `${receiptPrefix}/${name}.receipt.json`;
+  if (receipts.get(key) === text) return;
   const bytes = Buffer.from(text);
-  await store.put(
-    `${receiptPrefix}/${name}.receipt.json`,
-    contentOf(bytes),
-    { digest: sha256(bytes), size: bytes.length },
-    signal,
-  );
+  await store.put(key, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
 }

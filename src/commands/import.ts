@@ -1,10 +1,9 @@
 import { join } from 'node:path';
 import { bundleFiles, type Inventory } from '../bundle/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
-import { formatReceipt, type Receipt, receiptPrefix, startReceipt } from '../bundle/receipt.ts';
+import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import type { ObjectStore } from '../core/ports.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
@@ -19,6 +18,7 @@ import { importImages, type PlacedImage, placeImages } from './import-images.ts'
 import { MediaToCome } from './import-media.ts';
 import { importModels } from './import-models.ts';
 import { carryOver, putReceipt } from './import-receipt.ts';
+import { TargetState } from './import-state.ts';
 import { openObjects } from './objects.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
 
@@ -30,6 +30,8 @@ export interface ImportOptions extends BundlePlace {
   images?: string | undefined;
   /** Path of the receipt; beside the working directory when not given. */
   receipt?: string | undefined;
+  /** Read what is there, and believe no receipt. */
+  verify?: boolean | undefined;
 }
 
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
@@ -39,7 +41,8 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
   const store = options.models === undefined ? undefined : await openObjects(context, options.models);
-  await tryTargets(store, images, context);
+  await tryRegistry(images, context);
+  const state = store && (await TargetState.open(store, options.verify));
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const origin = {
@@ -54,16 +57,16 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const reader = new BundleReader(bundle, inventory);
-  await checkBase(reader, store, images, context);
+  await checkBase(reader, state, images, context);
   const media = new MediaToCome();
-  if (store) await importModels(reader, store, items, receipt, media, context);
+  if (state) await importModels(reader, state, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, context);
   receipt.complete = items.every(({ state }) => state !== 'failed');
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeFileAtomic(receiptPath, formatReceipt(receipt));
-  if (store)
-    await attempt(items, 'receipt', store.name, () =>
-      putReceipt(store, inventory.name, formatReceipt(receipt), context.signal),
+  if (state)
+    await attempt(items, 'receipt', state.store.name, () =>
+      putReceipt(state, inventory.name, formatReceipt(receipt), context.signal),
     );
   return summarise(items, receipt, receiptPath, inventory, media);
 }
@@ -80,18 +83,11 @@ function checkPlace({ images, models }: ImportOptions): void {
   parseReference(`${images}/x`);
 }
 
-/** One request to each target, so that what is wrong with a target is said once and before anything moves. */
-async function tryTargets(
-  store: ObjectStore | undefined,
-  images: readonly PlacedImage[],
-  context: Context,
-): Promise<void> {
-  const [first] = images;
-  if (first) {
-    const { target } = await openRepository(context, first.target, first.reference);
-    await resolved(target, first.reference);
-  }
-  for await (const _ of store?.list(`${receiptPrefix}/`) ?? []) break;
+/** One request, so that what is wrong with a target is said once and before anything moves. */
+async function tryRegistry([first]: readonly PlacedImage[], context: Context): Promise<void> {
+  if (!first) return;
+  const { target } = await openRepository(context, first.target, first.reference);
+  await resolved(target, first.reference);
 }
 
 function checkTargets({ items }: Inventory, options: ImportOptions): void {

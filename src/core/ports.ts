@@ -47,6 +47,8 @@ export interface ObjectState {
   size: number;
   /** Of the stored bytes; absent when the store does not know it. */
   digest?: Digest | undefined;
+  /** What the store calls these very bytes, an ETag or the time of writing: when they change, it does too. */
+  version?: string | undefined;
 }
 
 /** A flat namespace of whole objects: S3, GCS, a directory. Keys are relative to the store's prefix. */
@@ -54,8 +56,13 @@ export interface ObjectStore {
   /** For people: `s3://bucket/prefix`. */
   readonly name: string;
   head(key: string): Promise<ObjectState | undefined>;
-  /** All or nothing: an object becomes visible only when its bytes had the expected digest. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
-  put(key: string, content: Content, expected: { digest: Digest; size: number }, signal?: AbortSignal): Promise<void>;
+  /** All or nothing: an object becomes visible only when its bytes had the expected digest; its version comes back. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
+  put(
+    key: string,
+    content: Content,
+    expected: { digest: Digest; size: number },
+    signal?: AbortSignal,
+  ): Promise<{ version?: string | undefined }>;
   get(key: string): Promise<Content | undefined>;
   /**
    * The same bytes under another name, without their passing through here.

@@ -25,8 +25,8 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async head(key: string): Promise<ObjectState | undefined> {
-    const size = await this.#size(key);
-    return size === undefined ? undefined : { key, size, digest: await this.#digest(key, size) };
+    const state = await this.#state(key);
+    return state && { ...state, digest: await this.#digest(key, state.size) };
   }
 
   async put(
@@ -34,18 +34,19 @@ export class DirectoryStore implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<void> {
+  ): Promise<{ version?: string | undefined }> {
     await receiveFile(
       this.#path(key),
       content,
       { size: expected.size, checksum: checksumOf(expected.digest), item: key },
       { signal },
     );
+    return { version: (await this.#state(key))?.version };
   }
 
   async get(key: string): Promise<Content | undefined> {
-    const size = await this.#size(key);
-    return size === undefined ? undefined : fileContent([{ path: this.#path(key), offset: 0, size }]);
+    const state = await this.#state(key);
+    return state && fileContent([{ path: this.#path(key), offset: 0, size: state.size }]);
   }
 
   async copy(from: string, to: string): Promise<void> {
@@ -64,8 +65,13 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {
-    for (const entry of await listTree(this.#root))
-      if ('size' in entry && entry.path.startsWith(prefix)) yield { key: entry.path, size: entry.size };
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    if (folder !== '' && !(await isDirectory(join(this.#root, folder)))) return;
+    for (const entry of await listTree(join(this.#root, folder))) {
+      const key = `${folder}${entry.path}`;
+      const state = 'size' in entry && key.startsWith(prefix) ? await this.#state(key) : undefined;
+      if (state) yield state;
+    }
   }
 
   /** A directory remembers no digest, so the bytes are read: that is the only proof there is. */
@@ -75,10 +81,10 @@ export class DirectoryStore implements ObjectStore {
     return `sha256:${hash.digest('hex')}`;
   }
 
-  async #size(key: string): Promise<number | undefined> {
+  async #state(key: string): Promise<(ObjectState & { version: string }) | undefined> {
     try {
       const found = await stat(this.#path(key));
-      return found.isFile() ? found.size : undefined;
+      return found.isFile() ? { key, size: found.size, version: `mtime-${Math.floor(found.mtimeMs)}` } : undefined;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
@@ -88,4 +94,8 @@ export class DirectoryStore implements ObjectStore {
   #path(key: string): string {
     return join(this.#root, checkRelativePath(key, 'an object'));
   }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

@@ -46,7 +46,12 @@ export class S3Store implements ObjectStore {
       try {
         const found = await client.send(new sdk.HeadObjectCommand(this.#address(key)));
         const hex = found.Metadata?.['sha256'];
-        return { key, size: found.ContentLength ?? 0, digest: hex === undefined ? undefined : `sha256:${hex}` };
+        return {
+          key,
+          size: found.ContentLength ?? 0,
+          digest: hex === undefined ? undefined : `sha256:${hex}`,
+          version: found.ETag,
+        };
       } catch (error) {
         if (
           error instanceof sdk.S3ServiceException &&
@@ -64,9 +69,12 @@ export class S3Store implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<void> {
-    if (expected.size <= singleLimit) await this.#putWhole(key, content, expected, signal);
-    else await this.#putParts(key, content, expected, signal);
+  ): Promise<{ version?: string | undefined }> {
+    const isSmall = expected.size <= singleLimit;
+    const put = isSmall
+      ? await this.#putWhole(key, content, expected, signal)
+      : await this.#putParts(key, content, expected, signal);
+    return { version: put.ETag };
   }
 
   async get(key: string): Promise<Content | undefined> {
@@ -115,8 +123,8 @@ export class S3Store implements ObjectStore {
           }),
         ),
       );
-      for (const { Key, Size } of page.Contents ?? [])
-        if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0 };
+      for (const { Key, Size, ETag } of page.Contents ?? [])
+        if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0, version: ETag };
       token = page.NextContinuationToken;
     } while (token !== undefined);
   }
@@ -126,10 +134,10 @@ export class S3Store implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<void> {
+  ): Promise<{ ETag?: string | undefined }> {
     await this.#flight.take(expected.size);
     try {
-      await this.#sendWhole(key, content, expected, signal);
+      return await this.#sendWhole(key, content, expected, signal);
     } finally {
       this.#flight.give(expected.size);
     }
@@ -140,11 +148,11 @@ export class S3Store implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<void> {
+  ): Promise<{ ETag?: string | undefined }> {
     const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: key };
     const body = await readVerified(content, expectation, signal);
     const { sdk, client } = await this.#load();
-    await this.#try(
+    return this.#try(
       key,
       's3:PutObject',
       () =>
@@ -167,7 +175,7 @@ export class S3Store implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<void> {
+  ): Promise<{ ETag?: string | undefined }> {
     const { sdk, client } = await this.#load();
     const created = await this.#try(key, 's3:PutObject', () =>
       client.send(
@@ -180,7 +188,7 @@ export class S3Store implements ObjectStore {
     const upload = { ...this.#address(key), UploadId: created.UploadId };
     try {
       const parts = await this.#sendParts(key, content, expected, upload, signal);
-      await this.#try(
+      return await this.#try(
         key,
         's3:PutObject',
         () =>

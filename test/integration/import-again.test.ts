@@ -1,0 +1,77 @@
+import { readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
+
+const weights = Buffer.alloc(60_000, 'weights');
+let zone: MadeBundle;
+
+beforeEach(async () => {
+  zone = await makeBundle({ 'org/name': { 'model.bin': weights, 'config.json': Buffer.from('{}') } });
+});
+
+afterEach(() => zone[Symbol.asyncDispose]());
+
+const models = 's3://models/sie/models';
+const weightsKey = (): string => `models/sie/models/models--org--name/snapshots/${zone.commits['org/name']}/model.bin`;
+const writes = (requests: readonly string[]): string[] =>
+  requests.filter((request) => /^(?:PUT|POST|DELETE) /.test(request));
+
+it('asks for no object that is not listed the first time, and for none at all the second time', async () => {
+  await zone.bring({ models });
+  expect(zone.requests().filter((request) => request.startsWith('HEAD '))).toEqual([]);
+
+  const report = await zone.bring({ models });
+
+  expect(report.items.map(({ state }) => state)).toEqual(['present']);
+  const again = zone.requests();
+  expect(again.filter((request) => !request.includes('list-type=2') && !request.includes('.receipt.json'))).toEqual([]);
+  expect(writes(again)).toEqual([]);
+});
+
+it('looks at an object that was written since, and brings it again when it is another one', async () => {
+  await zone.bring({ models });
+  zone.s3.put('models', weightsKey().slice('models/'.length), Buffer.alloc(60_000, 'others'));
+  zone.requests();
+
+  await zone.bring({ models });
+
+  const requests = zone.requests();
+  expect(requests.filter((request) => request.startsWith('HEAD ') && request.includes('model.bin'))).toHaveLength(1);
+  expect(Buffer.from(zone.s3.objects.get(weightsKey())?.body ?? '').equals(weights)).toBe(true);
+});
+
+it.each([
+  ['is gone', async () => Promise.resolve(zone.s3.objects.delete('models/sie/models/.sie-mirror/b.receipt.json'))],
+  [
+    'is something else',
+    async () => Promise.resolve(zone.s3.put('models', 'sie/models/.sie-mirror/b.receipt.json', '{')),
+  ],
+])('believes what the store says of an object when the receipt %s, and writes it again', async (_, damage) => {
+  await zone.bring({ models });
+  await damage();
+  zone.requests();
+
+  expect((await zone.bring({ models })).items.map(({ state }) => state)).toEqual(['present']);
+
+  expect(writes(zone.requests())).toEqual([expect.stringContaining('.receipt.json')]);
+});
+
+it('reads no file of a directory again while size and time are those of the receipt, and every byte with --verify', async () => {
+  await zone.bring({ models: 'file:zone' });
+  const key = `models--org--name/snapshots/${zone.commits['org/name']}/model.bin`;
+  const path = join(zone.path, 'zone', key);
+  const receipt = JSON.parse(await readFile(join(zone.path, 'b.receipt.json'), 'utf8')) as {
+    models: { objects: { key: string; version: string }[] }[];
+  };
+  const mtime = Number(receipt.models[0]?.objects.find((each) => each.key === key)?.version.slice('mtime-'.length));
+  // Bytes that rot change neither size nor time.
+  await writeFile(path, Buffer.alloc(60_000, 'rotten'));
+  await utimes(path, new Date(), (mtime + 0.5) / 1000);
+
+  expect((await zone.bring({ models: 'file:zone' })).items[0]?.state).toBe('present');
+  expect((await zone.bring({ models: 'file:zone', verify: true })).items[0]?.state).toBe('done');
+  expect((await readFile(path)).equals(weights)).toBe(true);
+  await rm(path);
+  expect((await zone.bring({ models: 'file:zone' })).items[0]?.state).toBe('done');
+});

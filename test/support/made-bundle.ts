@@ -1,0 +1,67 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import { bundle } from '../../src/commands/bundle.ts';
+import { type ImportOptions, importBundle } from '../../src/commands/import.ts';
+import { snapshot } from '../../src/commands/snapshot.ts';
+import type { Report } from '../../src/core/report.ts';
+import { testContext } from './context.ts';
+import { startHub } from './hub.ts';
+import { temporaryDirectory } from './place.ts';
+import { startS3, type TestS3 } from './s3.ts';
+
+const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
+
+export interface MadeBundle extends AsyncDisposable {
+  /** Where commands run; the bundle is `usb/b` there. */
+  path: string;
+  commits: Record<string, string>;
+  s3: TestS3;
+  /** Runs `import` in this process, with the store's address in the environment. */
+  bring(options: Partial<ImportOptions>): Promise<Report>;
+  /** Requests to the store since the last call, as `METHOD path`. */
+  requests(): string[];
+}
+
+/** A bundle of small volumes with these models, files by path, and an empty S3 store with the bucket `models`. */
+export async function makeBundle(models: Record<string, Record<string, Buffer>>): Promise<MadeBundle> {
+  const place = await temporaryDirectory();
+  const hub = await startHub();
+  const commits = Object.fromEntries(
+    Object.entries(models).map(([id, files]) => [id, hub.addRepo({ id, files }).commit]),
+  );
+  const tool = join(place.path, 'tool.mjs');
+  await writeFile(tool, '');
+  const online = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url }, toolFile: tool });
+  await snapshot({ repos: Object.keys(models), store: 'store' }, online.context);
+  await bundle({ store: 'store', out: 'usb', name: 'b', volumeSize: 80 * 1024 }, online.context);
+  await online.context.close();
+  await hub.close();
+  const s3 = await startS3({ buckets: ['models'], pageSize: 7, ...keys });
+  const env = {
+    AWS_ENDPOINT_URL_S3: s3.url,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+  };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  return {
+    path: place.path,
+    commits,
+    s3,
+    bring: async (options) => {
+      const { context } = await testContext({ cwd: place.path, env });
+      try {
+        return await importBundle({ bundle: 'usb/b', ...options }, context);
+      } finally {
+        await context.close();
+      }
+    },
+    requests: () => s3.server.requests.splice(0).map(({ method, path }) => `${method} ${path}`),
+    [Symbol.asyncDispose]: async () => {
+      vi.unstubAllEnvs();
+      await s3.close();
+      await place[Symbol.asyncDispose]();
+    },
+  };
+}

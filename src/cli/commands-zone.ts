@@ -1,3 +1,4 @@
+import type { HubLayout } from '../commands/import-models.ts';
 import type { CommandRow } from './command-row.ts';
 import { fromFlag, keyFlags, list, text, trust } from './flags.ts';
 import { parseCount } from './size.ts';
@@ -12,6 +13,14 @@ export const zoneCommands: readonly CommandRow[] = [
       { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
       fromFlag,
       ...keyFlags,
+      { flags: '--release <name>', text: 'put the models below URL/NAME/models' },
+      {
+        flags: '--hub-layout <layout>',
+        text: 'how models lie in their target: for SIE, as a full cache with blobs/, or as plain ORG/NAME/FILE',
+        choices: ['sie', 'full', 'plain'],
+        fallback: 'sie',
+      },
+      { flags: '--dry-run', text: 'look at the targets, say what would move, write nothing' },
       { flags: '--verify', text: 'read the bytes of what the target has already' },
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
     ],
@@ -27,6 +36,9 @@ export const zoneCommands: readonly CommandRow[] = [
           from: list(flags['from']),
           models: text(flags['models']),
           images: text(flags['images']),
+          release: text(flags['release']),
+          layout: flags['hubLayout'] as HubLayout,
+          dryRun: flags['dryRun'] === true,
           verify: flags['verify'] === true,
           ...trust(flags),
           receipt: text(flags['receipt']),

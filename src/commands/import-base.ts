@@ -6,7 +6,7 @@ import { plural } from '../core/text.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import type { PlacedImage } from './import-images.ts';
-import { objectsOf } from './import-models.ts';
+import { type HubLayout, objectsOf } from './import-models.ts';
 import type { TargetState } from './import-state.ts';
 
 /**
@@ -16,6 +16,7 @@ import type { TargetState } from './import-state.ts';
 export async function checkBase(
   reader: BundleReader,
   state: TargetState | undefined,
+  layout: HubLayout,
   images: readonly PlacedImage[],
   context: Context,
 ): Promise<void> {
@@ -24,7 +25,7 @@ export async function checkBase(
   context.report({ type: 'stage', text: `looking for what \`${base.name}\` brought` });
   const missing: string[] = [];
   const models = state ? items.filter((item) => item.kind === 'model') : [];
-  const objects = models.flatMap((item) => objectsOf(item, reader).flat());
+  const objects = models.flatMap((item) => objectsOf(item, reader, layout).flat());
   await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {
     if (!state || !('key' in object.from)) return;
     if ((await state.find({ ...object, key: object.from.key })) || (await state.find(object))) return;

@@ -23,8 +23,20 @@ export interface ModelObject {
   from: Content | { key: string } | { blob: BundleBlob };
 }
 
-export function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][] {
-  const folder = repoFolder(item.repo);
+/**
+ * How a model lies in its target: for SIE's reader, as a whole copy of a Hugging Face cache, or as plain files in
+ * `ORG/NAME/` for vLLM, KServe, LLMKube and NIM.
+ */
+export type HubLayout = 'sie' | 'full' | 'plain';
+
+/** Where a model lies, below its target. */
+function modelFolder(repo: string, layout: HubLayout): string {
+  return layout === 'plain' ? repo : repoFolder(repo);
+}
+
+/** Files, then the list of them, then the refs that lead to them; a plain layout has files only. */
+export function objectsOf(item: ModelItem, reader: BundleReader, layout: HubLayout): ModelObject[][] {
+  const folder = modelFolder(item.repo, layout);
   const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
   const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
     const blob = reader.find(digest);
@@ -40,13 +52,26 @@ export function objectsOf(item: ModelItem, reader: BundleReader): ModelObject[][
     size: commit.length,
     from: contentOf(commit),
   });
+  if (layout === 'plain') return [item.files.map((file) => stored(file.path, file)), [], []];
   const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
-  return [files, [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+  const blobs =
+    layout === 'full' ? blobsOf(item, reader).map(({ name, ...blob }) => stored(`blobs/${name}`, blob)) : [];
+  return [[...blobs, ...files], [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+}
+
+/** The files of a model once more, by the names that a cache has for them. */
+function blobsOf(item: ModelItem, reader: BundleReader): { name: string; digest: Digest; size: number }[] {
+  const prefix = `hub/${repoFolder(item.repo)}/blobs/`;
+  const own = new Set(item.files.map(({ digest }) => digest));
+  return reader.inventory.blobs
+    .filter(({ path, digest }) => path.startsWith(prefix) && own.has(digest))
+    .map(({ path, digest, size }) => ({ name: path.slice(prefix.length), digest, size }));
 }
 
 export async function importModels(
   reader: BundleReader,
   target: TargetState,
+  layout: HubLayout,
   items: ReportItem[],
   receipt: Receipt,
   media: MediaToCome,
@@ -58,7 +83,7 @@ export async function importModels(
     const name = nameOf(item);
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {
-      const stages = objectsOf(item, reader);
+      const stages = objectsOf(item, reader, layout);
       context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
       const [files = [], trees = [], refs = []] = stages;
       const put = await putObjects(files, target, context);
@@ -81,7 +106,7 @@ export async function importModels(
         name,
         state,
         bytes: moved,
-        detail: { target: `${store.name}/${repoFolder(item.repo)}` },
+        detail: { target: `${store.name}/${modelFolder(item.repo, layout)}` },
       });
     });
   }

@@ -16,7 +16,8 @@ import { openRepository } from './endpoint.ts';
 import { checkBase } from './import-base.ts';
 import { importImages, type PlacedImage, placeImages } from './import-images.ts';
 import { MediaToCome } from './import-media.ts';
-import { importModels } from './import-models.ts';
+import { type HubLayout, importModels } from './import-models.ts';
+import { planImport } from './import-plan.ts';
 import { carryOver, putReceipt } from './import-receipt.ts';
 import { TargetState } from './import-state.ts';
 import { openObjects } from './objects.ts';
@@ -30,6 +31,11 @@ export interface ImportOptions extends BundlePlace {
   images?: string | undefined;
   /** Path of the receipt; beside the working directory when not given. */
   receipt?: string | undefined;
+  /** Below the target of the models: `PREFIX/RELEASE/models`. */
+  release?: string | undefined;
+  layout?: HubLayout | undefined;
+  /** Look at the targets, say what would move, and write nothing. */
+  dryRun?: boolean | undefined;
   /** Read what is there, and believe no receipt. */
   verify?: boolean | undefined;
 }
@@ -40,9 +46,14 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
-  const store = options.models === undefined ? undefined : await openObjects(context, options.models);
+  const store =
+    options.models === undefined ? undefined : await openObjects(context, ofRelease(options.models, options.release));
   await tryRegistry(images, context);
   const state = store && (await TargetState.open(store, options.verify));
+  const reader = new BundleReader(bundle, inventory);
+  const { layout = 'sie' } = options;
+  await checkBase(reader, state, layout, images, context);
+  if (options.dryRun) return planImport(reader, state, layout, images, context);
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const origin = {
@@ -56,10 +67,8 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   });
   await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
-  const reader = new BundleReader(bundle, inventory);
-  await checkBase(reader, state, images, context);
   const media = new MediaToCome();
-  if (state) await importModels(reader, state, items, receipt, media, context);
+  if (state) await importModels(reader, state, layout, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, context);
   receipt.complete = items.every(({ state }) => state !== 'failed');
   // The file first: a store that takes nothing must not cost the record of what it refused.
@@ -69,6 +78,14 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
       putReceipt(state, inventory.name, formatReceipt(receipt), context.signal),
     );
   return summarise(items, receipt, receiptPath, inventory, media);
+}
+
+/** A place of its own for each release: workers are moved to it by its address, when all of it is there. @throws E_USAGE */
+function ofRelease(models: string, release: string | undefined): string {
+  if (release === undefined) return models;
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(release))
+    throw new MirrorError('E_USAGE', `\`--release ${release}\`: letters, digits, \`.\`, \`_\` and \`-\` were wanted`);
+  return `${models.replace(/\/+$/, '')}/${release}/models`;
 }
 
 /** @throws E_USAGE */
@@ -117,7 +134,7 @@ function summarise(
     ({ kind }) => (kind === 'model' ? receipt.targets.models : receipt.targets.images) === undefined,
   );
   if (left.length > 0) summary.push(`not imported, as no target was given for them: ${left.map(nameOf).join(', ')}`);
-  if (receipt.complete && receipt.targets.models !== undefined)
+  if (receipt.complete && receipt.models.some(({ objects }) => objects.some(({ key }) => key.includes('/refs/'))))
     summary.push(
       `for SIE, point workers.common.clusterCache.url at ${receipt.targets.models} and ask the cluster with \`sie-mirror smoke\``,
     );

@@ -1,18 +1,18 @@
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { bundleFiles, type HeldBlob, type Inventory, inventorySchemaId, parseInventory } from '../bundle/inventory.ts';
-import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
 import { createHash } from 'node:crypto';
-import { type Digest, sha256 } from '../core/digest.ts';
+import { posix } from 'node:path';
+import type { HeldBlob, Inventory } from '../bundle/inventory.ts';
+import { openSealed, trustNobody } from '../bundle/reader.ts';
+import type { Receipt } from '../bundle/receipt.ts';
+import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { forEachBySize } from '../core/limit.ts';
-import { parseJson } from '../core/validate.ts';
 import { fileContent } from '../fs/read.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { descriptorsOf } from '../oci/graph.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { isManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';
+import { readRecord } from './record.ts';
 import type { StoreContents } from './store.ts';
 
 /** What the zone is known to hold: the ground of a delta. */
@@ -27,21 +27,16 @@ export interface Base {
 }
 
 /**
- * A receipt, an inventory, or a bundle directory.
- * @throws E_NOT_FOUND, E_CORRUPT, E_USAGE for a receipt of an import that was not complete
+ * A receipt, an inventory, or a bundle. Nobody's signature is asked for: `import` looks for all of it in the zone.
+ * @throws E_NOT_FOUND, E_CORRUPT, E_DIGEST_MISMATCH, E_USAGE for a lock, or the receipt of an import that was not complete
  */
 export async function readBase(path: string, context: Context): Promise<Base> {
-  const given = context.path(path);
-  const found = await stat(given).catch(() => undefined);
-  if (!found)
-    throw new MirrorError('E_NOT_FOUND', `there is no receipt, inventory or bundle \`${path}\``, {
-      hint: 'give the receipt that `sie-mirror import` wrote in the zone',
-    });
-  const bytes = await readFile(found.isDirectory() ? join(given, bundleFiles.inventory) : given);
-  const digest = sha256(bytes);
-  const { schema } = (parseJson(bytes, path) ?? {}) as { schema?: unknown };
-  if (schema === inventorySchemaId) return ofInventory(parseInventory(bytes), digest);
-  return ofReceipt(parseReceipt(bytes, path), digest, path);
+  const record = await readRecord(path, context, async (directory) => openSealed(context.path(directory), trustNobody));
+  if (record.kind === 'inventory') return ofInventory(record.inventory, record.digest);
+  if (record.kind === 'receipt') return ofReceipt(record.receipt, record.digest, path);
+  throw new MirrorError('E_USAGE', `\`${path}\` is a lock: it says what was wanted, not what the zone holds`, {
+    hint: 'give the receipt that `sie-mirror import` wrote in the zone',
+  });
 }
 
 function ofReceipt(receipt: Receipt, digest: Digest, path: string): Base {
@@ -103,7 +98,10 @@ function sortKey({ digest, key = '', repository = '' }: HeldBlob): string {
 }
 
 async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut, context: Context): Promise<void> {
-  const blobs = contents.files.filter(({ path }) => /^hub\/[^/]+\/(?:blobs|snapshots)\//.test(path));
+  const others = linkedFromElsewhere(contents);
+  const blobs = contents.files.filter(
+    ({ path }) => /^hub\/models--[^/]+\/(?:blobs|snapshots)\//.test(path) && !others.has(path),
+  );
   const keys = new Map<Digest, HeldBlob>();
   await forEachBySize(blobs, context.slots, async ({ path, from, size, checksum }) => {
     const digest: Digest =
@@ -114,6 +112,12 @@ async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut
     keys.set(digest, { digest, size, key });
   });
   left.held.push(...keys.values());
+}
+
+/** `import` brings models only: for datasets and spaces, which are unpacked by hand, the zone holds nothing. */
+function linkedFromElsewhere({ links }: StoreContents): Set<string> {
+  const others = links.filter(({ path }) => !path.startsWith('hub/models--'));
+  return new Set(others.map(({ path, link }) => posix.join(posix.dirname(path), link)));
 }
 
 /** Of a file that is not named by its sha256: the small ones. */

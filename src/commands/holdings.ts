@@ -1,13 +1,9 @@
-import { readFile, stat } from 'node:fs/promises';
-import { type Inventory, inventorySchemaId, parseInventory } from '../bundle/inventory.ts';
-import { parseReceipt, type Receipt, receiptSchemaId } from '../bundle/receipt.ts';
-import { readInventory } from '../bundle/reader.ts';
+import type { Inventory } from '../bundle/inventory.ts';
+import type { Receipt } from '../bundle/receipt.ts';
 import { formatChecksum } from '../core/digest.ts';
-import { MirrorError } from '../core/errors.ts';
-import { parseJson } from '../core/validate.ts';
-import { loadManifest } from '../manifest/load.ts';
 import type { Lock } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
+import { readRecord } from './record.ts';
 import { openBundle, type TrustOptions } from './sealed.ts';
 
 /** A file of a model; `id` is `algorithm:hex`. */
@@ -31,21 +27,9 @@ export interface Holdings {
 
 /** @throws E_NOT_FOUND, E_CORRUPT, E_SIGNATURE, E_USAGE for a file that is none of these */
 export async function readHoldings(path: string, trust: TrustOptions, context: Context): Promise<Holdings> {
-  const found = await stat(context.path(path)).catch(() => undefined);
-  if (!found)
-    throw new MirrorError('E_NOT_FOUND', `there is no \`${path}\``, {
-      hint: 'give a bundle, an inventory, a receipt or a lock',
-    });
-  if (found.isDirectory()) return ofInventory(await readInventory(await openBundle(path, trust, context)));
-  const bytes = await readFile(context.path(path));
-  const { schema } = (parseJson(bytes, path, 'E_USAGE') ?? {}) as { schema?: unknown };
-  if (schema === inventorySchemaId) return ofInventory(parseInventory(bytes));
-  if (schema === receiptSchemaId) return ofReceipt(parseReceipt(bytes, path));
-  const loaded = loadManifest(bytes.toString('utf8'), path);
-  if (loaded.kind === 'lock') return ofLock(loaded.lock);
-  throw new MirrorError('E_USAGE', `\`${path}\` is a mirror manifest, in which nothing is pinned`, {
-    hint: 'make a lock of it with `sie-mirror plan`',
-  });
+  const record = await readRecord(path, context, async (directory) => openBundle(directory, trust, context));
+  if (record.kind === 'inventory') return ofInventory(record.inventory);
+  return record.kind === 'receipt' ? ofReceipt(record.receipt) : ofLock(record.lock);
 }
 
 function ofInventory({ name, items }: Inventory): Holdings {

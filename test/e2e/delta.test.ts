@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliResult, runCli } from '../support/cli.ts';
@@ -140,8 +140,15 @@ it('can be the base of the next one', async () => {
 
 it.each([
   ['that is not there', 'none.json', 7],
-  ['that is something else', 'usb/first/VERIFY.md', 4],
+  ['that is something else', 'usb/first/VERIFY.md', 2],
+  ['that was cut off', 'cut.json', 4],
+  ['that says what was wanted', 'store/mirror.lock.json', 2],
+  ['whose inventory was changed', 'changed', 4],
 ])('has no base %s', async (_, base, code) => {
+  await writeFile(join(place.path, 'cut.json'), '{"schema":"sie-mirror/rec');
+  await cp(join(place.path, 'usb/first'), join(place.path, 'changed'), { recursive: true });
+  const inventory = join(place.path, 'changed/inventory.json');
+  await writeFile(inventory, (await readFile(inventory, 'utf8')).replace(/"size": \d/, '"size": 7'));
   expect(await run(['bundle', '--store', 'store', '--out', 'usb', '--name', 'x', '--base', base])).toMatchObject({
     code,
   });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { bundleFiles, type Inventory } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type Inventory } from '../bundle/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
 import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
@@ -70,7 +70,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const media = new MediaToCome();
   if (state) await importModels(reader, state, layout, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, context);
-  receipt.complete = items.every(({ state }) => state !== 'failed');
+  receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeFileAtomic(receiptPath, formatReceipt(receipt));
   if (state)
@@ -114,6 +114,15 @@ function checkTargets({ items }: Inventory, options: ImportOptions): void {
     throw lacks('images', '`--images REGISTRY/PREFIX`');
   if (options.images !== undefined && options.models === undefined && items.every(({ kind }) => kind === 'model'))
     throw lacks('models', '`--models s3://BUCKET/PREFIX`');
+}
+
+/** What an earlier import to another target left undone is not done by this one. */
+function isReceived(item: BundleItem, { models, images, targets }: Receipt): boolean {
+  if (item.kind === 'image')
+    return targets.images === undefined || images.some(({ reference }) => reference === item.reference);
+  return (
+    targets.models === undefined || models.some(({ repo, commit }) => repo === item.repo && commit === item.commit)
+  );
 }
 
 function summarise(

@@ -92,3 +92,32 @@ it('carries a model and an image across the gap, twice without moving anything t
     expect(traces).not.toContain(secret);
   await world.close();
 });
+
+it('does not call complete what an earlier import to another target left undone', async () => {
+  await using place = await temporaryDirectory();
+  const world = await startWorld({ weightsBytes: 1024 });
+  const run = async (args: string[], code = 0, env: Record<string, string> = {}): Promise<void> => {
+    const result = await runCli(args, { cwd: place.path, env });
+    expect(result.code, result.stderr).toBe(code);
+  };
+  const isComplete = async (): Promise<unknown> =>
+    (JSON.parse(await readFile(join(place.path, 'b.receipt.json'), 'utf8')) as { complete: unknown }).complete;
+  const zone = ['--images', world.zone.host, '--insecure-host', world.zone.host];
+  await mkdir(join(place.path, '.docker'));
+  await writeFile(join(place.path, '.docker/config.json'), dockerConfig(world.zone));
+  await run(['snapshot', modelId, '--store', 'store'], 0, world.online);
+  const source = `${world.source.host}/${imageRepository}:${imageTag}`;
+  await run(['copy', source, 'oci:store/oci', '--insecure-host', world.source.host]);
+  await run(['bundle', '--store', 'store', '--out', 'usb', '--name', 'b']);
+  world.zone.server.faults = (request) => (request.method === 'PUT' ? { kind: 'status', status: 500 } : undefined);
+  await run(['import', 'usb/b', ...zone, '--retries', '0'], 5);
+  expect(await isComplete()).toBe(false);
+
+  await run(['import', 'usb/b', '--models', 'file:models']);
+  expect(await isComplete()).toBe(false);
+
+  world.zone.server.faults = undefined;
+  await run(['import', 'usb/b', ...zone]);
+  expect(await isComplete()).toBe(true);
+  await world.close();
+});

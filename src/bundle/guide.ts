@@ -19,6 +19,11 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
     '## 4. Unpack by hand',
     `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
     block('unpack', `for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR"; done`),
+    ...(inventory.base
+      ? [
+          `This is a delta: it leaves out ${inventory.base.held.length} blob(s) that the zone has from \`${inventory.base.name}\`. Unpacked by hand it is whole only where they are; \`import\` puts both together.`,
+        ]
+      : []),
     ...(split
       ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)]
       : []),
@@ -42,9 +47,9 @@ function signature(keyFingerprint: string): string[] {
       'approval',
       `for statement in ${bundleFiles.sums}.approval-*.json; do
   [ -e "$statement" ] && [ -n "\${APPROVER_KEY:-}" ] || continue
-  base64 -d "\${statement%json}sig" > "\${TMPDIR:-/tmp}/approval.der"
-  openssl dgst -sha256 -verify "$APPROVER_KEY" -signature "\${TMPDIR:-/tmp}/approval.der" "$statement"
-  grep -q "$(sha256sum ${bundleFiles.sums} | cut -d ' ' -f 1)" "$statement" && cat "$statement"
+  base64 -d "\${statement%json}sig" > "\${TMPDIR:-/tmp}/approval.der" &&
+    openssl dgst -sha256 -verify "$APPROVER_KEY" -signature "\${TMPDIR:-/tmp}/approval.der" "$statement" &&
+    grep -q "$(sha256sum ${bundleFiles.sums} | cut -d ' ' -f 1)" "$statement" && cat "$statement"
 done`,
     ),
     'Or with cosign, either form:',

@@ -40,6 +40,9 @@ export interface StoreContents {
   links: { path: string; link: string }[];
 }
 
+/** Others may fill the store meanwhile: what is sealed has to be the refs, lists and index that are read here, or nothing. */
+const runAgain = 'wait for what else fills this store, and run the same command again';
+
 /** @throws E_NOT_FOUND, E_CORRUPT, E_MISSING */
 export async function readStore(store: string): Promise<StoreContents> {
   if (!(await isDirectory(store)))
@@ -81,12 +84,15 @@ async function addFile(
   hint?: string,
 ): Promise<void> {
   const found = await stat(join(store, path)).catch(() => undefined);
-  if (!found?.isFile())
-    throw new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, {
-      hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
-      at: { side: 'source', item: path },
-    });
+  if (!found?.isFile()) throw missing(path);
   contents.files.push({ path, from: join(store, path), size: found.size, checksum, hint });
+}
+
+function missing(path: string): MirrorError {
+  return new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, {
+    hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
+    at: { side: 'source', item: path },
+  });
 }
 
 async function readHub(store: string, contents: StoreContents): Promise<void> {
@@ -116,7 +122,7 @@ async function readRepo(
     if (!path.startsWith(`${folder}/refs/`)) continue;
     const commit = await readFile(join(store, 'hub', path), 'utf8');
     commits.set(commit, [...(commits.get(commit) ?? []), path.slice(`${folder}/refs/`.length)]);
-    await addFile(contents, store, `hub/${path}`);
+    await addFile(contents, store, `hub/${path}`, checksumOf(sha256(commit)), runAgain);
   }
   const found = new Map<string, Checksum | undefined>();
   for (const [commit, refs] of commits) {
@@ -138,8 +144,9 @@ async function readRepo(
       if ('link' in entry) contents.links.push({ path: `hub/${entry.path}`, link: entry.link });
       model.files.push({ path: entry.path.slice(base.length), stored });
     }
-    await addFile(contents, store, tree);
-    const listed = checkFiles(model, await readFile(join(store, tree), 'utf8'));
+    const list = await readTree(store, tree);
+    await addFile(contents, store, tree, checksumOf(sha256(list)), runAgain);
+    const listed = checkFiles(model, list);
     for (const { path, stored } of model.files) found.set(stored, listed.get(path));
     // Only models are brought to a bucket; the others are in the bundle for who unpacks it.
     if (folder.startsWith('models--')) contents.models.push(model);
@@ -157,6 +164,15 @@ async function readRepo(
   }
 }
 
+async function readTree(store: string, path: string): Promise<string> {
+  try {
+    return await readFile(join(store, path), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw missing(path);
+  }
+}
+
 /**
  * The snapshot has to have exactly the files that were fetched for it.
  * @returns what the hub declared of each
@@ -165,11 +181,11 @@ async function readRepo(
 function checkFiles(model: StoredModel, tree: string): Map<string, Checksum> {
   const { files } = validate(treeSchema, parseJson(tree, model.tree), model.tree);
   const found = new Set(model.files.map(({ path }) => path));
-  const missing = Object.keys(files).find((path) => !found.has(path));
-  if (missing !== undefined)
-    throw new MirrorError('E_MISSING', `\`${missing}\` of \`${model.repo}@${model.commit}\` is missing in the store`, {
+  const lacking = Object.keys(files).find((path) => !found.has(path));
+  if (lacking !== undefined)
+    throw new MirrorError('E_MISSING', `\`${lacking}\` of \`${model.repo}@${model.commit}\` is missing in the store`, {
       hint: `run \`sie-mirror snapshot ${model.repo}@${model.commit}\` again`,
-      at: { side: 'source', item: missing },
+      at: { side: 'source', item: lacking },
     });
   model.files = model.files.filter(({ path }) => Object.hasOwn(files, path));
   const declared = Object.entries(files).map(([path, { blob_id: gitOid, lfs_sha256: sha256 }]): [string, Checksum] => [
@@ -197,7 +213,6 @@ async function addFolder(contents: StoreContents, store: string, folder: string)
 }
 
 async function readImages(store: string, contents: StoreContents): Promise<void> {
-  // A copy into the store may go on meanwhile: what is sealed has to be the index that is read here, or nothing.
   const index = sha256(await readFile(join(store, 'oci', layoutIndexFile)));
   const layout = new OciLayout(directoryTree(join(store, 'oci')), join(store, 'oci'));
   const names = (await layout.named()).map(({ name }) => name).sort();
@@ -218,11 +233,5 @@ async function readImages(store: string, contents: StoreContents): Promise<void>
     }
   }
   await addFile(contents, store, `oci/${layoutFile}`);
-  await addFile(
-    contents,
-    store,
-    `oci/${layoutIndexFile}`,
-    checksumOf(index),
-    'wait for the other copy and run it again',
-  );
+  await addFile(contents, store, `oci/${layoutIndexFile}`, checksumOf(index), runAgain);
 }

@@ -1,6 +1,6 @@
 import type { HubLayout } from '../commands/import-models.ts';
 import type { CommandRow } from './command-row.ts';
-import { fromFlag, keyFlags, list, text, trust } from './flags.ts';
+import { collect, fromFlag, junitFlag, keyFlags, list, text, trust } from './flags.ts';
 import { parseCount } from './size.ts';
 
 /** What is typed in the secure zone. */
@@ -74,6 +74,50 @@ export const zoneCommands: readonly CommandRow[] = [
           gpu: text(flags['gpu']),
           dim: flags['dim'] as number | undefined,
           timeout: Number(flags['timeout']),
+        },
+        context,
+      );
+    },
+  },
+  {
+    usage: 'doctor',
+    text: 'look at bundle, bucket, registry, cluster and gateway, and say which known fault it is, and the fix',
+    flags: [
+      { flags: '--bundle <dir>', text: 'a bundle: its files and their sizes' },
+      { flags: '--models <url>', text: 'where the models are: s3://BUCKET/PREFIX or file:///DIR' },
+      { flags: '--images <registry>', text: 'where the images are: HOST[:PORT][/PREFIX]' },
+      { flags: '--receipt <file>', text: 'what was imported (default: the receipts that lie with the models)' },
+      { flags: '--gateway <url>', text: 'the SIE gateway; SIE_AUTH_TOKEN is its token' },
+      { flags: '--worker <url>', text: 'a worker, to be asked itself; can be given again', parse: collect },
+      { flags: '--kubeconfig <file>', text: 'look at the cluster too, read-only' },
+      { flags: '--context <name>', text: 'context of the kubeconfig (default: its current one)' },
+      { flags: '--in-cluster', text: 'the same from inside a pod, by its account' },
+      { flags: '--namespace <name>', text: 'namespace of SIE (default: that of the context)' },
+      { flags: '--bundle-report <file>', text: 'write what was found for support, without secrets: a tar, or .json' },
+      junitFlag,
+    ],
+    examples: [
+      'sie-mirror doctor --models s3://models/sie/models --receipt site-a.receipt.json --ca zone-ca.pem',
+      'sie-mirror doctor --kubeconfig ~/.kube/config --namespace sie --gateway http://sie-gateway.sie:8080',
+      'sie-mirror doctor --bundle /media/usb/site-a --images registry.zone:5000/sie --bundle-report support.tar',
+    ],
+    run: async (_, flags, context) => {
+      const { doctor } = await import('../commands/doctor.ts');
+      const given = (name: string): string | undefined => text(flags[name]);
+      return doctor(
+        {
+          bundle: given('bundle'),
+          models: given('models'),
+          images: given('images'),
+          receipt: given('receipt'),
+          gateway: given('gateway'),
+          workers: list(flags['worker']),
+          kubeconfig: given('kubeconfig'),
+          kubeContext: given('context'),
+          inCluster: flags['inCluster'] === true,
+          namespace: given('namespace'),
+          hostsDir: given('hostsDir'),
+          bundleReport: given('bundleReport'),
         },
         context,
       );

@@ -22,7 +22,8 @@ export function loadManifest(
   return { kind: 'manifest', manifest: validate(mirrorManifestSchema, value, name, 'E_MANIFEST') };
 }
 
-function readYaml(text: string, name: string): unknown {
+/** @throws E_MANIFEST */
+export function readYaml(text: string, name: string): unknown {
   const document = parseDocument(text, { uniqueKeys: true });
   try {
     const [error] = document.errors;

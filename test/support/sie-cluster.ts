@@ -24,6 +24,8 @@ export interface GatewayWorker {
   name: string;
   /** Machine profile, such as `l4` or `cpu`. */
   profile: string;
+  /** Where it can be asked itself; default: a name that only the cluster knows. */
+  url?: string;
   /** 0 is the only sign of a worker without a GPU. */
   memoryTotalBytes: number;
   healthy: boolean;

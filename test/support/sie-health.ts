@@ -18,7 +18,7 @@ export function health(cluster: Cluster, dialect: Dialect, isProvisioning: boole
     live_gpu_types: [...new Set(live.map((worker) => worker.profile))],
     workers: workers.map((worker) => ({
       name: worker.name,
-      url: `http://${worker.name}:8080`,
+      url: worker.url ?? `http://${worker.name}:8080`,
       gpu: worker.profile,
       // One for a worker without a GPU as well: what gives it away is its memory.
       gpu_count: 1,

@@ -1,0 +1,117 @@
+import { readFile } from 'node:fs/promises';
+import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Report } from '../core/report.ts';
+import { type Finding, type Layer, notSeen } from '../doctor/finding.ts';
+import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
+import { doctorReport } from '../doctor/report.ts';
+import { type Context, hasPassword } from './context.ts';
+import { writeSupportFile } from './doctor-archive.ts';
+import { type BucketSight, checkBucket } from './doctor-bucket.ts';
+import { checkCluster, type ClusterOptions } from './doctor-cluster.ts';
+import { checkGateway, checkWorker } from './doctor-gateway.ts';
+import { Hosts } from './doctor-hosts.ts';
+import { checkRegistry } from './doctor-registry.ts';
+import { checkBundle, checkTool } from './doctor-tool.ts';
+
+export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
+  bundle?: string | undefined;
+  /** `s3://BUCKET/PREFIX` or `file:///DIR` */
+  models?: string | undefined;
+  /** `HOST[:PORT][/PREFIX]` */
+  images?: string | undefined;
+  receipt?: string | undefined;
+  gateway?: string | undefined;
+  /** Addresses of workers. */
+  workers?: readonly string[] | undefined;
+  /** File for support, without secrets. */
+  bundleReport?: string | undefined;
+}
+
+/**
+ * Looks at everything that it is given and says which known fault it is, the most probable cause first. It reads only, and
+ * asks no host but those that were given, and workers by the addresses that the gateway has for them.
+ * @throws E_USAGE, E_CORRUPT for a receipt that is none, E_NOT_FOUND for one that is not there
+ */
+export async function doctor(options: DoctorOptions, context: Context): Promise<Report> {
+  for (const url of [options.gateway, ...(options.workers ?? [])]) checkAddress(url);
+  const hosts = new Hosts(context);
+  const stage = (text: string): void => context.report({ type: 'stage', text });
+  const given = options.receipt === undefined ? undefined : await readGiven(context.path(options.receipt));
+  const findings: Finding[] = [];
+  let bucket: BucketSight = { findings: [], repos: undefined, receipts: [] };
+  if (options.bundle !== undefined) findings.push(...(await checkBundle(options.bundle, context)));
+  const models = options.models ?? given?.targets.models;
+  if (models !== undefined) {
+    stage(`looking at ${models}`);
+    bucket = await checkBucket(models, given, hosts, context);
+    findings.push(...bucket.findings);
+  }
+  const receipts = given ? [given] : bucket.receipts;
+  const images = options.images ?? receipts.find((each) => each.targets.images !== undefined)?.targets.images;
+  if (images !== undefined) {
+    stage(`looking at ${images}`);
+    findings.push(...(await checkRegistry(images, receipts, hosts, context)));
+  }
+  const imported = bucket.repos ?? reposOf(receipts);
+  if (options.kubeconfig !== undefined || options.inCluster) {
+    stage('looking at the cluster');
+    const targets = receipts.flatMap((each) => each.images.map(({ target }) => target));
+    findings.push(...(await checkCluster({ ...options, models }, { imported, images, targets }, context)));
+  }
+  if (options.gateway !== undefined) {
+    stage(`asking ${options.gateway}`);
+    findings.push(...(await checkGateway(options.gateway, imported, hosts, context)));
+  }
+  for (const worker of options.workers ?? []) findings.push(...(await checkWorker(worker, imported, context)));
+  findings.unshift(...(await checkTool(receipts, context)), ...hosts.clock());
+  findings.push(...unseen({ ...options, models, images }));
+  const clean = withoutValues(context.env);
+  const report = doctorReport(
+    findings.map((each) => ({
+      ...each,
+      evidence: withoutSecretForms(clean(each.evidence)),
+      ...(each.fix === undefined ? {} : { fix: clean(each.fix) }),
+    })),
+  );
+  if (options.bundleReport !== undefined) await writeSupportFile(context.path(options.bundleReport), report, context);
+  return report;
+}
+
+function checkAddress(url: string | undefined): void {
+  if (url === undefined) return;
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw new MirrorError('E_USAGE', `\`${url}\` is no address`, {
+      hint: 'write it as `http://HOST:PORT` or `https://HOST`',
+    });
+  if (hasPassword(url))
+    throw new MirrorError('E_USAGE', 'the address holds a password', { hint: 'take it out, and set SIE_AUTH_TOKEN' });
+}
+
+async function readGiven(path: string): Promise<Receipt> {
+  return parseReceipt(await readFile(path), path);
+}
+
+function reposOf(receipts: readonly Receipt[]): ReadonlySet<string> | undefined {
+  const repos = receipts.flatMap(({ models }) => models.map(({ repo }) => repo));
+  return repos.length === 0 ? undefined : new Set(repos);
+}
+
+/** What nobody can say without being given it. */
+function unseen(options: DoctorOptions): Finding[] {
+  const { bundle, models, images, gateway, workers = [], kubeconfig, inCluster } = options;
+  const ways: [Layer, boolean, string][] = [
+    ['bundle', bundle !== undefined, '`--bundle DIR`'],
+    ['bucket', models !== undefined, '`--models s3://BUCKET/PREFIX`'],
+    ['registry', images !== undefined, '`--images HOST/PREFIX` and `--receipt FILE`'],
+    [
+      'cluster',
+      kubeconfig !== undefined || inCluster === true,
+      '`--kubeconfig FILE --namespace NS`, or `--in-cluster`',
+    ],
+    ['gateway', gateway !== undefined || workers.length > 0, '`--gateway URL`'],
+  ];
+  return ways
+    .filter(([, isGiven]) => !isGiven)
+    .map(([layer, , flag]) => notSeen(layer, layer, 'it was not given', `give ${flag}`));
+}

@@ -1,0 +1,59 @@
+import { z } from '../core/validate.ts';
+import { faultAt, type Finding, ok } from './finding.ts';
+import { publicRegistry, type SeenPod } from './pod.ts';
+
+/** One revision of a Helm release, by the labels of its secret. */
+export interface SeenRelease {
+  name: string;
+  status: string;
+  revision: number;
+}
+
+const labels = z.record(z.string(), z.string()).nullish();
+
+/** Secrets that Helm keeps its releases in; of them only the labels are asked for. */
+export const releaseListSchema = z.looseObject({
+  items: z.array(z.looseObject({ metadata: z.looseObject({ labels }) })),
+});
+
+/** The newest revision of each release. */
+export function readReleases({ items }: z.infer<typeof releaseListSchema>): SeenRelease[] {
+  const newest = new Map<string, SeenRelease>();
+  for (const { metadata } of items) {
+    const { name = '', status = '', version = '0' } = metadata.labels ?? {};
+    const revision = Number(version);
+    if (revision >= (newest.get(name)?.revision ?? 0)) newest.set(name, { name, status, revision });
+  }
+  return [...newest.values()];
+}
+
+/** The charts that pods come from, and installs that do not end. */
+export function chartFindings(releases: readonly SeenRelease[], pods: readonly SeenPod[]): Finding[] {
+  const charts = new Set(
+    pods.flatMap(({ labels: { 'helm.sh/chart': chart } }) => (chart === undefined ? [] : [chart])),
+  );
+  const found: Finding[] = charts.size === 0 ? [] : [ok('cluster', 'charts', [...charts].sort().join(', '))];
+  for (const { name, status } of releases.filter((each) => each.status.startsWith('pending-'))) {
+    const stuck = pods.flatMap((pod) =>
+      pod.containers
+        .filter(
+          (container) =>
+            !container.ready && container.waiting !== undefined && publicRegistry(container.image) !== undefined,
+        )
+        .map(({ image }) => ({ pod, image })),
+    );
+    const [first] = stuck;
+    if (!first) continue;
+    const part = first.pod.labels['app.kubernetes.io/name'] ?? first.pod.labels['helm.sh/chart'] ?? first.pod.name;
+    found.push(
+      faultAt(
+        'cluster',
+        `release ${name}`,
+        'chart-hangs',
+        `it is \`${status}\`, waiting for ${stuck.map(({ pod, image }) => `\`${pod.name}\` (\`${image}\`)`).join(', ')}`,
+        `helm uninstall ${name}, then install from the carried file with what is not needed switched off and the rest from the zone's registry: helm install ${name} ./sie-cluster-VERSION.tgz --set ${part}.install=false`,
+      ),
+    );
+  }
+  return found;
+}

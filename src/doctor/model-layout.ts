@@ -1,0 +1,248 @@
+import { formatBytes, plural } from '../core/text.ts';
+import { faultAt, type Finding, ok, warningAt } from './finding.ts';
+import { type StoreCommands, storeCommands } from './shell.ts';
+
+/** What lies below one `models--ORG--NAME` in a store. */
+export interface SeenModel {
+  /** `models--ORG--NAME` */
+  folder: string;
+  /** Paths below the folder. */
+  objects: { path: string; size: number }[];
+  /** Content by path, of `refs/*` and `trees/*.json`; undefined for one that could not be read. */
+  texts: ReadonlyMap<string, string | undefined>;
+}
+
+/** Clients of the Hub fetch no more than this by plain HTTP: MAX_HTTP_DOWNLOAD_SIZE of huggingface_hub's constants.py. */
+const plainHttpLimit = 50 * 1000 ** 3;
+
+/** `ORG/NAME` of a folder. */
+export function repoOfFolder(folder: string): string {
+  return folder.replace(/^models--/, '').replaceAll('--', '/');
+}
+
+/**
+ * The layout that SIE's workers read, and what is known to break or to slow them.
+ * @param store as people name it: `s3://BUCKET/PREFIX`
+ */
+export function layoutFindings(model: SeenModel, store: string): Finding[] {
+  const look = new LayoutLook(model, store);
+  const found = [
+    ...look.markers(),
+    ...look.ref(),
+    ...look.trees(),
+    ...look.surplus(),
+    ...look.snapshotCount(),
+    ...look.largeFiles(),
+  ];
+  if (found.length > 0) return found;
+  const bytes = model.objects.reduce((sum, { size }) => sum + size, 0);
+  return [
+    ok(
+      'bucket',
+      model.folder,
+      `${plural(model.objects.length, 'object')}, ${formatBytes(bytes)}, laid out as workers read it`,
+    ),
+  ];
+}
+
+class LayoutLook {
+  readonly #model: SeenModel;
+  readonly #commands: StoreCommands;
+  readonly #store: string;
+  /** Paths of each snapshot, by commit. */
+  readonly #snapshots = new Map<string, string[]>();
+
+  constructor(model: SeenModel, store: string) {
+    this.#model = model;
+    this.#store = store;
+    this.#commands = storeCommands(store);
+    for (const { path } of model.objects) {
+      const [, commit, file] = /^snapshots\/([^/]+)\/(.*[^/])$/.exec(path) ?? [];
+      if (commit === undefined || file === undefined) continue;
+      this.#snapshots.set(commit, [...(this.#snapshots.get(commit) ?? []), file]);
+    }
+  }
+
+  markers(): Finding[] {
+    const { folder } = this.#model;
+    const markers = this.#model.objects.filter(({ path }) => path === '' || path.endsWith('/'));
+    return markers.map(({ path }) =>
+      faultAt(
+        'bucket',
+        folder,
+        'marker-key',
+        `there is an object \`${folder}/${path}\`: a folder marker, as consoles and \`rclone --s3-directory-markers\` make`,
+        this.#commands.remove(`${folder}/${path}`),
+      ),
+    );
+  }
+
+  ref(): Finding[] {
+    const { folder, texts } = this.#model;
+    const key = `${folder}/refs/main`;
+    const commits = [...this.#snapshots.keys()];
+    // Two snapshots and no word which of them is meant: only the maker knows.
+    const wanted = commits.length === 1 ? (commits[0] ?? '') : 'COMMIT';
+    const mend = this.#commands.write(key, wanted);
+    if (commits.length === 0)
+      return [
+        faultAt(
+          'bucket',
+          folder,
+          'model-incomplete',
+          `\`${folder}/snapshots/\` has no file`,
+          `sie-mirror import BUNDLE --models ${this.#store}`,
+        ),
+      ];
+    if (!this.#model.objects.some(({ path }) => path === 'refs/main'))
+      return [
+        faultAt(
+          'bucket',
+          folder,
+          'ref-missing',
+          `\`${key}\` does not exist, as after \`hf download --revision COMMIT\``,
+          mend,
+        ),
+      ];
+    const text = texts.get('refs/main');
+    if (text === undefined) return [];
+    if (/^[0-9a-f]{40}\s+$/.test(text))
+      return [
+        faultAt(
+          'bucket',
+          folder,
+          'ref-newline',
+          `\`${key}\` has ${Buffer.byteLength(text)} bytes, 40 are wanted: readers do not strip the line break`,
+          this.#commands.write(key, text.trim()),
+        ),
+      ];
+    if (!/^[0-9a-f]{40}$/.test(text))
+      return [
+        faultAt(
+          'bucket',
+          folder,
+          'ref-wrong',
+          `\`${key}\` is \`${text.slice(0, 60)}\` (${plural(Buffer.byteLength(text), 'byte')}), 40 hex digits are wanted`,
+          mend,
+        ),
+      ];
+    if (this.#snapshots.has(text)) return [];
+    return [
+      faultAt(
+        'bucket',
+        folder,
+        'ref-dangling',
+        `\`${key}\` says \`${text}\`, and there is only \`snapshots/${commits.join('`, `snapshots/')}\``,
+        mend,
+      ),
+    ];
+  }
+
+  trees(): Finding[] {
+    const { folder, texts } = this.#model;
+    return [...this.#snapshots].flatMap(([commit, files]) => {
+      const path = `trees/${commit}.json`;
+      const again = `${this.#commands.remove(`${folder}/${path}`)} && sie-mirror import BUNDLE --models ${this.#store}`;
+      if (!this.#model.objects.some((object) => object.path === path))
+        return [
+          warningAt(
+            'bucket',
+            folder,
+            'tree-missing',
+            `\`${folder}/${path}\` does not exist: huggingface_hub 1.26 to 2.1 finds no pinned snapshot offline without it`,
+            `sie-mirror import BUNDLE --models ${this.#store}`,
+          ),
+        ];
+      const text = texts.get(path);
+      if (text === undefined) return [];
+      const listed = filesOfTree(text);
+      if (listed === undefined)
+        return [faultAt('bucket', folder, 'tree-wrong', `\`${folder}/${path}\` is no list of files`, again)];
+      const lacking = listed.filter((file) => !files.includes(file));
+      const extra = files.filter((file) => !listed.includes(file));
+      if (lacking.length === 0 && extra.length === 0) return [];
+      const said = [
+        ...(lacking.length > 0
+          ? [`lists \`${lacking.slice(0, 3).join('`, `')}\`, which ${lacking.length === 1 ? 'is' : 'are'} not there`]
+          : []),
+        ...(extra.length > 0 ? [`does not list \`${extra.slice(0, 3).join('`, `')}\``] : []),
+      ];
+      const evidence = `\`${folder}/${path}\` ${said.join(', and ')}`;
+      // One that is not listed is read by name all the same; one that is listed and missing is an IncompleteSnapshotError.
+      return [(lacking.length > 0 ? faultAt : warningAt)('bucket', folder, 'tree-wrong', evidence, again)];
+    });
+  }
+
+  surplus(): Finding[] {
+    const { folder, objects } = this.#model;
+    const found: Finding[] = [];
+    const blobs = objects.filter(({ path }) => path.startsWith('blobs/') && path !== 'blobs/');
+    if (blobs.length > 0) {
+      const bytes = formatBytes(blobs.reduce((sum, { size }) => sum + size, 0));
+      found.push(
+        warningAt(
+          'bucket',
+          folder,
+          'blobs-doubled',
+          `${plural(blobs.length, 'object')} (${bytes}) below \`${folder}/blobs/\`, as \`aws s3 sync\` of a cache leaves them: a worker downloads all of them too`,
+          this.#commands.removeBelow(`${folder}/blobs/`),
+        ),
+      );
+    }
+    const local = objects.filter(({ path }) => /^\.no_exist\/|^\.locks\/|\.incomplete$|\.partial$|\.lock$/.test(path));
+    const [first] = local;
+    if (first)
+      found.push(
+        warningAt(
+          'bucket',
+          folder,
+          'leftovers',
+          `${plural(local.length, 'object')} like \`${folder}/${first.path}\``,
+          first.path.startsWith('.')
+            ? this.#commands.removeBelow(`${folder}/${first.path.split('/')[0] ?? ''}/`)
+            : this.#commands.remove(`${folder}/${first.path}`),
+        ),
+      );
+    return found;
+  }
+
+  snapshotCount(): Finding[] {
+    const { folder, texts } = this.#model;
+    const commits = [...this.#snapshots.keys()];
+    if (commits.length < 2) return [];
+    const old = commits.find((commit) => commit !== texts.get('refs/main')) ?? '';
+    return [
+      warningAt(
+        'bucket',
+        folder,
+        'snapshots-many',
+        `\`${folder}\` has ${commits.length} snapshots: ${commits.map((commit) => `\`${commit}\``).join(', ')}`,
+        `when no pod needs it any more: ${this.#commands.removeBelow(`${folder}/snapshots/${old}/`)}`,
+      ),
+    ];
+  }
+
+  largeFiles(): Finding[] {
+    const { folder, objects } = this.#model;
+    return objects
+      .filter(({ size }) => size > plainHttpLimit)
+      .map(({ path, size }) =>
+        warningAt(
+          'bucket',
+          folder,
+          'file-too-large',
+          `\`${folder}/${path}\` has ${formatBytes(size)}: huggingface_hub refuses more than 50 GB by plain HTTP`,
+          'let workers read it from the bucket (`workers.common.clusterCache.url`), not through HF_ENDPOINT',
+        ),
+      );
+  }
+}
+
+function filesOfTree(text: string): string[] | undefined {
+  try {
+    const { files } = JSON.parse(text) as { files?: unknown };
+    return typeof files === 'object' && files !== null ? Object.keys(files) : undefined;
+  } catch {
+    return undefined;
+  }
+}

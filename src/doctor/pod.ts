@@ -1,0 +1,160 @@
+import { z } from '../core/validate.ts';
+
+/** What the Kubernetes API says of a container that helps to find a fault. */
+export interface SeenContainer {
+  name: string;
+  image: string;
+  init: boolean;
+  /** By name; undefined where the value stands in a secret, a config map or a field. */
+  env: ReadonlyMap<string, string | undefined>;
+  /** Whole config maps and secrets become variables too: then one that is not listed may be set all the same. */
+  envFrom: boolean;
+  args: string[];
+  waiting: { reason: string; message: string } | undefined;
+  /** Exit code of the run that ended last. */
+  exitCode: number | undefined;
+  restarts: number;
+  ready: boolean;
+}
+
+export interface SeenPod {
+  name: string;
+  phase: string;
+  labels: Readonly<Record<string, string>>;
+  pullSecrets: string[];
+  serviceAccount: string;
+  /** What makes such pods, as kubectl takes it: `statefulset/sie-worker`. */
+  owner: string | undefined;
+  containers: SeenContainer[];
+}
+
+export interface SeenEvent {
+  /** Of the pod that it tells of. */
+  pod: string;
+  reason: string;
+  message: string;
+}
+
+const text = z.string().default('');
+const containerSchema = z.looseObject({
+  name: z.string(),
+  image: text,
+  command: z.array(z.string()).nullish(),
+  args: z.array(z.string()).nullish(),
+  env: z
+    .array(z.looseObject({ name: z.string(), value: z.string().optional(), valueFrom: z.unknown().optional() }))
+    .nullish(),
+  envFrom: z.array(z.unknown()).nullish(),
+});
+const terminatedSchema = z.looseObject({ exitCode: z.number().default(0) }).optional();
+const statusSchema = z.looseObject({
+  name: z.string(),
+  ready: z.boolean().default(false),
+  restartCount: z.number().default(0),
+  state: z
+    .looseObject({ waiting: z.looseObject({ reason: text, message: text }).optional(), terminated: terminatedSchema })
+    .optional(),
+  lastState: z.looseObject({ terminated: terminatedSchema }).optional(),
+});
+const podSchema = z.looseObject({
+  metadata: z.looseObject({
+    name: z.string(),
+    labels: z.record(z.string(), z.string()).nullish(),
+    ownerReferences: z.array(z.looseObject({ kind: text, name: text })).nullish(),
+  }),
+  spec: z.looseObject({
+    containers: z.array(containerSchema).default([]),
+    initContainers: z.array(containerSchema).nullish(),
+    imagePullSecrets: z.array(z.looseObject({ name: text })).nullish(),
+    serviceAccountName: text,
+  }),
+  status: z.looseObject({
+    phase: text,
+    containerStatuses: z.array(statusSchema).nullish(),
+    initContainerStatuses: z.array(statusSchema).nullish(),
+  }),
+});
+
+/** https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodList */
+export const podListSchema = z.looseObject({ items: z.array(podSchema) });
+
+/** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ */
+export const eventListSchema = z.looseObject({
+  items: z.array(
+    z.looseObject({ reason: text, message: text, involvedObject: z.looseObject({ kind: text, name: text }) }),
+  ),
+});
+
+export function readPods({ items }: z.infer<typeof podListSchema>): SeenPod[] {
+  return items.map(({ metadata, spec, status }) => {
+    const statuses = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
+    const read = (container: z.infer<typeof containerSchema>, init: boolean): SeenContainer =>
+      readContainer(
+        container,
+        init,
+        statuses.find(({ name }) => name === container.name),
+      );
+    return {
+      name: metadata.name,
+      phase: status.phase,
+      labels: metadata.labels ?? {},
+      pullSecrets: (spec.imagePullSecrets ?? []).map(({ name }) => name),
+      serviceAccount: spec.serviceAccountName === '' ? 'default' : spec.serviceAccountName,
+      owner: ownerOf(metadata.ownerReferences?.[0]),
+      containers: [
+        ...(spec.initContainers ?? []).map((each) => read(each, true)),
+        ...spec.containers.map((each) => read(each, false)),
+      ],
+    };
+  });
+}
+
+export function readEvents({ items }: z.infer<typeof eventListSchema>): SeenEvent[] {
+  return items
+    .filter(({ involvedObject }) => involvedObject.kind === 'Pod')
+    .map(({ involvedObject, reason, message }) => ({ pod: involvedObject.name, reason, message }));
+}
+
+/** A replica set is made anew by its deployment, whose name it has with a hash behind it. */
+function ownerOf(reference: { kind: string; name: string } | undefined): string | undefined {
+  if (!reference) return undefined;
+  const { kind, name } = reference;
+  return kind === 'ReplicaSet' ? `deployment/${name.replace(/-[^-]+$/, '')}` : `${kind.toLowerCase()}/${name}`;
+}
+
+function readContainer(
+  container: z.infer<typeof containerSchema>,
+  init: boolean,
+  status: z.infer<typeof statusSchema> | undefined,
+): SeenContainer {
+  const ended = status?.state?.terminated ?? status?.lastState?.terminated;
+  return {
+    name: container.name,
+    image: container.image,
+    init,
+    env: new Map(
+      (container.env ?? []).map(({ name, value, valueFrom }) => [name, valueFrom ? undefined : (value ?? '')]),
+    ),
+    envFrom: (container.envFrom ?? []).length > 0,
+    args: [...(container.command ?? []), ...(container.args ?? [])],
+    waiting: status?.state?.waiting,
+    exitCode: ended?.exitCode,
+    restarts: status?.restartCount ?? 0,
+    ready: status?.ready ?? false,
+  };
+}
+
+/** Whether a container is an SIE worker: the image whose catalogue and adapters load models. */
+export function isWorker({ image, init }: SeenContainer): boolean {
+  return !init && /(?:^|\/)sie-server(?:[:@]|$)/.test(image);
+}
+
+/** Registries of the internet that no zone reaches; undefined for every other one. */
+export function publicRegistry(image: string): string | undefined {
+  const [first = ''] = image.split('/');
+  const host = image.includes('/') && (/[.:]/.test(first) || first === 'localhost') ? first : 'docker.io';
+  return publicHosts.test(host) ? host : undefined;
+}
+
+const publicHosts =
+  /^(?:(?:index\.|registry-1\.)?docker\.io|ghcr\.io|quay\.io|nvcr\.io|registry\.k8s\.io|k8s\.gcr\.io|gcr\.io|(?:[a-z]+-)?docker\.pkg\.dev|mcr\.microsoft\.com|public\.ecr\.aws|lscr\.io)$/;

@@ -1,0 +1,156 @@
+import { faultAt, type Finding, notSeen, ok, warningAt } from './finding.ts';
+import type { SeenContainer, SeenPod } from './pod.ts';
+
+/** What the workers have to be told so that they read the mirror. */
+export interface WantedSettings {
+  /** Address of the models as the user gave it. */
+  models?: string | undefined;
+  namespace: string;
+}
+
+const extraEnv = 'workers.common.extraEnv';
+
+/**
+ * The settings of a worker against those that work without the internet.
+ */
+export function settingsFindings(pod: SeenPod, container: SeenContainer, wanted: WantedSettings): Finding[] {
+  const { name } = pod;
+  const settings = new Settings(pod, container, wanted.namespace);
+  const found = [...settings.offline(), ...settings.clusterCache(wanted), ...settings.rest()];
+  return found.length > 0
+    ? found
+    : [ok('cluster', `pod ${name}`, 'its settings are those that work without the internet')];
+}
+
+class Settings {
+  readonly #name: string;
+  readonly #container: SeenContainer;
+  /** Places in the template that the pod was made from. */
+  readonly #index: number;
+  readonly #owner: string;
+  readonly #namespace: string;
+
+  constructor(pod: SeenPod, container: SeenContainer, namespace: string) {
+    this.#name = `pod ${pod.name}`;
+    this.#container = container;
+    this.#index = pod.containers.filter(({ init }) => !init).indexOf(container);
+    this.#owner = pod.owner ?? 'KIND/NAME';
+    this.#namespace = namespace;
+  }
+
+  offline(): Finding[] {
+    const offline = this.#isOn('HF_HUB_OFFLINE');
+    const endpoint = this.#value('HF_ENDPOINT');
+    if (endpoint !== undefined && offline)
+      return [
+        warningAt(
+          'cluster',
+          this.#name,
+          'offline-missing',
+          '`HF_ENDPOINT` and `HF_HUB_OFFLINE` are both set: the endpoint is never asked',
+          `take one of them out of \`${extraEnv}\``,
+        ),
+      ];
+    if (offline || endpoint !== undefined) return [];
+    if (this.#hidden('HF_HUB_OFFLINE'))
+      return [notSeen('cluster', `${this.#name}: HF_HUB_OFFLINE`, 'it may come from a config map or a secret')];
+    const fix = `kubectl -n ${this.#namespace} set env ${this.#owner} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1; and so that it lasts, in the values \`${extraEnv}: [{name: HF_HUB_OFFLINE, value: "1"}, {name: TRANSFORMERS_OFFLINE, value: "1"}]\``;
+    if (this.#value('SIE_HF_FALLBACK') !== undefined && !this.#container.args.includes('--no-hf-fallback'))
+      return [
+        faultAt(
+          'cluster',
+          this.#name,
+          'fallback-ignored',
+          '`SIE_HF_FALLBACK` is set, and `serve` without `--no-hf-fallback` overwrites it with `true`: the worker asks huggingface.co',
+          fix,
+        ),
+      ];
+    return [
+      faultAt(
+        'cluster',
+        this.#name,
+        'offline-missing',
+        'neither `HF_HUB_OFFLINE=1` nor `HF_ENDPOINT` is set: models with large vocabularies ask huggingface.co at load though every file is there',
+        fix,
+      ),
+    ];
+  }
+
+  clusterCache({ models }: WantedSettings): Finding[] {
+    const { args } = this.#container;
+    const given = args.find((each) => each.startsWith('--cluster-cache'));
+    const after = given === '--cluster-cache' ? args[args.indexOf(given) + 1] : given?.split('=')[1];
+    const variable = this.#value('SIE_CLUSTER_CACHE');
+    if (given === undefined && variable !== undefined)
+      return [
+        faultAt(
+          'cluster',
+          this.#name,
+          'cluster-cache-ignored',
+          `\`SIE_CLUSTER_CACHE=${variable}\` is set and \`--cluster-cache\` is not given: \`serve\` deletes the variable then (charts before 0.7)`,
+          `kubectl -n ${this.#namespace} patch ${this.#owner} --type=json -p='[{"op":"add","path":"/spec/template/spec/containers/${this.#index}/args/-","value":"--cluster-cache=$(SIE_CLUSTER_CACHE)"}]'; again after each helm upgrade`,
+        ),
+      ];
+    if (given === undefined) {
+      if (this.#value('HF_ENDPOINT') !== undefined) return [];
+      return [
+        faultAt(
+          'cluster',
+          this.#name,
+          'cluster-cache-missing',
+          'neither `--cluster-cache` nor `SIE_CLUSTER_CACHE` is set',
+          `helm upgrade ... --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=${models ?? 's3://BUCKET/PREFIX/models'}`,
+        ),
+      ];
+    }
+    const url = (after === '$(SIE_CLUSTER_CACHE)' ? variable : after)?.replace(/\/+$/, '');
+    if (models === undefined || url === undefined || url === models.replace(/\/+$/, '')) return [];
+    return [
+      faultAt(
+        'cluster',
+        this.#name,
+        'cluster-cache-elsewhere',
+        `it reads \`${url}\`, the models are at \`${models}\``,
+        `helm upgrade ... --set workers.common.clusterCache.url=${models}`,
+      ),
+    ];
+  }
+
+  rest(): Finding[] {
+    const found: Finding[] = [];
+    if (this.#container.env.has('SIE_POOL') && this.#value('SIE_POOL') === '')
+      found.push(
+        faultAt(
+          'cluster',
+          this.#name,
+          'pool-missing',
+          '`SIE_POOL` is empty: the worker is listed as live, and the gateway answers 202 for ever',
+          `kubectl -n ${this.#namespace} set env ${this.#owner} SIE_POOL=POOL, with the name of its pool as in the other workers`,
+        ),
+      );
+    if (!this.#isOn('SIE_TELEMETRY_DISABLED') && !this.#isOn('DO_NOT_TRACK') && !this.#hidden('SIE_TELEMETRY_DISABLED'))
+      found.push(
+        warningAt(
+          'cluster',
+          this.#name,
+          'telemetry-on',
+          'neither `SIE_TELEMETRY_DISABLED` nor `DO_NOT_TRACK` is set: it tries telemetry.superlinked.com every hour',
+          'helm upgrade ... --set telemetry.enabled=false',
+        ),
+      );
+    return found;
+  }
+
+  #value(name: string): string | undefined {
+    return this.#container.env.get(name);
+  }
+
+  #hidden(name: string): boolean {
+    const { env, envFrom } = this.#container;
+    return env.has(name) ? env.get(name) === undefined : envFrom;
+  }
+
+  #isOn(name: string): boolean {
+    return /^(?:1|on|yes|true)$/i.test(this.#value(name) ?? '');
+  }
+}

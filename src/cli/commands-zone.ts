@@ -1,7 +1,7 @@
 import type { HubLayout } from '../commands/import-models.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, text, trust } from './flags.ts';
-import { parseCount } from './size.ts';
+import { smokeFlags, smokeOptions } from './smoke-flags.ts';
 
 /** What is typed in the secure zone. */
 export const zoneCommands: readonly CommandRow[] = [
@@ -50,33 +50,15 @@ export const zoneCommands: readonly CommandRow[] = [
   {
     usage: 'smoke <url>',
     text: 'encode a text on the deployed SIE cluster and check that a GPU answered with a real vector',
-    flags: [
-      { flags: '--model <id>', text: 'exact id of the model', required: true },
-      { flags: '--gpu <profile>', text: 'machine profile that has to answer, e.g. l4' },
-      { flags: '--dim <n>', text: 'dimensions that the vector must have', parse: parseCount('--dim', 1) },
-      {
-        flags: '--timeout <seconds>',
-        text: 'how long to wait for capacity and loading',
-        parse: parseCount('--timeout', 1),
-        fallback: 600,
-      },
-    ],
+    flags: smokeFlags,
     examples: [
       'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024',
-      'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --model BAAI/bge-m3 --timeout 120 --json',
+      'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --all site.receipt.json --gpu l4,cpu --junit smoke.xml',
+      'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --receipt site.receipt.json --golden golden.json',
     ],
     run: async ([url = ''], flags, context) => {
       const { smoke } = await import('../commands/smoke.ts');
-      return smoke(
-        {
-          url,
-          model: String(flags['model']),
-          gpu: text(flags['gpu']),
-          dim: flags['dim'] as number | undefined,
-          timeout: Number(flags['timeout']),
-        },
-        context,
-      );
+      return smoke({ url, ...smokeOptions(flags) }, context);
     },
   },
   {

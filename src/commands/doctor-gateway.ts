@@ -4,7 +4,8 @@ import { parseJson, z } from '../core/validate.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../doctor/finding.ts';
 import { explainFailure } from '../doctor/known-messages.ts';
 import { type HttpResponse, redactUrl } from '../http/client.ts';
-import { SieClient, type SieHealth } from '../sie/client.ts';
+import { SieClient } from '../sie/client.ts';
+import type { SieHealth } from '../sie/health.ts';
 import type { Context } from './context.ts';
 import { type Hosts, unreachable } from './doctor-hosts.ts';
 
@@ -45,10 +46,10 @@ export async function checkGateway(
   const error = await hosts.reach(new URL('/healthz', address));
   const ids = { unreachable: 'gateway-unreachable', tls: 'gateway-tls', setting: '`--gateway`' } as const;
   if (error) return [await unreachable('gateway', address, error, ids)];
-  const client = new SieClient(context.http, url, context.env['SIE_AUTH_TOKEN']?.trim() || undefined);
+  const client = new SieClient(context.http, url, { token: context.env['SIE_AUTH_TOKEN']?.trim() || undefined });
   try {
     const health = await client.health();
-    const models = await client.models();
+    const models = (await client.models()).map(({ id }) => id);
     if (!health)
       return [
         notSeen('gateway', url, 'it is a worker of its own: what it says of itself follows'),

@@ -1,65 +1,127 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
-import { makeReport, type Report } from '../core/report.ts';
-import { SieClient, type SieHealth, type SieWorker } from '../sie/client.ts';
-import { checkVector } from '../sie/vector.ts';
+import { MirrorError } from '../core/errors.ts';
+import { limitTo } from '../core/limit.ts';
+import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { writeFileAtomic } from '../fs/atomic.ts';
+import { SieClient } from '../sie/client.ts';
+import { plainModelId } from '../sie/models.ts';
+import { attempt } from './attempt.ts';
 import { type Context, hasPassword } from './context.ts';
+import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke-golden.ts';
+import { Patience } from './smoke-patience.ts';
+import { checkPoolName, withPool } from './smoke-pool.ts';
+import { type RunOptions, type RunResult, SmokeRun } from './smoke-run.ts';
+import { smokeTable } from './smoke-table.ts';
+import { commitOf, readMirrored, splitKnown } from './smoke-targets.ts';
+import type { TrialKind } from './smoke-trial.ts';
 
 export interface SmokeOptions {
   url: string;
   /** Exact id, maybe with a SIE bundle before it: `default:/BAAI/bge-m3`. */
-  model: string;
-  /** Machine profile that has to answer: `l4`. */
+  model?: string | undefined;
+  /** Receipt or lock: every model of it instead of one. */
+  all?: string | undefined;
+  /** What to ask for; by the model's outputs when undefined. */
+  kind?: TrialKind | undefined;
+  /** Machine profiles that have to answer, with commas between them: `l4`, or with its pool `pool/l4`. */
   gpu?: string | undefined;
+  pool?: string | undefined;
+  /** Makes the pool, and removes it at the end. */
+  createPool?: boolean | undefined;
   /** Dimensions that the vector must have. */
   dim?: number | undefined;
-  /** In seconds. */
+  /** Number format of the vectors. */
+  dtype?: string | undefined;
+  format?: 'msgpack' | 'json' | undefined;
+  /** In seconds, for each model. */
   timeout: number;
-  text?: string | undefined;
+  /** Commit of the weights that must answer. */
+  revision?: string | undefined;
+  /** Receipt or lock that names it. */
+  receipt?: string | undefined;
+  /** File to keep the vectors in. */
+  record?: string | undefined;
+  /** File with vectors that these must agree with. */
+  golden?: string | undefined;
+  /** How far the cosine may be from 1. */
+  tolerance?: number | undefined;
 }
 
-/** How often a busy cluster is asked; its own Retry-After is far longer than it takes. */
-const pollMs = 2000;
+/** One model on one machine profile, or on any. */
+interface Target {
+  model: string;
+  gpu: string | undefined;
+  revision: string | undefined;
+}
 
-/** Encodes a text on the deployed cluster, and says which GPU profile answered. */
+/**
+ * Asks models of the deployed cluster, and proves who answered and that the answers make sense.
+ * @throws E_USAGE; for a single model also what is wrong with it
+ */
 export async function smoke(options: SmokeOptions, context: Context): Promise<Report> {
-  if (!/^https?:\/\//.test(options.url) || !URL.canParse(options.url))
-    throw new MirrorError('E_USAGE', `\`${options.url}\` is no address`, {
-      hint: 'write it as `http://HOST:PORT` or `https://HOST`',
-    });
-  if (hasPassword(options.url))
-    throw new MirrorError('E_USAGE', 'the address holds a password', { hint: 'take it out, and set SIE_AUTH_TOKEN' });
-  const client = new SieClient(context.http, options.url, context.env['SIE_AUTH_TOKEN']?.trim() || undefined);
-  const run = new SmokeRun(client, options, context);
-  const { vector, seconds, timings, worker } = await run.run();
-  const answered = worker === undefined ? '' : `, by machine profile ${worker}`;
-  const detail = {
-    url: options.url,
-    gpu: options.gpu,
-    dims: vector.length,
-    seconds,
-    timings,
-    first: vector.slice(0, 4),
-  };
-  return makeReport('smoke', [{ kind: 'model', name: options.model, state: 'done', detail }], { seconds }, [
-    `${options.model}: a vector of ${vector.length} dimensions after ${seconds.toFixed(1)} s${answered}`,
-    'GOOD: the cluster answers',
+  const { profiles, pool } = checkOptions(options);
+  const client = newClient(options, context);
+  const job = new SmokeJob(client, { ...options, pool }, context);
+  const work = async (): Promise<Report> =>
+    options.all === undefined ? job.one(profiles) : job.all(options.all, profiles);
+  if (options.createPool !== true || pool === undefined) return work();
+  const gpus = Object.fromEntries(profiles.map((profile) => [profile, 1]));
+  return withPool(client, { name: pool, gpus }, context.report, work);
+}
+
+function newClient({ url }: SmokeOptions, { http, env }: Context): SieClient {
+  const read = (name: string): string | undefined => env[name]?.trim() || undefined;
+  return new SieClient(http, url, { token: read('SIE_AUTH_TOKEN'), adminToken: read('SIE_ADMIN_TOKEN') });
+}
+
+/** @throws E_USAGE */
+function checkOptions(options: SmokeOptions): { profiles: string[]; pool: string | undefined } {
+  const { url, model, all, gpu, createPool } = options;
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
+  if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
+  if ((model === undefined) === (all === undefined))
+    throw usage('one of `--model` and `--all` was wanted', '`--model BAAI/bge-m3`, or `--all site.receipt.json`');
+  if (
+    all !== undefined &&
+    (options.revision !== undefined || options.receipt !== undefined || options.dim !== undefined)
+  )
+    throw usage(
+      '`--revision`, `--receipt`, `--lock` and `--dim` are for one model',
+      'leave them out: the file of `--all` names the commits',
+    );
+  const parts = (gpu ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  const pools = new Set([
+    ...parts.flatMap((part) => (part.includes('/') ? [part.split('/')[0] ?? ''] : [])),
+    ...(options.pool === undefined ? [] : [options.pool]),
   ]);
+  if (pools.size > 1)
+    throw usage('more than one pool was named', 'name it once: `--gpu pool/l4`, or `--pool pool --gpu l4`');
+  const [pool] = pools;
+  if (pool !== undefined) checkPoolName(pool);
+  const profiles = parts.map((part) => part.slice(part.indexOf('/') + 1));
+  const odd = profiles.find((profile) => !/^[\w.-]+$/.test(profile));
+  if (odd !== undefined)
+    throw usage(`\`${odd}\` is no machine profile`, 'such as `l4`, `a100-80gb`, `cpu`, or with its pool `pool/l4`');
+  if (createPool === true && (pool === undefined || profiles.length === 0))
+    throw usage(
+      '`--create-pool` needs `--pool` and `--gpu`',
+      'a pool is made of workers of machine profiles: `--gpu smoke/l4 --create-pool`',
+    );
+  return { profiles, pool };
 }
 
-interface Outcome {
-  vector: number[];
-  seconds: number;
-  timings: Record<string, string>;
-  worker: string | undefined;
+function usage(message: string, hint: string): MirrorError {
+  return new MirrorError('E_USAGE', message, { hint });
 }
 
-class SmokeRun {
+class SmokeJob {
   readonly #client: SieClient;
   readonly #options: SmokeOptions;
   readonly #context: Context;
-  readonly #start = Date.now();
-  #waitingFor = '';
+  readonly #records = new Map<string, GoldenModel>();
 
   constructor(client: SieClient, options: SmokeOptions, context: Context) {
     this.#client = client;
@@ -67,150 +129,148 @@ class SmokeRun {
     this.#context = context;
   }
 
-  async run(): Promise<Outcome> {
-    const { model, gpu, text = 'hello world' } = this.#options;
+  async one(profiles: readonly string[]): Promise<Report> {
+    const { model = '', revision, receipt } = this.#options;
+    const mirrored = receipt === undefined ? undefined : await readMirrored(receipt, this.#context);
+    const wanted = revision ?? commitOf(mirrored, plainModelId(model), receipt ?? '');
+    const golden = await this.#golden();
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for ${model}` });
-    this.#client.boundAnswers(this.#left());
-    const health = await this.#patiently(() => this.#client.health());
-    this.#checkProfile(health);
-    checkModel(model, await this.#patiently(() => this.#client.models()));
-    for (;;) {
-      this.#client.boundAnswers(this.#left());
-      const before =
-        gpu === undefined ? true : liveGpu(await this.#patiently(() => this.#client.health()), gpu) !== undefined;
-      const answer = await this.#client.encode(model, text, gpu, this.#context.signal);
-      if (answer.kind === 'failed') throw placeError(answer.error, { item: model });
-      if (answer.kind === 'wait') {
-        await this.#wait(answer.reason);
-        continue;
-      }
-      const vector = this.#checked(answer.values, answer.dims);
-      const worker =
-        gpu === undefined ? undefined : this.#provenBy(await this.#patiently(() => this.#client.health()), gpu);
-      // A worker that came up between question and answer may not be the one that answered: ask once more.
-      if (before) return { vector, seconds: (Date.now() - this.#start) / 1000, timings: answer.timings, worker };
-    }
-  }
-
-  #checked(values: unknown, dims: number | undefined): number[] {
-    try {
-      return checkVector(values, dims, this.#options.dim);
-    } catch (error) {
-      throw placeError(error, { side: 'target', item: this.#options.model });
-    }
-  }
-
-  #checkProfile(health: SieHealth | undefined): void {
-    const { gpu } = this.#options;
-    if (gpu === undefined) return;
-    if (!health)
-      throw new MirrorError(
-        'E_SMOKE',
-        `\`${this.#options.url}\` is a worker of its own and no gateway: it does not say what GPU it has`,
-        { hint: 'give the address of the gateway, or leave out `--gpu`' },
+    if (profiles.length > 1)
+      return this.#table(
+        targetsOf([model], profiles, () => wanted),
+        [],
+        golden,
       );
-    const configured = new Set([...health.configured, ...health.live].map((name) => name.toLowerCase()));
-    const wanted = gpu.toLowerCase();
-    if (!configured.has(wanted) && !configured.has(`${wanted}-spot`))
-      throw new MirrorError(
-        'E_SMOKE',
-        `the machine profile \`${gpu}\` is not configured; there are ${[...configured].map((name) => `\`${name}\``).join(', ') || 'none'}`,
-        { hint: 'give one of them with `--gpu`' },
-      );
+    const target = { model, gpu: profiles[0], revision: wanted };
+    const result = await this.#try(target, golden);
+    await this.#keep();
+    const report = makeReport('smoke', [itemOf(target, result, this.#options.url)], { seconds: result.times.total }, [
+      `${model}: ${result.trial.text} after ${result.times.total.toFixed(1)} s`,
+      ...linesOf(target, result),
+      'GOOD: the cluster answers',
+    ]);
+    return { ...report, facts: factsOf(this.#options.url, result) };
   }
 
-  /** @throws E_SMOKE when no live worker of the profile can have answered */
-  #provenBy(health: SieHealth | undefined, gpu: string): string {
-    const worker = health && liveGpu(health, gpu);
-    if (health && worker !== undefined) {
-      this.#nameOthers(health, gpu);
-      return worker;
-    }
-    const live =
-      health?.workers
-        .filter(({ healthy }) => healthy)
-        .map(
-          ({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`,
-        ) ?? [];
-    throw new MirrorError(
-      'E_SMOKE',
-      `a vector came, but not from a GPU of the machine profile \`${gpu}\`: the live workers are ${live.join(', ') || 'none'}`,
-      {
-        hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
-        at: { side: 'target', item: this.#options.model },
-      },
+  async all(path: string, profiles: readonly string[]): Promise<Report> {
+    const mirrored = await readMirrored(path, this.#context);
+    const golden = await this.#golden();
+    this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for the models of ${path}` });
+    const patience = new Patience(this.#options.timeout, path, this.#context.report, this.#context.signal);
+    const { models, unknown } = splitKnown(mirrored, await patience.through(() => this.#client.models()));
+    if (models.length === 0)
+      throw new MirrorError('E_NOT_FOUND', `the cluster knows none of the ${mirrored.size} models of \`${path}\``, {
+        hint: 'see `GET /v1/models`: the release, the SIE bundles and the models that were mirrored have to belong together',
+      });
+    return this.#table(
+      targetsOf(models, profiles, (model) => mirrored.get(model)),
+      unknown,
+      golden,
     );
   }
 
-  /** No answer names its worker, and workers that share a pool share its work. */
-  #nameOthers(health: SieHealth, gpu: string): void {
-    const others = health.workers
-      .filter((worker) => worker.healthy && !isOf(worker, gpu))
-      .map(({ name, profile }) => `\`${name}\` (${profile})`);
-    if (others.length > 0)
-      this.#context.report({
-        type: 'warning',
-        text: `${others.join(', ')} could have answered too if in the same pool as the ${gpu} workers: the chart gives each pool its own name`,
-      });
+  async #table(
+    targets: readonly Target[],
+    unknown: readonly string[],
+    golden: readonly GoldenModel[] | undefined,
+  ): Promise<Report> {
+    const items: ReportItem[] = [];
+    const limit = limitTo(this.#context.slots);
+    await Promise.all(
+      targets.map((target) =>
+        limit(() =>
+          attempt(items, 'model', nameOf(target), async () => {
+            items.push(itemOf(target, await this.#try(target, golden), this.#options.url));
+          }),
+        ),
+      ),
+    );
+    await this.#keep();
+    items.sort((one, other) => (one.name < other.name ? -1 : 1));
+    for (const name of unknown)
+      items.push({ kind: 'model', name, state: 'skipped', detail: { reason: 'no model of this cluster' } });
+    const failed = items.filter(({ state }) => state === 'failed').length;
+    const done = targets.length - failed;
+    return makeReport('smoke', items, { models: targets.length, failed }, [
+      ...smokeTable(items),
+      failed === 0 ? `GOOD: the cluster answers, ${done} of ${done}` : `BAD: ${failed} of ${targets.length} failed`,
+    ]);
   }
 
-  /** Work that a gateway which is only starting up may refuse for a while. */
-  async #patiently<T>(work: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        const known = toMirrorError(error);
-        if (!known.retryable) throw known;
-        await this.#wait(known.message, known);
-      }
+  async #try(target: Target, golden: readonly GoldenModel[] | undefined): Promise<RunResult> {
+    const { url, kind, pool, dim, dtype, format = 'msgpack', timeout, tolerance } = this.#options;
+    const options: RunOptions = { ...target, url, kind, pool, dim, dtype, format, timeout };
+    // Each has its own bound for answers, by the time that it has left.
+    const client = newClient(this.#options, this.#context);
+    const result = await new SmokeRun(client, options, this.#context).run();
+    const id = plainModelId(target.model);
+    if (golden && result.trial.vectors) {
+      const lowest = compareGolden(golden, id, result.trial, tolerance);
+      result.trial.detail['golden'] = lowest;
     }
+    const record = recordOf(id, result.revision, result.trial);
+    if (record) this.#records.set(id, record);
+    return result;
   }
 
-  #left(): number {
-    return this.#start + this.#options.timeout * 1000 - Date.now();
+  async #golden(): Promise<GoldenModel[] | undefined> {
+    const { golden } = this.#options;
+    return golden === undefined ? undefined : readGolden(this.#context.path(golden));
   }
 
-  /** @throws E_SMOKE when the time is up, saying what was waited for */
-  async #wait(reason: string, error?: MirrorError): Promise<void> {
-    const left = this.#left();
-    if (left <= 0) {
-      if (error) throw error;
-      const hint =
-        'see the pods of the worker pool and their events; a model that stays "loading" usually misses a file or does not fit: see the logs of the worker';
-      throw new MirrorError('E_SMOKE', `no vector within ${this.#options.timeout} s; the last answer was: ${reason}`, {
-        hint,
-        at: { side: 'target', item: this.#options.model },
+  async #keep(): Promise<void> {
+    const { record } = this.#options;
+    if (record === undefined) return;
+    if (this.#records.size === 0)
+      throw new MirrorError('E_SMOKE', 'there are no vectors to record', {
+        hint: 'only models that give vectors can be recorded',
       });
-    }
-    if (reason !== this.#waitingFor) this.#context.report({ type: 'note', text: `waiting: ${reason}` });
-    this.#waitingFor = reason;
-    await sleep(Math.min(pollMs, left), undefined, { signal: this.#context.signal });
+    await writeFileAtomic(this.#context.path(record), formatGolden([...this.#records.values()]));
   }
 }
 
-/** The profile of a live worker that has a GPU. */
-function liveGpu(health: SieHealth | undefined, gpu: string): string | undefined {
-  return health?.workers.find((worker) => worker.healthy && isOf(worker, gpu))?.profile;
+function targetsOf(
+  models: readonly string[],
+  profiles: readonly string[],
+  commit: (model: string) => string | undefined,
+): Target[] {
+  const wanted = profiles.length === 0 ? [undefined] : profiles;
+  return models.flatMap((model) => wanted.map((gpu) => ({ model, gpu, revision: commit(model) })));
 }
 
-/** The gateway compares without case and takes spot machines for a profile too; GPU memory is the only sign of a GPU. */
-function isOf({ profile, memoryBytes }: SieWorker, gpu: string): boolean {
-  return memoryBytes > 0 && [gpu.toLowerCase(), `${gpu.toLowerCase()}-spot`].includes(profile.toLowerCase());
+function nameOf({ model, gpu }: Target): string {
+  return gpu === undefined ? model : `${model} on ${gpu}`;
 }
 
-/** @throws E_NOT_FOUND for an id that the cluster does not list exactly: a wrong case would "load" for ever */
-function checkModel(model: string, known: readonly string[]): void {
-  const id = model.replace(/^[\w.-]+:\//, '');
-  if (known.includes(id)) return;
-  const near = known.find((name) => name.toLowerCase() === id.toLowerCase());
-  const listed = known.slice(0, 10).map((name) => `\`${name}\``);
-  const hint =
-    near === undefined
-      ? `it knows ${listed.join(', ') || 'none'}${known.length > 10 ? ', ...' : ''}`
-      : `did you mean \`${near}\`?`;
-  throw new MirrorError('E_NOT_FOUND', `the cluster knows no model \`${id}\``, {
-    hint,
-    at: { side: 'target', item: id },
-  });
+function itemOf(target: Target, result: RunResult, url: string): ReportItem {
+  const { trial, times, proof, revision, version } = result;
+  const { model, gpu } = target;
+  const detail = { url, model, gpu, ...trial.detail, times, proof, revision, version };
+  return { kind: 'model', name: nameOf(target), state: 'done', detail };
+}
+
+function linesOf({ revision: wanted }: Target, { times, proof, revision, trial }: RunResult): string[] {
+  const seconds = (value: number | undefined): string => (value === undefined ? 'not told' : `${value.toFixed(3)} s`);
+  const golden = trial.detail['golden'];
+  return [
+    `cold start ${times.coldStart.toFixed(1)} s, load ${times.load.toFixed(1)} s, queue ${seconds(times.queue)}, inference ${seconds(times.inference)}`,
+    ...(proof ? [`answered by machine profile ${proof.profile}: ${proof.text}`] : []),
+    ...(typeof golden === 'number' ? [`agrees with the recorded vectors: cosine ${golden.toFixed(5)} or more`] : []),
+    ...(wanted === undefined
+      ? []
+      : [
+          revision === undefined
+            ? `commit ${wanted}: this release does not tell which it serves`
+            : `commit ${revision}, as mirrored`,
+        ]),
+  ];
+}
+
+function factsOf(url: string, { version, revision, proof }: RunResult): Record<string, string> {
+  return {
+    cluster: url,
+    ...(version === undefined ? {} : { release: version }),
+    ...(revision === undefined ? {} : { commit: revision }),
+    ...(proof ? { proof: proof.text } : {}),
+  };
 }

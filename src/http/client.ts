@@ -31,6 +31,8 @@ export interface HttpRequest {
   /** Chunks of an iterable are released once they are sent. */
   body?: Uint8Array | string | AsyncIterable<Uint8Array>;
   signal?: AbortSignal | undefined;
+  /** Is sent although the run was stopped: for what cleans up. */
+  outlivesStop?: boolean;
   /** Which side of the transfer this is, for errors. */
   at: ErrorPlace;
   /** GET and HEAD follow redirects unless this is false. */
@@ -163,7 +165,8 @@ export class HttpClient {
     const at = { ...request.at, url: redactUrl(url) };
     const route = await this.#route(request);
     try {
-      const signals = [request.signal, this.#options.signal].filter((signal) => signal !== undefined);
+      const stop = request.outlivesStop === true ? undefined : this.#options.signal;
+      const signals = [request.signal, stop].filter((signal) => signal !== undefined);
       const response = await this.#connections.request(url, route, {
         method: request.method,
         headers: request.headers ?? {},

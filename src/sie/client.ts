@@ -1,181 +1,236 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
-import { parseJson, z } from '../core/validate.ts';
-import { type HttpClient, type HttpResponse, redactUrl } from '../http/client.ts';
-import { errorText, retryAfter } from '../http/failure.ts';
+import { parseJson } from '../core/validate.ts';
+import { type HttpClient, type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
+import { errorText, failure } from '../http/failure.ts';
+import type { SieCall } from './calls.ts';
+import { noTokens, notAuthorised, readFault, redirection, redirectionHint, type SieFault } from './faults.ts';
+import { parseHealth, type SieHealth } from './health.ts';
+import { parseModel, parseModels, type SieModel } from './models.ts';
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts';
+import { parsePool, type SiePool } from './pools.ts';
 
-/** A worker as the gateway lists it. */
-export interface SieWorker {
-  name: string;
-  /** Machine profile: `l4`, `cpu`. */
-  profile: string;
-  healthy: boolean;
-  /** Of the GPU; zero is the only sign that there is none. */
-  memoryBytes: number;
+/** One answer to a request for work. */
+export type SieAnswer = { kind: 'done'; document: unknown; facts: AnswerFacts } | SieFault;
+
+/** What the headers of an answer tell; by release, each may be missing. */
+export interface AnswerFacts {
+  queueMs?: number;
+  inferenceMs?: number;
+  /** Commit of the weights that answered. */
+  revision?: string;
+  version?: string;
+  /** By how many milliseconds the gateway's clock is ahead of this machine's. */
+  clockAheadMs?: number;
 }
 
-export interface SieHealth {
-  configured: string[];
-  live: string[];
-  workers: SieWorker[];
+export interface Routing {
+  /** Machine profile wanted. */
+  profile?: string | undefined;
+  /** Never name a pool whose worker is not up yet: the gateway would create its queue in a form that the worker cannot use. */
+  pool?: string | undefined;
+  format: 'msgpack' | 'json';
 }
 
-/** One answer of the encode call: a vector, or why there is none yet or never will be. */
-export type EncodeAnswer =
-  | { kind: 'vector'; values: unknown; dims: number | undefined; timings: Record<string, string> }
-  | { kind: 'wait'; reason: string }
-  | { kind: 'failed'; error: MirrorError };
-
-const workerSchema = z.looseObject({
-  name: z.string().default(''),
-  gpu: z.string().nullish(),
-  machine_profile: z.string().nullish(),
-  healthy: z.boolean().default(false),
-  memory_total_bytes: z.number().nullish(),
-});
-const healthSchema = z.looseObject({
-  configured_gpu_types: z.array(z.string()).default([]),
-  live_gpu_types: z.array(z.string()).default([]),
-  workers: z.array(workerSchema).default([]),
-});
+export interface SieTokens {
+  token: string | undefined;
+  /** For pools; that of `token` when undefined. */
+  adminToken?: string | undefined;
+}
 
 /** An upstream time-out of the gateway takes 30 s. */
 const longestAnswerMs = 60_000;
 const answerLimit = 16 * 1024 * 1024;
 
-/** The part of SIE's HTTP interface that a smoke test needs: a gateway, or a standalone sie-server. */
+/** The part of SIE's HTTP interface that proofs need: of a gateway, or of a standalone sie-server. */
 export class SieClient {
   readonly #http: HttpClient;
   readonly #base: string;
-  readonly #token: string | undefined;
+  readonly #tokens: SieTokens;
   #answerMs = longestAnswerMs;
 
-  constructor(http: HttpClient, base: string, token: string | undefined) {
+  constructor(http: HttpClient, base: string, tokens: SieTokens) {
     this.#http = http;
     this.#base = base.replace(/\/+$/, '');
-    this.#token = token;
+    this.#tokens = tokens;
   }
 
-  /** Bounds each answer from now on: no request may outlive the time that its caller has left. */
+  /** Bounds each answer from now on, body included: no request may outlive the time that its caller has left. */
   boundAnswers(ms: number): void {
-    this.#answerMs = Math.max(1000, Math.min(ms, longestAnswerMs));
+    this.#answerMs = Math.ceil(Math.max(1000, Math.min(ms, longestAnswerMs)));
   }
 
-  /** Undefined where there is no such page: a standalone sie-server. @throws E_AUTH, E_NETWORK, E_REMOTE */
+  /** Undefined where there is no such page: a standalone sie-server. @throws E_AUTH, E_NETWORK, E_REMOTE, E_SMOKE */
   async health(): Promise<SieHealth | undefined> {
-    const response = await this.#get('/health');
+    const found = await this.#document('/health');
+    if (found === undefined) return undefined;
+    return parseHealth(found.document) ?? this.#notSie('/health', found.response);
+  }
+
+  /** The models that the cluster knows. @throws E_AUTH, E_NETWORK, E_REMOTE, E_SMOKE */
+  async models(): Promise<SieModel[]> {
+    const found = await this.#document('/v1/models');
+    if (found === undefined)
+      throw new MirrorError('E_SMOKE', `\`${this.#base}\` has no \`/v1/models\``, {
+        hint: addressHint,
+        at: this.#place('/v1/models'),
+      });
+    return parseModels(found.document) ?? this.#notSie('/v1/models', found.response);
+  }
+
+  /** One model; undefined when the cluster does not know it. @throws as `models` */
+  async model(id: string): Promise<SieModel | undefined> {
+    return parseModel((await this.#document(`/v1/models/${id}`))?.document);
+  }
+
+  /** Undefined when there is none of this name. @throws as `models`; E_AUTH without the admin token where there is one */
+  async pool(name: string): Promise<SiePool | undefined> {
+    const found = await this.#document(`/v1/pools/${name}`, this.#admin());
+    return found && (parsePool(found.document) ?? this.#notSie(`/v1/pools/${name}`, found.response));
+  }
+
+  /** @param gpus how many workers of each machine profile @throws E_AUTH, E_REFUSED, E_NETWORK, E_REMOTE */
+  async createPool(name: string, gpus: Record<string, number>): Promise<void> {
+    await this.#poolRequest('POST', '/v1/pools', { name, gpus });
+  }
+
+  /** A lease that is not renewed ends after some minutes, and the pool with it. @throws as `createPool` */
+  async renewPool(name: string): Promise<void> {
+    await this.#poolRequest('POST', `/v1/pools/${name}/renew`);
+  }
+
+  /** Is sent even by a run that was stopped. @throws as `createPool` */
+  async deletePool(name: string): Promise<void> {
+    await this.#poolRequest('DELETE', `/v1/pools/${name}`);
+  }
+
+  /** Asks for work, once. Only what a later try can change comes back as `wait`. */
+  async ask(call: SieCall, routing: Routing): Promise<SieAnswer> {
+    const at = this.#place(call.path);
+    const json = call.jsonOnly === true || routing.format === 'json';
+    const headers: Record<string, string> = {
+      ...authorization(this.#tokens.token),
+      'content-type': json ? 'application/json' : 'application/x-msgpack',
+      accept: json ? 'application/json' : 'application/x-msgpack, application/msgpack',
+      // A release that can hand work to other clusters must not do so here: this cluster is what is being proven.
+      'x-sie-remote': 'forbid',
+    };
+    if (routing.profile !== undefined) headers['x-sie-machine-profile'] = routing.profile;
+    if (routing.pool !== undefined) headers['x-sie-pool'] = routing.pool;
+    const body = json ? JSON.stringify(call.body) : encodeMsgpack(call.body);
+    try {
+      // The path is taken raw: an encoded slash would name another model.
+      const response = await this.#send({
+        method: 'POST',
+        url: new URL(`${this.#base}${call.path}`),
+        headers,
+        body,
+        at,
+      });
+      if (response.status === 200) return await readAnswer(response, at);
+      return readFault(response, await errorText(response), call, at);
+    } catch (error) {
+      if (!(error instanceof MirrorError)) throw error;
+      if (error.code === 'E_NETWORK' && !isUnknownHost(error))
+        return { kind: 'wait', phase: 'gateway', reason: error.message };
+      return { kind: 'failed', error };
+    }
+  }
+
+  #admin(): string | undefined {
+    return this.#tokens.adminToken ?? this.#tokens.token;
+  }
+
+  /** The time for the answer holds for its body too: one that trickles in is none. */
+  async #send(request: HttpRequest): Promise<HttpResponse> {
+    const late = new AbortController();
+    const seconds = Math.round(this.#answerMs / 1000);
+    const error = new MirrorError('E_NETWORK', `\`${request.url.host}\`: no whole answer within ${seconds} s`, {
+      hint: 'see the logs of the gateway, and what stands between it and this machine',
+    });
+    setTimeout(() => late.abort(error), this.#answerMs).unref();
+    return this.#http.send({ ...request, follow: false, answerMs: this.#answerMs, signal: late.signal });
+  }
+
+  /** Undefined for 404. */
+  async #document(
+    path: string,
+    token = this.#tokens.token,
+  ): Promise<{ document: unknown; response: HttpResponse } | undefined> {
+    const headers = { accept: 'application/json', ...authorization(token) };
+    const response = await this.#send({
+      method: 'GET',
+      url: new URL(`${this.#base}${path}`),
+      headers,
+      at: this.#place(path),
+    });
     if (response.status === 404) {
       await response.discard();
       return undefined;
     }
-    const health = healthSchema.safeParse(await this.#json(response, '/health'));
-    if (!health.success) throw this.#notSie('/health', response);
-    const { configured_gpu_types: configured, live_gpu_types: live, workers } = health.data;
-    return {
-      configured,
-      live,
-      workers: workers.map((worker) => ({
-        name: worker.name,
-        profile: worker.gpu ?? worker.machine_profile ?? '',
-        healthy: worker.healthy,
-        memoryBytes: worker.memory_total_bytes ?? 0,
-      })),
-    };
-  }
-
-  /** The ids of the models that the cluster knows. @throws E_AUTH, E_NETWORK, E_REMOTE */
-  async models(): Promise<string[]> {
-    const response = await this.#get('/v1/models');
-    const document = await this.#json(response, '/v1/models');
-    const list = z
-      .union([
-        z.array(z.unknown()),
-        z.looseObject({ models: z.array(z.unknown()) }),
-        z.looseObject({ data: z.array(z.unknown()) }),
-      ])
-      .safeParse(document);
-    if (!list.success) throw this.#notSie('/v1/models', response);
-    const rows: unknown[] = Array.isArray(list.data)
-      ? list.data
-      : ((list.data as { models?: unknown[]; data?: unknown[] }).models ??
-        (list.data as { data?: unknown[] }).data ??
-        []);
-    return rows.flatMap((row) => (typeof row === 'string' ? [row] : idOf(row)));
-  }
-
-  /**
-   * Encodes one text, once. Only what a later try can change comes back as `wait`.
-   * @param profile machine profile wanted, or undefined for any
-   */
-  async encode(model: string, text: string, profile: string | undefined, signal?: AbortSignal): Promise<EncodeAnswer> {
-    const at = this.#place(`/v1/encode/${model}`);
-    const headers: Record<string, string> = {
-      ...this.#authorization(),
-      'content-type': 'application/x-msgpack',
-      accept: 'application/x-msgpack, application/msgpack',
-      // A release that can hand work to other clusters must not do so here: this cluster is what is being proven.
-      'x-sie-remote': 'forbid',
-    };
-    if (profile !== undefined) headers['x-sie-machine-profile'] = profile;
-    let response: HttpResponse;
-    try {
-      // The path is taken raw: an encoded slash would name another model.
-      const url = new URL(`${this.#base}/v1/encode/${model}`);
-      const body = encodeMsgpack({ items: [{ text }], params: { output_types: ['dense'] } });
-      response = await this.#http.send({ method: 'POST', url, headers, body, at, signal, answerMs: this.#answerMs });
-      if (response.status === 200) return await readAnswer(response, at);
-    } catch (error) {
-      if (error instanceof MirrorError && error.code === 'E_NETWORK') return { kind: 'wait', reason: error.message };
-      if (error instanceof MirrorError) return { kind: 'failed', error };
-      throw error;
-    }
-    return classify(response, await errorText(response), model, at);
-  }
-
-  async #get(path: string): Promise<HttpResponse> {
-    const response = await this.#http.send({
-      method: 'GET',
-      url: new URL(`${this.#base}${path}`),
-      headers: { accept: 'application/json', ...this.#authorization() },
-      at: this.#place(path),
-      follow: false,
-      answerMs: this.#answerMs,
-    });
     if (response.status === 401 || response.status === 403) {
       await response.discard();
-      throw notAuthorised(response, this.#place(path));
+      throw path.startsWith('/v1/pools') ? this.#noPools(response, path) : notAuthorised(response, this.#place(path));
     }
-    return response;
-  }
-
-  async #json(response: HttpResponse, path: string): Promise<unknown> {
-    if (response.status >= 500) {
-      await response.discard();
-      throw new MirrorError('E_REMOTE', `\`${response.url.host}\` answered ${response.status} at \`${path}\``, {
-        at: this.#place(path),
-      });
-    }
+    if (response.status >= 500) throw await this.#broken(response, path);
     const type = response.headers['content-type'] ?? '';
     if (response.status !== 200 || !type.startsWith('application/json')) {
       await response.discard();
-      throw this.#notSie(path, response);
+      return this.#notSie(path, response);
     }
-    return parseJson(await response.bytes(answerLimit), path, 'E_SMOKE');
+    const bytes = await bounded(response, this.#place(path));
+    return { document: parseJson(bytes, path, 'E_SMOKE'), response };
   }
 
-  #notSie(path: string, response: HttpResponse): MirrorError {
-    const found = `${response.status}, \`${response.headers['content-type'] ?? 'no type'}\``;
-    const hint =
-      'check the address: it has to be that of the SIE gateway, with its port, and no login page or proxy in between';
-    return new MirrorError('E_SMOKE', `\`${this.#base}\` does not answer like SIE at \`${path}\` (${found})`, {
-      hint,
+  async #broken(response: HttpResponse, path: string): Promise<MirrorError> {
+    const found = await failure(response, this.#place(path));
+    const said = found.message.replace(/^[^:]*:\d+` answered \d+:? ?/, '');
+    return response.status === 500 && /\bauth|\btoken/i.test(said)
+      ? noTokens(response, said, this.#place(path))
+      : found;
+  }
+
+  async #poolRequest(method: 'POST' | 'DELETE', path: string, value?: unknown): Promise<void> {
+    const headers = { accept: 'application/json', 'content-type': 'application/json', ...authorization(this.#admin()) };
+    const response = await this.#send({
+      method,
+      url: new URL(`${this.#base}${path}`),
+      headers,
       at: this.#place(path),
+      ...(value === undefined ? {} : { body: JSON.stringify(value) }),
+      outlivesStop: method === 'DELETE',
     });
+    if (response.status === 401 || response.status === 403) {
+      await response.discard();
+      throw this.#noPools(response, path);
+    }
+    if (response.status >= 300 && !(method === 'DELETE' && response.status === 404))
+      throw await failure(response, this.#place(path));
+    await response.discard();
   }
 
-  #authorization(): Record<string, string> {
-    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+  #noPools(response: HttpResponse, path: string): MirrorError {
+    return new MirrorError(
+      'E_AUTH',
+      `\`${response.url.host}\` does not let this token see pools (${response.status})`,
+      {
+        hint: 'set SIE_ADMIN_TOKEN to the admin token as well: pools need it, and it cannot encode',
+        at: { ...this.#place(path), status: response.status },
+      },
+    );
+  }
+
+  #notSie(path: string, response: HttpResponse): never {
+    const { status, headers } = response;
+    const found = `${status}, \`${printable(headers['content-type'] ?? 'no type')}\``;
+    const redirects = status >= 300 && status < 400;
+    throw new MirrorError(
+      'E_SMOKE',
+      redirects
+        ? redirection(headers['location'])
+        : `\`${this.#base}\` does not answer like SIE at \`${path}\` (${found})`,
+      { hint: redirects ? redirectionHint : addressHint, at: { ...this.#place(path), status } },
+    );
   }
 
   #place(path: string): ErrorPlace {
@@ -183,129 +238,64 @@ export class SieClient {
   }
 }
 
-function idOf(row: unknown): string[] {
-  const { name, id, sie_id: sieId } = (row ?? {}) as { name?: unknown; id?: unknown; sie_id?: unknown };
-  const found = [name, id, sieId].find((value) => typeof value === 'string');
-  return found === undefined ? [] : [found];
+const addressHint =
+  'check the address: it has to be that of the SIE gateway, with its port, and no login page or proxy in between';
+
+/** A name that nobody knows will hardly be known in a minute. */
+export function isUnknownHost(error: MirrorError): boolean {
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause)
+    if ((cause as { code?: string }).code === 'ENOTFOUND') return true;
+  return false;
 }
 
-const itemSchema = z.looseObject({ dense: z.looseObject({ dims: z.number().optional(), values: z.unknown() }) });
-
-async function readAnswer(response: HttpResponse, at: ErrorPlace): Promise<EncodeAnswer> {
-  const type = response.headers['content-type'] ?? '';
-  const bytes = await response.bytes(answerLimit);
-  const place = { ...at, status: response.status };
-  const failed = (text: string, hint?: string): EncodeAnswer => ({
-    kind: 'failed',
-    error: new MirrorError('E_SMOKE', text, hint === undefined ? { at: place } : { hint, at: place }),
-  });
-  if (!/msgpack|json/.test(type))
-    return failed(
-      `the answer is \`${printable(type)}\`, msgpack or JSON was wanted`,
-      'check that the address is the SIE gateway and not a proxy or a login page',
-    );
-  const document = type.includes('json') ? parseJson(bytes, 'the answer', 'E_SMOKE') : decodeMsgpack(bytes);
-  const items = (document as { items?: unknown } | null)?.items;
-  const item = itemSchema.safeParse(Array.isArray(items) ? items[0] : undefined);
-  if (!item.success) return failed('the answer has no dense vector');
-  const served = response.headers['x-sie-served-by'];
-  if (served !== undefined && served !== 'local')
-    return failed(`the answer came from \`${printable(served)}\` and not from this cluster`);
-  const timings = Object.fromEntries(
-    ['x-queue-time', 'x-inference-time', 'x-sie-version', 'x-sie-model-revision'].flatMap((name) =>
-      response.headers[name] === undefined ? [] : [[name, response.headers[name]]],
-    ),
-  );
-  return { kind: 'vector', values: item.data.dense.values, dims: item.data.dense.dims, timings };
+function authorization(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
-interface ErrorBody {
-  status?: string;
-  message?: string;
-  error?: string | { code?: string; message?: string };
-  detail?: { code?: string; message?: string; error_class?: string };
-  configured_gpu_types?: string[];
-  compatible_bundles?: string[];
-  details?: { code?: string; error?: string }[];
-}
-
-/** What each answer means: wait, or fail at once because waiting cannot help. */
-function classify(response: HttpResponse, text: string, model: string, at: ErrorPlace): EncodeAnswer {
-  const { status } = response;
-  const body = jsonBody(text);
-  const nested = typeof body.error === 'object' ? body.error : undefined;
-  const code = response.headers['x-sie-error-code'] ?? nested?.code ?? body.detail?.code ?? '';
-  const said = printable(
-    nested?.message ?? body.detail?.message ?? body.message ?? (typeof body.error === 'string' ? body.error : ''),
-  ).slice(0, 300);
-  const place = { ...at, status };
-  const fail = (
-    message: string,
-    hint?: string,
-    kind: 'E_SMOKE' | 'E_NOT_FOUND' | 'E_AUTH' = 'E_SMOKE',
-  ): EncodeAnswer => ({
-    kind: 'failed',
-    error: new MirrorError(kind, message, hint === undefined ? { at: place } : { hint, at: place }),
-  });
-  const listed = (values: string[] | undefined): string =>
-    (values ?? []).map((value) => `\`${printable(value)}\``).join(', ') || 'none';
-
-  if (status === 401 || status === 403) return { kind: 'failed', error: notAuthorised(response, at) };
-  if (body.status === 'gpu_not_configured')
-    return fail(
-      `this machine profile is not configured; there are ${listed(body.configured_gpu_types)}`,
-      'give one of them with `--gpu`',
-    );
-  if (status === 202 || code === 'PROVISIONING')
-    return { kind: 'wait', reason: 'no worker yet, the cluster is asked to start one' };
-  if (code === 'MODEL_LOAD_FAILED')
-    return fail(
-      `the model does not load (${body.detail?.error_class ?? 'no class given'}): ${said}`,
-      'see the logs of the worker; after importing what was missing, restart its pod',
-    );
-  if (code === 'MODEL_LOADING' || code === 'LORA_LOADING') return { kind: 'wait', reason: 'the model is loading' };
-  if (code === 'RESOURCE_EXHAUSTED') return { kind: 'wait', reason: 'the worker is out of memory' };
-  if (status === 404)
-    return fail(
-      `\`${model}\` is not a model of this cluster`,
-      'see `GET /v1/models` for the exact ids; they are compared with case',
-      'E_NOT_FOUND',
-    );
-  if (status === 409)
-    return fail(
-      `the model is served by other SIE bundles: ${listed(body.compatible_bundles)}`,
-      'put the SIE bundle before the model: `--model bundle:/ORG/NAME`',
-    );
-  if (status === 429 || status === 503 || status === 504)
-    return { kind: 'wait', reason: said === '' ? `busy (${status})` : said };
-  if (body.error === 'all_items_failed')
-    return fail(
-      `inference failed: ${printable(body.details?.[0]?.error ?? '')} (${printable(body.details?.[0]?.code ?? '')})`,
-      'see the logs of the worker',
-    );
-  if (status >= 300 && status < 400)
-    return fail(
-      `the address redirects to \`${printable((response.headers['location'] ?? '').split('?')[0] ?? '')}\``,
-      'give the address of the gateway itself, not of a login page',
-    );
-  const wait = retryAfter(response);
-  return wait === undefined
-    ? fail(`the gateway answered ${status}${said === '' ? '' : `: ${said}`}`)
-    : { kind: 'wait', reason: said || `status ${status}` };
-}
-
-function jsonBody(text: string): ErrorBody {
+/** @throws E_SMOKE for an answer that is no end */
+async function bounded(response: HttpResponse, at: ErrorPlace): Promise<Buffer> {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : {};
-  } catch {
-    return {};
+    return await response.bytes(answerLimit);
+  } catch (error) {
+    if (!(error instanceof MirrorError) || error.code !== 'E_SIZE_MISMATCH') throw error;
+    throw new MirrorError('E_SMOKE', `the answer is larger than ${answerLimit / 1024 / 1024} MiB`, {
+      hint: addressHint,
+      at,
+      cause: error,
+    });
   }
 }
 
-function notAuthorised(response: HttpResponse, at: ErrorPlace): MirrorError {
-  return new MirrorError('E_AUTH', `\`${response.url.host}\` refused the token (${response.status})`, {
-    hint: 'set SIE_AUTH_TOKEN to a token that may encode; the admin token may not',
-    at: { ...at, status: response.status },
-  });
+async function readAnswer(response: HttpResponse, at: ErrorPlace): Promise<SieAnswer> {
+  const place = { ...at, status: response.status };
+  const type = response.headers['content-type'] ?? '';
+  if (!/msgpack|json/.test(type)) {
+    await response.discard();
+    const message = `the answer is \`${printable(type)}\`, msgpack or JSON was wanted`;
+    return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint: addressHint, at: place }) };
+  }
+  const bytes = await bounded(response, place);
+  const served = response.headers['x-sie-served-by'];
+  if (served !== undefined && served !== 'local') {
+    const why = printable(response.headers['x-sie-fallback-reason'] ?? 'no reason given');
+    const message = `the answer came from \`${printable(served)}\` and not from this cluster (${why})`;
+    const hint =
+      'work leaves the cluster although `X-SIE-Remote: forbid` was sent: switch the remote upstream of the gateway off';
+    return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint, at: place }) };
+  }
+  const document = type.includes('json') ? parseJson(bytes, 'the answer', 'E_SMOKE') : decodeMsgpack(bytes);
+  return { kind: 'done', document, facts: factsOf(response) };
+}
+
+function factsOf({ headers }: HttpResponse): AnswerFacts {
+  const facts: AnswerFacts = {};
+  const queue = Number(headers['x-queue-time'] ?? Number.NaN);
+  const inference = Number(headers['x-inference-time'] ?? Number.NaN);
+  if (Number.isFinite(queue)) facts.queueMs = queue;
+  if (Number.isFinite(inference)) facts.inferenceMs = inference;
+  if (headers['x-sie-model-revision'] !== undefined) facts.revision = headers['x-sie-model-revision'];
+  if (headers['x-sie-version'] !== undefined) facts.version = headers['x-sie-version'];
+  const date = Date.parse(headers['date'] ?? '');
+  if (Number.isFinite(date)) facts.clockAheadMs = date - Date.now();
+  return facts;
 }

@@ -1,5 +1,6 @@
 import { decode, encode } from '@msgpack/msgpack';
 import { MirrorError } from '../core/errors.ts';
+import { readNdarray } from './ndarray.ts';
 
 export function encodeMsgpack(value: unknown): Uint8Array {
   return encode(value);
@@ -26,7 +27,10 @@ export function decodeMsgpack(bytes: Uint8Array): unknown {
     throw new MirrorError(
       'E_SMOKE',
       `the answer is not msgpack, or is cut off: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
+      {
+        hint: 'it was cut off or changed on its way: see the logs of the worker, and what stands between it and this machine',
+        cause: error,
+      },
     );
   }
 }
@@ -43,37 +47,6 @@ function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
   const map = value as Record<string, unknown>;
-  if (map['nd'] === true) return numbers(map);
+  if (map['nd'] === true || (map['nd'] === false && 'type' in map)) return readNdarray(map);
   return Object.fromEntries(Object.entries(map).map(([key, item]) => [key, plain(item)]));
-}
-
-const readers: Record<string, { size: number; read: (view: DataView, offset: number, little: boolean) => number }> = {
-  f2: { size: 2, read: (view, offset, little) => halfFloat(view.getUint16(offset, little)) },
-  f4: { size: 4, read: (view, offset, little) => view.getFloat32(offset, little) },
-  f8: { size: 8, read: (view, offset, little) => view.getFloat64(offset, little) },
-  i1: { size: 1, read: (view, offset) => view.getInt8(offset) },
-  u1: { size: 1, read: (view, offset) => view.getUint8(offset) },
-  i4: { size: 4, read: (view, offset, little) => view.getInt32(offset, little) },
-};
-
-/** One row of numbers; a shape of several dimensions is flattened. */
-function numbers(map: Record<string, unknown>): number[] {
-  const { type, data } = map;
-  const match = /^([<>|=])(\w\d)$/.exec(typeof type === 'string' ? type : '');
-  const reader = readers[match?.[2] ?? ''];
-  if (!match || !reader || !(data instanceof Uint8Array) || data.length % reader.size !== 0)
-    throw new MirrorError('E_SMOKE', `the answer has an array of the type \`${String(type)}\`, which cannot be read`);
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  return Array.from({ length: data.length / reader.size }, (_, index) =>
-    reader.read(view, index * reader.size, match[1] !== '>'),
-  );
-}
-
-/** IEEE 754 binary16; Node.js 20 has no Float16Array. */
-function halfFloat(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -18,7 +18,10 @@ export function checkVector(values: unknown, dims: number | undefined, wanted: n
     );
   const vector = values as number[];
   if (dims !== undefined && dims !== vector.length)
-    throw wrong(`has ${vector.length} dimensions, ${dims} were announced with it`);
+    throw wrong(
+      `has ${vector.length} dimensions, ${dims} were announced with it`,
+      'the worker and its model configuration disagree: check that the mirrored revision is the one that this SIE release names',
+    );
   if (wanted !== undefined && wanted !== vector.length)
     throw wrong(
       `has ${vector.length} dimensions, ${wanted} were wanted`,
@@ -27,4 +30,15 @@ export function checkVector(values: unknown, dims: number | undefined, wanted: n
   if (vector.every((value) => value === 0))
     throw wrong('is all zeros', 'the model did not really run: see the logs of the worker');
   return vector;
+}
+
+/** Euclidean length. */
+export function norm(vector: readonly number[]): number {
+  return Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+}
+
+/** Cosine of the angle between two vectors; of different lengths, the missing numbers count as zero. */
+export function cosine(one: readonly number[], other: readonly number[]): number {
+  const product = one.reduce((sum, value, index) => sum + value * (other[index] ?? 0), 0);
+  return product / (norm(one) * norm(other));
 }

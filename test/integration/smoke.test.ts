@@ -1,143 +1,231 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import { smoke, type SmokeOptions } from '../../src/commands/smoke.ts';
-import { MirrorError } from '../../src/core/errors.ts';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { smoke } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
-import { type GatewayOptions, startGateway, type TestGateway } from '../support/sie.ts';
+import { defaultVector } from '../support/sie-cluster.ts';
+import { l4Worker as l4, smokeAgainst, smokeFails, smokeModel as model, smokePasses } from '../support/smoke.ts';
 
-const model = 'BAAI/bge-m3';
-const models = { [model]: { dim: 1024 } };
-const gib = 2 ** 30;
-const l4 = { name: 'gpu-0', profile: 'l4', memoryTotalBytes: 24 * gib, healthy: true, bundle: 'default' };
-const cpu = { name: 'cpu-0', profile: 'cpu', memoryTotalBytes: 0, healthy: true, bundle: 'default' };
-
-let gateway: TestGateway | undefined;
-
-afterEach(async () => {
-  await gateway?.close();
-  gateway = undefined;
-});
-
-async function ask(
-  switches: Partial<GatewayOptions>,
-  options: Partial<SmokeOptions> = {},
-  env: Record<string, string> = {},
-): ReturnType<typeof smoke> {
-  gateway = await startGateway({ models, ...switches });
-  const { context } = await testContext({ cwd: '/', env });
-  try {
-    return await smoke({ url: gateway.url, model, timeout: 5, ...options }, context);
-  } finally {
-    await context.close();
-  }
-}
-
-async function refused(
-  switches: Partial<GatewayOptions>,
-  options: Partial<SmokeOptions> = {},
-  env: Record<string, string> = {},
-): Promise<MirrorError> {
-  const error: unknown = await ask(switches, options, env).catch((thrown: unknown) => thrown);
-  expect(error).toBeInstanceOf(MirrorError);
-  return error as MirrorError;
-}
+const scratch = async (): Promise<string> => mkdtemp(join(tmpdir(), 'smoke-'));
+const containing = (text: string): string => expect.stringContaining(text) as string;
 
 describe.each(['0.3', '0.10'] as const)('gateway of SIE %s', (dialect) => {
   it('answers', async () => {
-    expect(await ask({ dialect }, { gpu: 'l4', dim: 1024 })).toMatchObject({ ok: true });
+    expect(await smokePasses({ dialect }, { gpu: 'l4', dim: 1024 })).toMatchObject({ ok: true });
   });
-  it('is waited for while it provisions a worker', async () => {
-    expect(await ask({ dialect, provisionFor: { requests: 1 } }, { gpu: 'l4' })).toMatchObject({ ok: true });
+  it('answers JSON as well', async () => {
+    const { report, gateway } = await smokeAgainst({ dialect }, { format: 'json', dim: 1024 });
+    expect(report).toMatchObject({ ok: true });
+    const posts = gateway.server.requests.filter(({ method }) => method === 'POST');
+    expect(new Set(posts.map(({ headers }) => headers['content-type']))).toEqual(new Set(['application/json']));
   });
-  it('is waited for while the model loads', async () => {
-    expect(await ask({ dialect, models: { [model]: { dim: 8, loadAfterMs: 500 } } })).toMatchObject({ ok: true });
+  it('is asked to keep the work, and only at its own address', async () => {
+    const { gateway } = await smokeAgainst({ dialect });
+    const posts = gateway.server.requests.filter(({ method }) => method === 'POST');
+    expect(posts.length).toBeGreaterThanOrEqual(4);
+    for (const { headers } of posts) expect(headers).toMatchObject({ 'x-sie-remote': 'forbid' });
   });
-  it('is given up after the timeout, saying what it was waiting for', async () => {
-    expect(await refused({ dialect, models: { [model]: { dim: 8, neverLoads: true } } }, { timeout: 1 })).toMatchObject(
-      { code: 'E_SMOKE', message: expect.stringContaining('loading') as string },
-    );
+  it('is waited for while it provisions a worker, and the time is told', async () => {
+    const report = await smokePasses({ dialect, provisionFor: { requests: 1 } }, { gpu: 'l4' });
+    const times = report.items[0]?.detail?.['times'] as Record<string, number>;
+    expect(times['coldStart']).toBeGreaterThan(1);
+    expect(times['load']).toBe(0);
+    expect(times).toMatchObject({ queue: 0.0002, inference: 0.0015 });
+  });
+  it('is waited for while the model loads, and the time is told', async () => {
+    const report = await smokePasses({ dialect, models: { [model]: { dim: 64, loadAfterMs: 500 } } });
+    const times = report.items[0]?.detail?.['times'] as Record<string, number>;
+    expect(times['load']).toBeGreaterThan(1);
+    expect(times['coldStart']).toBe(0);
+  });
+  it('says what it waits for', async () => {
+    const { notes } = await smokeAgainst({ dialect, provisionFor: { requests: 1 } });
+    expect(notes).toContainEqual(containing('waiting, no worker yet'));
   });
   it('names the models there are when the wanted one is unknown', async () => {
-    expect(await refused({ dialect }, { model: 'no/model' })).toMatchObject({
+    expect(await smokeFails({ dialect }, { model: 'no/model' })).toMatchObject({
       code: 'E_NOT_FOUND',
-      hint: expect.stringContaining(model) as string,
+      hint: containing(model),
     });
   });
-  it('is not asked for a model whose case is wrong: it would load for ever', async () => {
-    expect(await refused({ dialect }, { model: 'baai/bge-m3' })).toMatchObject({
-      code: 'E_NOT_FOUND',
-      hint: `did you mean \`${model}\`?`,
-    });
-    expect(gateway?.server.count(/encode/)).toBe(0);
+  it.each(['baai/bge-m3', 'other/bge-m3'])('is not asked for `%s`: the nearest id is named', async (wrong) => {
+    const { error, gateway } = await smokeAgainst({ dialect }, { model: wrong });
+    expect(error).toMatchObject({ code: 'E_NOT_FOUND', hint: `did you mean \`${model}\`?` });
+    expect(gateway.server.count(/encode/)).toBe(0);
   });
   it('wants a token', async () => {
-    expect(await refused({ dialect, token: 'secret' })).toMatchObject({
+    expect(await smokeFails({ dialect, token: 'secret' })).toMatchObject({
       code: 'E_AUTH',
-      hint: expect.stringContaining('SIE_AUTH_TOKEN') as string,
+      hint: containing('SIE_AUTH_TOKEN'),
     });
-    await gateway?.close();
-    expect(await ask({ dialect, token: 'secret' }, {}, { SIE_AUTH_TOKEN: 'secret' })).toMatchObject({ ok: true });
+    const env = { SIE_AUTH_TOKEN: 'secret' };
+    expect(await smokePasses({ dialect, token: 'secret' }, {}, { env })).toMatchObject({ ok: true });
+  });
+  it('scores', async () => {
+    const models = { [model]: { dim: 8, outputs: ['score' as const] } };
+    expect(await smokePasses({ dialect, models }, { kind: 'score' })).toMatchObject({ ok: true });
+    expect(await smokePasses({ dialect, models }, { kind: 'score', format: 'json' })).toMatchObject({ ok: true });
+    expect(await smokeFails({ dialect, models, answer: 'zeros' }, { kind: 'score' })).toMatchObject({
+      code: 'E_SMOKE',
+    });
+  });
+  it('extracts', async () => {
+    const models = { [model]: { dim: 8, outputs: ['extract' as const] } };
+    expect(await smokePasses({ dialect, models }, { kind: 'extract' })).toMatchObject({ ok: true });
+    expect(await smokeFails({ dialect, models, answer: 'zeros' }, { kind: 'extract' })).toMatchObject({
+      code: 'E_SMOKE',
+    });
+  });
+  it('asks a model for what it does when nothing else is said', async () => {
+    const { gateway } = await smokeAgainst({ dialect, models: { [model]: { dim: 8, outputs: ['score'] } } });
+    expect(gateway.server.count(/POST \/v1\/score\//)).toBeGreaterThan(0);
+    expect(gateway.server.count(/POST \/v1\/encode\//)).toBe(0);
+  });
+});
+
+describe('/v1/embeddings', () => {
+  it('is asked of newer gateways and of workers', async () => {
+    expect(await smokePasses({ dialect: '0.10' }, { kind: 'openai', dim: 1024 })).toMatchObject({ ok: true });
+    expect(await smokePasses({ standalone: true }, { kind: 'openai' })).toMatchObject({ ok: true });
+  });
+  it('is not there on gateways of 0.3', async () => {
+    expect(await smokeFails({ dialect: '0.3' }, { kind: 'openai' })).toMatchObject({
+      code: 'E_NOT_FOUND',
+      hint: containing('--openai'),
+    });
   });
 });
 
 describe('a vector that is none', () => {
   it.each(['wrongDim', 'zeros', 'nan', 'null', 'truncated', 'html'] as const)('%s', async (answer) => {
-    expect(await refused({ answer }, { dim: 1024 })).toMatchObject({ code: 'E_SMOKE' });
+    expect(await smokeFails({ answer }, { dim: 1024 })).toMatchObject({ code: 'E_SMOKE' });
+    expect(await smokeFails({ answer }, { dim: 1024, format: 'json' })).toMatchObject({ code: 'E_SMOKE' });
   });
-  it('in each number type', async () => {
-    for (const dtype of ['<f2', '<f4', '<f8', '>f4', '|i1'] as const) {
-      expect(
-        await ask(
-          {
-            models: { [model]: { dim: 16, dtype, vector: () => Array.from({ length: 16 }, (_, index) => index + 1) } },
-          },
-          { dim: 16 },
-        ),
-      ).toMatchObject({ ok: true });
-      await gateway?.close();
-    }
-    gateway = undefined;
+  it.each<[string, (text: string) => number[]]>([
+    ['the same for every text', () => [1, 2, 3]],
+    [
+      'no closer for a similar text',
+      (text) => (text.includes('mat') ? (text.includes('sits') ? [1, 0] : [-1, 0.1]) : [1, 0.1]),
+    ],
+    [
+      'of length 1 for some texts only',
+      (text) => defaultVector(model, text, 64).map((x) => (text.includes('rates') ? 3 * x : x)),
+    ],
+  ])('%s', async (_, vector) => {
+    expect(await smokeFails({ models: { [model]: { dim: 3, vector } } })).toMatchObject({ code: 'E_SMOKE' });
   });
-});
-
-describe('the GPU that must have answered', () => {
-  it('is named when it did', async () => {
-    expect((await ask({ workers: [l4] }, { gpu: 'L4' })).summary[0]).toContain('l4');
+  it('another one each time', async () => {
+    let count = 0;
+    const vector = (text: string): number[] => defaultVector(model, `${text} ${++count} ${count} ${count}`, 64);
+    expect(await smokeFails({ models: { [model]: { dim: 64, vector } } })).toMatchObject({ code: 'E_SMOKE' });
   });
-  it('a CPU worker that answered for it silently is no GPU', async () => {
-    const error = await refused({ workers: [cpu], configuredProfiles: ['l4', 'cpu'] }, { gpu: 'l4' });
-    expect(error).toMatchObject({ code: 'E_SMOKE', message: expect.stringContaining('cpu-0') as string });
-    expect(gateway?.served[0]?.profile).toBe('cpu');
-  });
-  it('a dead worker is no GPU', async () => {
-    expect(await refused({ workers: [{ ...l4, healthy: false }, cpu] }, { gpu: 'l4' })).toMatchObject({
-      code: 'E_SMOKE',
-    });
-  });
-  it('a worker of that profile without GPU memory is no GPU', async () => {
-    expect(await refused({ workers: [{ ...l4, memoryTotalBytes: 0 }] }, { gpu: 'l4' })).toMatchObject({
-      code: 'E_SMOKE',
-    });
-  });
-  it('a profile that is not configured fails at once', async () => {
-    expect(await refused({}, { gpu: 'h100', timeout: 600 })).toMatchObject({
-      code: 'E_SMOKE',
-      message: expect.stringContaining('l4') as string,
-    });
+  it.each(['<f2', '<f4', '<f8', '>f2', '>f4', '>f8', '<V2', '|i1', '|u1', 'binary'] as const)(
+    'is not one of %s',
+    async (dtype) => {
+      const models = { [model]: { dim: 100, dtype } };
+      expect(await smokePasses({ models }, { dim: 100 })).toMatchObject({ ok: true });
+      expect(await smokePasses({ models }, { dim: 100, format: 'json' })).toMatchObject({ ok: true });
+    },
+  );
+  it.each(['float16', 'int8', 'uint8', 'binary'])('is not one of %s that was asked for', async (dtype) => {
+    const report = await smokePasses({}, { dtype, dim: 1024 });
+    expect(report.items[0]?.detail).toMatchObject({ dtype, dims: 1024 });
   });
 });
 
 describe('a standalone worker', () => {
   it('answers, in msgpack by default', async () => {
-    expect(await ask({ standalone: true })).toMatchObject({ ok: true });
+    expect(await smokePasses({ standalone: true })).toMatchObject({ ok: true });
+    expect(await smokePasses({ standalone: true }, { format: 'json' })).toMatchObject({ ok: true });
   });
   it('cannot prove a GPU', async () => {
-    expect(await refused({ standalone: true }, { gpu: 'l4' })).toMatchObject({ code: 'E_SMOKE' });
+    expect(await smokeFails({ standalone: true }, { gpu: 'l4' })).toMatchObject({ code: 'E_SMOKE' });
   });
   it('that cannot load the model is not waited for', async () => {
-    const broken = { [model]: { dim: 8, neverLoads: true, errorClass: 'OOM' as const } };
-    expect(await refused({ standalone: true, models: broken }, { timeout: 600 })).toMatchObject({
+    const models = { [model]: { dim: 8, neverLoads: true, errorClass: 'OOM' as const } };
+    expect(await smokeFails({ standalone: true, models }, { timeout: 600 })).toMatchObject({
       code: 'E_SMOKE',
-      message: expect.stringContaining('OOM') as string,
+      message: containing('OOM'),
+    });
+  });
+});
+
+describe('a model that does not load', () => {
+  const models = { [model]: { dim: 8, neverLoads: true, errorClass: 'GATED' as const } };
+  it('is given up at the timeout by a gateway that tells no more', async () => {
+    expect(await smokeFails({ dialect: '0.3', models }, { timeout: 1 })).toMatchObject({
+      code: 'E_SMOKE',
+      message: containing('`loaded` stayed false'),
+    });
+  });
+  it('is given up at once where the gateway knows its state', async () => {
+    expect(await smokeFails({ dialect: '0.10', models }, { timeout: 600 })).toMatchObject({
+      code: 'E_SMOKE',
+      message: containing('GATED'),
+    });
+  });
+});
+
+describe('the commit that answers', () => {
+  const revision = 'a'.repeat(40);
+  const served = { dialect: '0.10' as const, models: { [model]: { dim: 64, revision } } };
+  it('is the mirrored one', async () => {
+    const report = await smokePasses(served, { revision });
+    expect(report.facts).toMatchObject({ commit: revision, release: '0.10.1' });
+  });
+  it('is another one', async () => {
+    expect(await smokeFails(served, { revision: 'b'.repeat(40) })).toMatchObject({
+      code: 'E_SMOKE',
+      message: containing(revision),
+    });
+  });
+  it('is not told by older releases, which is said', async () => {
+    const report = await smokePasses({ ...served, dialect: '0.3' }, { revision });
+    expect(report.summary.join('\n')).toContain('does not tell');
+  });
+  it('comes from a receipt', async () => {
+    const cwd = await scratch();
+    await writeFile(join(cwd, 'r.json'), receipt({ [model]: 'c'.repeat(40) }));
+    expect(await smokeFails(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ code: 'E_SMOKE' });
+    await writeFile(join(cwd, 'r.json'), receipt({ [model]: revision }));
+    expect(await smokePasses(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ ok: true });
+    await writeFile(join(cwd, 'r.json'), receipt({ 'other/model': revision }));
+    expect(await smokeFails(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ code: 'E_NOT_FOUND' });
+  });
+  it('was served by this cluster and no other', async () => {
+    expect(await smokeFails({ dialect: '0.10', servedBy: 'remote' })).toMatchObject({ code: 'E_SMOKE' });
+  });
+});
+
+describe('recorded vectors', () => {
+  it('agree with those of the same weights, in another number format too', async () => {
+    const cwd = await scratch();
+    await smokePasses({}, { record: 'golden.json' }, { cwd });
+    for (const dtype of [undefined, 'float16', 'int8', 'uint8'] as const) {
+      const report = await smokePasses({}, { golden: 'golden.json', dtype }, { cwd });
+      expect(report.items[0]?.detail?.['golden']).toBeGreaterThan(0.99);
+    }
+    expect(await readFile(join(cwd, 'golden.json'), 'utf8')).toContain('sie-mirror/golden/v1');
+  });
+  it('do not agree with those of another revision', async () => {
+    const cwd = await scratch();
+    await smokePasses({}, { record: 'golden.json' }, { cwd });
+    const vector = (text: string): number[] => {
+      const foreign = defaultVector('other', text, 1024);
+      return defaultVector(model, text, 1024).map((x, index) => x + 0.1 * (foreign[index] ?? 0));
+    };
+    const options = { golden: 'golden.json' };
+    const other = { models: { [model]: { dim: 1024, vector } } };
+    expect(await smokeFails(other, options, { cwd })).toMatchObject({ code: 'E_SMOKE', message: containing('cosine') });
+    expect(await smokePasses(other, { ...options, tolerance: 0.05 }, { cwd })).toMatchObject({ ok: true });
+  });
+  it('are missed for a model that has none', async () => {
+    const cwd = await scratch();
+    await smokePasses({}, { record: 'golden.json' }, { cwd });
+    const models = { 'other/model': { dim: 64 } };
+    expect(await smokeFails({ models }, { model: 'other/model', golden: 'golden.json' }, { cwd })).toMatchObject({
+      code: 'E_SMOKE',
     });
   });
 });
@@ -150,17 +238,21 @@ it('waits for a gateway that is still starting, and gives up at the timeout with
   await context.close();
 });
 
-it('is not fooled by a page that is no SIE', async () => {
-  gateway = await startGateway({
-    models,
-    faults: () => ({
-      kind: 'status',
-      status: 200,
-      headers: { 'content-type': 'text/html' },
-      body: '<html>login</html>',
-    }),
+it('says that a live worker gets no work when it sent no pool name', async () => {
+  expect(await smokeFails({ workers: [{ ...l4, sendsNoPool: true }] }, { gpu: 'l4', timeout: 1 })).toMatchObject({
+    code: 'E_SMOKE',
+    hint: containing('SIE_POOL'),
   });
-  const { context } = await testContext({ cwd: '/' });
-  await expect(smoke({ url: gateway.url, model, timeout: 5 }, context)).rejects.toMatchObject({ code: 'E_SMOKE' });
-  await context.close();
 });
+
+function receipt(models: Record<string, string>): string {
+  return JSON.stringify({
+    schema: 'sie-mirror/receipt/v1',
+    tool: 'test',
+    bundle: { name: 'b', inventory: `sha256:${'0'.repeat(64)}` },
+    targets: {},
+    complete: true,
+    models: Object.entries(models).map(([repo, commit]) => ({ repo, commit, objects: [] })),
+    images: [],
+  });
+}

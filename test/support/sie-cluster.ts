@@ -17,6 +17,8 @@ export interface GatewayModel {
   bundle?: string;
   /** Commit that a 0.10 gateway reports. */
   revision?: string;
+  /** What it gives; default dense vectors. */
+  outputs?: ('dense' | 'score' | 'extract')[];
 }
 
 /** One worker that the gateway knows. */
@@ -32,6 +34,12 @@ export interface GatewayWorker {
   bundle: string;
   /** A worker that sends no pool name is listed as live and never gets work. */
   sendsNoPool?: boolean;
+  /** Pool whose queue it reads; workers of one pool share its work, whatever their profiles. Default: one of its profile. */
+  pool?: string;
+  /** Is added to the first number of each vector: other hardware does not agree to the last bit. */
+  noise?: number;
+  /** Ids of models that it had loaded before the test. */
+  warm?: string[];
 }
 
 /** Where a request goes. */
@@ -49,10 +57,13 @@ export class Cluster {
   readonly workers: GatewayWorker[];
   readonly #configured: string[] | undefined;
   readonly #asked = new Map<string, number>();
+  readonly #served = new Map<string, Set<string>>();
+  readonly #pools = new Map<string, string[]>();
+  #turn = 0;
 
   constructor(models: Record<string, GatewayModel>, workers: readonly GatewayWorker[], configured?: readonly string[]) {
     this.models = models;
-    this.workers = [...workers];
+    this.workers = workers.map((worker) => ({ ...worker }));
     this.#configured = configured && [...configured];
   }
 
@@ -61,12 +72,49 @@ export class Cluster {
   }
 
   /** The worker for a request; a profile without a healthy worker falls back to any worker of the SIE bundle. */
-  route(bundle: string, profile: string | undefined): Routing {
+  route(bundle: string, profile: string | undefined, pool?: string): Routing {
     const wanted = profile === undefined ? undefined : this.#profile(profile);
     if (profile !== undefined && wanted === undefined) return { kind: 'unconfigured', configured: this.configured };
     const healthy = this.workers.filter((item) => item.healthy && item.bundle === bundle && !item.sendsNoPool);
-    const worker = healthy.find((item) => item.profile.toLowerCase() === wanted) ?? healthy[0];
-    return worker ? { kind: 'worker', worker } : { kind: 'provisioning' };
+    const inPool = pool === undefined ? healthy : healthy.filter((item) => this.#pools.get(pool)?.includes(item.name));
+    const chosen = inPool.find((item) => item.profile.toLowerCase() === wanted) ?? inPool[0];
+    if (!chosen) return { kind: 'provisioning' };
+    // Whoever reads the queue of that pool takes its work in turn.
+    const readers = inPool.filter((item) => poolOf(item) === poolOf(chosen));
+    return { kind: 'worker', worker: readers[this.#turn++ % readers.length] ?? chosen };
+  }
+
+  /** Makes a pool of healthy workers of these machine profiles. */
+  addPool(name: string, profiles: readonly string[]): void {
+    const assigned = this.workers.filter((item) => item.healthy && profiles.includes(item.profile));
+    this.#pools.set(
+      name,
+      assigned.map((item) => item.name),
+    );
+  }
+
+  removePool(name: string): boolean {
+    return this.#pools.delete(name);
+  }
+
+  /** Workers of a pool; undefined when there is none of this name. */
+  assigned(name: string): GatewayWorker[] | undefined {
+    const names = this.#pools.get(name);
+    return names && this.workers.filter((item) => names.includes(item.name));
+  }
+
+  pools(): string[] {
+    return [...this.#pools.keys()];
+  }
+
+  /** Notes that a worker has answered for a model, and so has it loaded. */
+  serve(id: string, worker: GatewayWorker): void {
+    this.#served.set(worker.name, (this.#served.get(worker.name) ?? new Set()).add(id));
+  }
+
+  /** Ids of the models that one worker has loaded. */
+  loadedOn(worker: GatewayWorker): string[] {
+    return [...new Set([...(this.#served.get(worker.name) ?? []), ...(worker.warm ?? [])])];
   }
 
   /** A model by its exact id; one in another case is accepted too, and never loads. */
@@ -101,12 +149,22 @@ export class Cluster {
   }
 }
 
-/** A unit vector that is the same for the same model and text. */
+/** A unit vector that is the same for the same model and text, and closer for texts that share words. */
 export function defaultVector(id: string, text: string, dim: number): number[] {
-  const numbers = Array.from({ length: dim }, (_, index) => {
-    const digest = createHash('sha256').update(`${id}\0${text}\0${index}`).digest();
-    return digest.readUInt32LE() / 2 ** 31 - 1;
-  });
+  const words = text.toLowerCase().match(/\w+/g) ?? [''];
+  const vectors = words.map((word) => wordVector(id, word, dim));
+  const numbers = Array.from({ length: dim }, (_, index) => vectors.reduce((sum, each) => sum + (each[index] ?? 0), 0));
   const norm = Math.hypot(...numbers);
   return numbers.map((number) => number / norm);
+}
+
+function wordVector(id: string, word: string, dim: number): number[] {
+  return Array.from({ length: dim }, (_, index) => {
+    const digest = createHash('sha256').update(`${id}\0${word}\0${index}`).digest();
+    return digest.readUInt32LE() / 2 ** 31 - 1;
+  });
+}
+
+function poolOf({ pool, profile }: GatewayWorker): string {
+  return pool ?? profile;
 }

@@ -1,7 +1,7 @@
 import { encode } from '@msgpack/msgpack';
 
 /** Number formats of answers, spelled as numpy does. */
-export type Dtype = '<f2' | '<f4' | '<f8' | '>f2' | '>f4' | '>f8' | '|i1' | '|u1';
+export type Dtype = '<f2' | '<f4' | '<f8' | '>f2' | '>f4' | '>f8' | '<V2' | '|i1' | '|u1' | 'binary';
 
 /** One vector as an answer carries it; `values` is null where a fault asks for it. */
 export interface DenseItem {
@@ -9,7 +9,15 @@ export interface DenseItem {
   dense: { dtype: Dtype; values: number[] } | null;
 }
 
-const NAMES: Record<string, string> = { f2: 'float16', f4: 'float32', f8: 'float64', i1: 'int8', u1: 'uint8' };
+const NAMES: Record<string, string> = {
+  f2: 'float16',
+  f4: 'float32',
+  f8: 'float64',
+  V2: 'bfloat16',
+  i1: 'int8',
+  u1: 'uint8',
+};
+const BITS = 8;
 
 /** An answer as JSON: what is no number there becomes null. */
 export function jsonAnswer(model: string, items: readonly DenseItem[]): Buffer {
@@ -18,7 +26,7 @@ export function jsonAnswer(model: string, items: readonly DenseItem[]): Buffer {
     dense: dense && {
       dims: dense.values.length,
       dtype: dtypeName(dense.dtype),
-      values: dense.values.map(clip(dense.dtype)),
+      values: dense.dtype === 'binary' ? [...pack(dense.values)] : dense.values.map(clip(dense.dtype)),
     },
   }));
   return Buffer.from(JSON.stringify({ model, items: body }));
@@ -55,17 +63,28 @@ function denseMap({ dtype, values }: { dtype: Dtype; values: number[] }): Uint8A
     encode(Buffer.from('nd')),
     encode(true),
     encode(Buffer.from('type')),
-    encode(dtype),
+    encode(dtype === 'binary' ? '|u1' : dtype),
     encode(Buffer.from('kind')),
     encode(Buffer.alloc(0)),
     encode(Buffer.from('shape')),
-    encode([values.length]),
+    encode([dtype === 'binary' ? Math.ceil(values.length / BITS) : values.length]),
     encode(Buffer.from('data')),
     encode(toBytes(values, dtype)),
   ];
 }
 
+/** As numpy.packbits has it: a bit for each number above zero, the highest first. */
+function pack(values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(Math.ceil(values.length / BITS));
+  for (const [index, value] of values.entries()) {
+    const byte = Math.floor(index / BITS);
+    if (value > 0) bytes[byte] = (bytes[byte] ?? 0) | (0x80 >> (index % BITS));
+  }
+  return bytes;
+}
+
 function toBytes(values: number[], dtype: Dtype): Buffer {
+  if (dtype === 'binary') return pack(values);
   const size = Number(dtype[2]);
   const bytes = Buffer.alloc(values.length * size);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -76,6 +95,7 @@ function toBytes(values: number[], dtype: Dtype): Buffer {
     if (dtype.endsWith('f8')) view.setFloat64(at, value, little);
     else if (dtype.endsWith('f4')) view.setFloat32(at, value, little);
     else if (dtype.endsWith('f2')) view.setUint16(at, toHalf(value), little);
+    else if (dtype.endsWith('V2')) view.setUint16(at, toBrain(value), little);
     else if (dtype === '|i1') view.setInt8(at, fit(value));
     else view.setUint8(at, fit(value));
   }
@@ -100,6 +120,13 @@ function toHalf(value: number): number {
   // A mantissa that rounds up to 2048 carries into the exponent by itself.
   const mantissa = Math.round(size / 2 ** (exponent - 10));
   return mantissa < 1024 ? sign | mantissa : sign | (((exponent + 15) << 10) + (mantissa - 1024));
+}
+
+/** The upper half of a binary32, cut off. */
+function toBrain(value: number): number {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setFloat32(0, value);
+  return view.getUint16(0);
 }
 
 function dtypeName(dtype: Dtype): string {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { decode } from '@msgpack/msgpack';
-import { Cluster, defaultVector, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
+import { Cluster, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
 import { bundleOf, health, modelEntry, type Dialect } from './sie-health.ts';
+import { Pools } from './sie-pools.ts';
 import { jsonAnswer, msgpackAnswer, type DenseItem } from './sie-wire.ts';
+import * as work from './sie-work.ts';
 import { readBody, sendJson, TestServer, type ServerOptions } from './server.ts';
 
 /**
@@ -26,6 +27,14 @@ export interface GatewayOptions extends ServerOptions {
   dialect?: Dialect;
   /** Refuses requests without it. */
   token?: string;
+  /** Alone may see pools, and may not encode. */
+  adminToken?: string;
+  /** Pools that there are from the beginning, with machine profiles. */
+  pools?: Record<string, string[]>;
+  /** Where a 0.10 gateway says that the work was done; default `local`. */
+  servedBy?: string;
+  /** How far the gateway's clock is ahead. */
+  clockAheadMs?: number;
   answer?: Answer;
   /** Is the first worker itself instead of a gateway. */
   standalone?: boolean;
@@ -41,13 +50,13 @@ export interface TestGateway {
   readonly workers: GatewayWorker[];
   /** Which worker answered which encode request. */
   readonly served: { model: string; worker: string; profile: string }[];
+  /** Names of pools whose lease was renewed. */
+  readonly renewed: string[];
+  /** Names of the pools that there are. */
+  pools(): string[];
   /** Ids of the models that are loaded now. */
   loaded(): string[];
   close(): Promise<void>;
-}
-
-interface Asked {
-  items: { id?: string; text: string }[];
 }
 
 const GIB = 2 ** 30;
@@ -69,12 +78,15 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     server,
     workers: cluster.workers,
     served: gateway.served,
+    renewed: gateway.pools.renewed,
+    pools: () => cluster.pools(),
     loaded: () => cluster.loaded(),
     close: () => server.close(),
   };
 }
 
 class Gateway {
+  readonly pools: Pools;
   readonly served: TestGateway['served'] = [];
   readonly #cluster: Cluster;
   readonly #options: GatewayOptions;
@@ -86,18 +98,26 @@ class Gateway {
     this.#cluster = cluster;
     this.#options = options;
     this.#dialect = options.dialect ?? '0.3';
+    this.pools = new Pools(cluster);
+    for (const [name, profiles] of Object.entries(options.pools ?? {})) cluster.addPool(name, profiles);
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const version = this.#options.version ?? (this.#dialect === '0.3' ? '0.3.4' : '0.10.1');
     response.setHeader('x-sie-version', version);
     response.setHeader('x-sie-server-version', version);
+    const { clockAheadMs } = this.#options;
+    if (clockAheadMs !== undefined) response.setHeader('date', new Date(Date.now() + clockAheadMs).toUTCString());
     // The raw path: the real one does not decode it, so `%2F` is no slash.
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
     if (request.method === 'GET' && this.#answerProbe(response, path)) return true;
-    if (!this.#isAllowed(request, response)) return true;
-    if (request.method === 'POST' && /^\/v1\/encode(?:\/|$)/.test(path)) {
-      return this.#encode(request, response, path.slice('/v1/encode/'.length));
+    const isPools = /^\/v1\/pools(?:\/|$)/.test(path) && !this.#options.standalone;
+    if (!this.#isAllowed(request, response, isPools)) return true;
+    if (isPools) return this.pools.handle(request, response, path);
+    if (request.method === 'POST' && path === '/v1/embeddings') return this.#embeddings(request, response);
+    const [, kind, target = ''] = /^\/v1\/(encode|score|extract)(?:\/(.*))?$/.exec(path) ?? [];
+    if (request.method === 'POST' && kind !== undefined) {
+      return this.#work(kind as work.WorkKind, target, request, response, await readBody(request));
     }
     return request.method === 'GET' && this.#answerGet(response, path);
   }
@@ -110,10 +130,11 @@ class Gateway {
     return true;
   }
 
-  #isAllowed(request: IncomingMessage, response: ServerResponse): boolean {
-    const { token } = this.#options;
+  #isAllowed(request: IncomingMessage, response: ServerResponse, isPools: boolean): boolean {
+    const { token, adminToken } = this.#options;
     const given = request.headers.authorization?.replace(/^Bearer /, '');
-    if (token === undefined || given === token) return true;
+    const wanted = isPools && adminToken !== undefined ? adminToken : token;
+    if (wanted === undefined || given === wanted) return true;
     request.resume();
     const status = given === undefined ? 401 : 403;
     sendJson(response, status, { message: status === 401 ? 'Missing authorization' : 'Invalid token' });
@@ -137,9 +158,23 @@ class Gateway {
     return sendJson(response, 200, modelEntry(this.#cluster, id, { withState }));
   }
 
-  async #encode(request: IncomingMessage, response: ServerResponse, target: string): Promise<boolean> {
+  /** Gateways of 0.3 do not know the OpenAI routes, workers do. */
+  async #embeddings(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const body = await readBody(request);
-    if (request.headers['x-sie-pool'] !== undefined || header(request, 'x-sie-machine-profile')?.includes('/')) {
+    if (!this.#options.standalone && this.#dialect === '0.3') return sendEmpty(response, 404);
+    return this.#work('embeddings', work.openaiModel(body), request, response, body);
+  }
+
+  #work(
+    kind: work.WorkKind,
+    target: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer,
+  ): boolean {
+    const pool = header(request, 'x-sie-pool');
+    const isUp = pool === undefined || this.#cluster.assigned(pool)?.some((worker) => worker.healthy);
+    if (!isUp || header(request, 'x-sie-machine-profile')?.includes('/')) {
       // It works, and ruins the pool's queue for the worker that comes later: no client of ours may do it.
       return false;
     }
@@ -153,22 +188,28 @@ class Gateway {
       const message = `Model '${id}' is not in bundle '${prefixed[1]}'`;
       return sendJson(response, 409, { compatible_bundles: [bundle], message });
     }
-    const asked = readRequest(request, body);
+    const asked = work.readAsked(kind, request, body);
     if (!asked) return this.#fail(response, 400, 'INVALID_INPUT', 'items must be a list with text');
-    const worker = this.#route(request, response, bundle);
+    const worker = this.#route(request, response, bundle, pool);
     if (!worker) return true;
     this.#cluster.ask(id);
     const wasSeen = this.served.some((item) => item.model === id);
     this.served.push({ model: id, worker: worker.name, profile: worker.profile });
     if (this.#cluster.state(id) !== 'loaded') return this.#notLoaded(response, id, found.loads, wasSeen);
-    return this.#sendAnswer(request, response, { id, model: found.model, asked });
+    this.#cluster.serve(id, worker);
+    return this.#sendAnswer(kind, request, response, { id, model: found.model, asked, worker });
   }
 
   /** Picks the worker, or answers for want of one. */
-  #route(request: IncomingMessage, response: ServerResponse, bundle: string): GatewayWorker | undefined {
+  #route(
+    request: IncomingMessage,
+    response: ServerResponse,
+    bundle: string,
+    pool: string | undefined,
+  ): GatewayWorker | undefined {
     const profile = header(request, 'x-sie-machine-profile');
     if (this.#options.standalone) return this.#routeToItself(response, profile);
-    const routing = this.#cluster.route(bundle, profile);
+    const routing = this.#cluster.route(bundle, profile, pool);
     if (routing.kind === 'unconfigured') {
       sendJson(response, 503, {
         status: 'gpu_not_configured',
@@ -239,37 +280,49 @@ class Gateway {
   }
 
   #sendAnswer(
+    kind: work.WorkKind,
     request: IncomingMessage,
     response: ServerResponse,
-    { id, model, asked }: { id: string; model: GatewayModel; asked: Asked },
+    { id, model, asked, worker }: { id: string; model: GatewayModel; asked: work.Asked; worker: GatewayWorker },
   ): true {
     const answer = this.#options.answer ?? 'good';
     for (const [name, value] of Object.entries(this.#answerHeaders(model))) response.setHeader(name, value);
     if (answer === 'html') return send(response, 'text/html', Buffer.from('<html><body>Please log in</body></html>'));
-    const { standalone } = this.#options;
+    const vector = (text: string): number[] =>
+      model.vector?.(text) ?? work.vectorOf(id, text, model.dim, worker.noise ?? 0);
+    if (kind === 'embeddings') return sendJson(response, 200, work.openaiAnswer(id, asked, vector));
+    const isJson = this.#wantsJson(request);
+    if (kind !== 'encode') {
+      const make = kind === 'score' ? work.scoreAnswer : work.extractAnswer;
+      const value = make(id, asked, answer !== 'good');
+      return isJson ? sendJson(response, 200, value) : send(response, this.#msgpackType(), work.toMsgpack(value));
+    }
     const items = asked.items.map((item): DenseItem => {
-      const numbers = model.vector?.(item.text) ?? defaultVector(id, item.text, model.dim);
       // The gateway drops the id of an item, a worker returns it.
-      const name = standalone && item.id !== undefined ? { id: item.id } : {};
-      return {
-        ...name,
-        dense: answer === 'null' ? null : { dtype: model.dtype ?? '<f4', values: spoil(numbers, answer) },
-      };
+      const name = this.#options.standalone && item.id !== undefined ? { id: item.id } : {};
+      const dtype = asked.dtype ?? model.dtype ?? '<f4';
+      return { ...name, dense: answer === 'null' ? null : { dtype, values: spoil(vector(item.text), answer) } };
     });
-    const accept = request.headers.accept ?? '';
-    const isJson = standalone ? accept.includes('application/json') : !/application\/(?:x-)?msgpack/.test(accept);
     if (isJson) {
       const body = jsonAnswer(id, items);
       return send(response, 'application/json', answer === 'truncated' ? body.subarray(0, body.length / 2) : body);
     }
-    const type = standalone ? 'application/msgpack' : 'application/x-msgpack';
-    return send(response, type, msgpackAnswer(id, items, answer === 'truncated' ? 3 : 2));
+    return send(response, this.#msgpackType(), msgpackAnswer(id, items, answer === 'truncated' ? 3 : 2));
+  }
+
+  #wantsJson(request: IncomingMessage): boolean {
+    const accept = request.headers.accept ?? '';
+    return this.#options.standalone ? accept.includes('application/json') : !/application\/(?:x-)?msgpack/.test(accept);
+  }
+
+  #msgpackType(): string {
+    return this.#options.standalone ? 'application/msgpack' : 'application/x-msgpack';
   }
 
   #answerHeaders(model: GatewayModel): Record<string, string> {
     if (this.#options.standalone) return {};
     const requestId = randomUUID();
-    const newer: Record<string, string> = { 'x-sie-served-by': 'local' };
+    const newer: Record<string, string> = { 'x-sie-served-by': this.#options.servedBy ?? 'local' };
     if (model.revision) newer['x-sie-model-revision'] = model.revision;
     return {
       'x-sie-request-id': requestId,
@@ -286,17 +339,6 @@ function spoil(numbers: number[], answer: Answer): number[] {
   if (answer === 'wrongDim') return numbers.slice(1);
   if (answer === 'zeros') return numbers.map(() => 0);
   return answer === 'nan' ? numbers.with(0, Number.NaN) : numbers;
-}
-
-function readRequest(request: IncomingMessage, body: Buffer): Asked | undefined {
-  try {
-    const isMsgpack = /^application\/(?:x-)?msgpack/.test(request.headers['content-type'] ?? '');
-    const { items } = (isMsgpack ? decode(body) : JSON.parse(body.toString())) as { items?: unknown };
-    if (!Array.isArray(items) || items.length === 0) return undefined;
-    return items.every((item) => typeof (item as { text?: unknown }).text === 'string') ? { items } : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function header(request: IncomingMessage, name: string): string | undefined {

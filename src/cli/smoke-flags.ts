@@ -1,0 +1,70 @@
+import type { SmokeOptions } from '../commands/smoke.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Flag } from './command-row.ts';
+import { junitFlag } from './flags.ts';
+import { parseCount } from './size.ts';
+
+/** The flags of `smoke`. */
+export const smokeFlags: readonly Flag[] = [
+  { flags: '--model <id>', text: 'exact id of the model; `bundle:/ORG/NAME` names the SIE bundle too' },
+  { flags: '--all <file>', text: 'every model of a receipt or lock instead, `--concurrency` at a time' },
+  {
+    flags: '--gpu <profile>',
+    text: 'machine profile that has to answer, e.g. l4; l4,cpu tries both, pool/l4 names its pool',
+  },
+  { flags: '--pool <name>', text: 'pool whose workers have to answer (its state needs SIE_ADMIN_TOKEN)' },
+  { flags: '--create-pool', text: 'make that pool for the time of the test, and remove it' },
+  { flags: '--dim <n>', text: 'dimensions that the vector must have', parse: parseCount('--dim', 1) },
+  { flags: '--dtype <type>', text: 'number format to ask for: float32, float16, int8, uint8, binary' },
+  { flags: '--format <kind>', text: 'how requests are written', choices: ['msgpack', 'json'], fallback: 'msgpack' },
+  { flags: '--openai', text: 'ask through /v1/embeddings' },
+  { flags: '--score', text: 'the model is a reranker' },
+  { flags: '--extract', text: 'the model extracts entities' },
+  { flags: '--revision <commit>', text: 'commit of the weights that has to answer' },
+  { flags: '--receipt <file>', text: 'receipt that names that commit' },
+  { flags: '--lock <file>', text: 'lock that names that commit' },
+  { flags: '--record <file>', text: 'keep the vectors, as a measure for other clusters' },
+  { flags: '--golden <file>', text: 'vectors of `--record` that these must agree with' },
+  {
+    flags: '--tolerance <n>',
+    text: 'how far a cosine may be from 1 (default: by number format)',
+    parse: parseTolerance,
+  },
+  {
+    flags: '--timeout <seconds>',
+    text: 'how long to wait for capacity and loading, for each model',
+    parse: parseCount('--timeout', 1),
+    fallback: 600,
+  },
+  junitFlag,
+];
+
+const kinds = ['openai', 'score', 'extract'] as const;
+
+/** @throws E_USAGE for flags that exclude each other */
+export function smokeOptions(flags: Record<string, unknown>): Omit<SmokeOptions, 'url'> {
+  const asked = kinds.filter((kind) => flags[kind] === true);
+  if (asked.length > 1) throw exclusive(asked);
+  const named = ['receipt', 'lock', 'revision'].filter((name) => flags[name] !== undefined);
+  if (named.length > 1) throw exclusive(named);
+  const { receipt, lock, openai: _, score: __, extract: ___, ...same } = flags;
+  return {
+    ...(same as unknown as Omit<SmokeOptions, 'url'>),
+    receipt: (receipt ?? lock) as string | undefined,
+    kind: asked[0],
+  };
+}
+
+function exclusive(names: readonly string[]): MirrorError {
+  return new MirrorError('E_USAGE', `${names.map((name) => `\`--${name}\``).join(' and ')} exclude each other`, {
+    hint: 'give one of them',
+  });
+}
+
+function parseTolerance(value: string): number {
+  const number = Number(value);
+  if (value.trim() !== '' && number >= 0 && number < 1) return number;
+  throw new MirrorError('E_USAGE', `\`--tolerance ${value}\`: a number from 0 to below 1 was wanted`, {
+    hint: 'such as 0.002',
+  });
+}

@@ -1,0 +1,71 @@
+import { z } from '../core/validate.ts';
+
+/** A worker as the gateway lists it. */
+export interface SieWorker {
+  name: string;
+  /** Machine profile: `l4`, `cpu`. */
+  profile: string;
+  /** SIE bundle that it serves; empty when the gateway does not say. */
+  sieBundle: string;
+  healthy: boolean;
+  /** Of the GPU; zero is the only sign that there is none. */
+  memoryBytes: number;
+  /** Models that it has loaded; undefined when the gateway does not say. */
+  loaded: string[] | undefined;
+}
+
+export interface SieHealth {
+  configured: string[];
+  live: string[];
+  workers: SieWorker[];
+}
+
+const names = z.array(z.string());
+const workerSchema = z.looseObject({
+  name: z.string().default(''),
+  gpu: z.string().nullish(),
+  machine_profile: z.string().nullish(),
+  bundle: z.string().nullish(),
+  healthy: z.boolean().default(false),
+  memory_total_bytes: z.number().nullish(),
+  loaded_models: names.nullish(),
+});
+const healthSchema = z.looseObject({
+  configured_gpu_types: names.default([]),
+  live_gpu_types: names.default([]),
+  workers: z.array(workerSchema).default([]),
+});
+
+/** `GET /health` of a gateway; undefined when it is no such document. */
+export function parseHealth(document: unknown): SieHealth | undefined {
+  const health = healthSchema.safeParse(document);
+  if (!health.success) return undefined;
+  const { configured_gpu_types: configured, live_gpu_types: live, workers } = health.data;
+  return {
+    configured,
+    live,
+    workers: workers.map((worker) => ({
+      name: worker.name,
+      profile: worker.gpu ?? worker.machine_profile ?? '',
+      sieBundle: worker.bundle ?? '',
+      healthy: worker.healthy,
+      memoryBytes: worker.memory_total_bytes ?? 0,
+      loaded: worker.loaded_models ?? undefined,
+    })),
+  };
+}
+
+/** Whether a worker is of a machine profile: compared without case, and spot machines count, as the gateway has it. */
+export function isOfProfile({ profile }: Pick<SieWorker, 'profile'>, wanted: string): boolean {
+  return [wanted.toLowerCase(), `${wanted.toLowerCase()}-spot`].includes(profile.toLowerCase());
+}
+
+/** Whether a worker is of a machine profile and has what that promises: GPU memory, except for `cpu`. */
+export function servesProfile(worker: SieWorker, wanted: string): boolean {
+  return isOfProfile(worker, wanted) && (worker.memoryBytes > 0 || isCpu(wanted));
+}
+
+/** The chart's profile of machines without a GPU. */
+export function isCpu(profile: string): boolean {
+  return /^cpu(?:-|$)/i.test(profile);
+}

@@ -1,0 +1,67 @@
+import { z } from '../core/validate.ts';
+
+/** A model as `GET /v1/models` lists it; what a release does not say is undefined. */
+export interface SieModel {
+  id: string;
+  /** `dense`, `sparse`, `multivector`, `score`, ... */
+  outputs: string[];
+  loaded: boolean | undefined;
+  /** `available`, `loading`, `loaded`, `unloading`, `failed`: of a worker, and of gateways of newer releases. */
+  state: string | undefined;
+  /** Why it did not load. */
+  lastError: { errorClass: string; message: string } | undefined;
+  /** Commit of the weights. */
+  revision: string | undefined;
+}
+
+const text = z.string().nullish().catch(undefined);
+const modelSchema = z.looseObject({
+  name: text,
+  id: text,
+  sie_id: text,
+  outputs: z.array(z.string()).default([]).catch([]),
+  loaded: z.boolean().nullish().catch(undefined),
+  state: text,
+  last_error: z
+    .union([z.string(), z.looseObject({ error_class: text, message: text })])
+    .nullish()
+    .catch(undefined),
+  revision: text,
+});
+const listSchema = z.union([
+  z.array(z.unknown()),
+  z.looseObject({ models: z.array(z.unknown()) }).transform(({ models }) => models),
+  z.looseObject({ data: z.array(z.unknown()) }).transform(({ data }) => data),
+]);
+
+/** `GET /v1/models`; undefined when it is no such document. */
+export function parseModels(document: unknown): SieModel[] | undefined {
+  const list = listSchema.safeParse(document);
+  return list.success ? list.data.flatMap((row) => parseModel(row) ?? []) : undefined;
+}
+
+/** One row of it, or the answer of `GET /v1/models/{model}`. */
+export function parseModel(row: unknown): SieModel | undefined {
+  const found = modelSchema.safeParse(typeof row === 'string' ? { name: row } : row);
+  if (!found.success) return undefined;
+  const { name, id, sie_id: sieId, outputs, loaded, state, last_error: last, revision } = found.data;
+  const known = name ?? id ?? sieId;
+  if (known === undefined || known === null) return undefined;
+  const lastError =
+    typeof last === 'string'
+      ? { errorClass: 'UNKNOWN', message: last }
+      : last && { errorClass: last.error_class ?? 'UNKNOWN', message: last.message ?? '' };
+  return {
+    id: known,
+    outputs,
+    loaded: loaded ?? undefined,
+    state: state ?? undefined,
+    lastError: lastError ?? undefined,
+    revision: revision ?? undefined,
+  };
+}
+
+/** A model without the SIE bundle that may stand before it: `default:/BAAI/bge-m3`. */
+export function plainModelId(model: string): string {
+  return model.replace(/^[\w.-]+:\//, '');
+}

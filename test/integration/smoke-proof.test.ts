@@ -1,0 +1,182 @@
+import { describe, expect, it } from 'vitest';
+import { withPool } from '../../src/commands/smoke-pool.ts';
+import { SieClient } from '../../src/sie/client.ts';
+import { testContext } from '../support/context.ts';
+import { startGateway } from '../support/sie.ts';
+import {
+  cpuWorker as cpu,
+  l4Worker as l4,
+  smokeAgainst,
+  smokeFails,
+  smokeModel as model,
+  smokePasses,
+} from '../support/smoke.ts';
+
+const containing = (text: string): string => expect.stringContaining(text) as string;
+const proofOf = (report: Awaited<ReturnType<typeof smokePasses>>): unknown => report.items[0]?.detail?.['proof'];
+const models = { [model]: { dim: 64 } };
+
+describe.each(['0.3', '0.10'] as const)('the GPU that must have answered a gateway of SIE %s', (dialect) => {
+  const switches = { dialect, models };
+
+  it('is named when no other worker was live', async () => {
+    const report = await smokePasses({ ...switches, workers: [l4] }, { gpu: 'L4' });
+    expect(proofOf(report)).toMatchObject({ by: 'alone', workers: ['gpu-0'] });
+    expect(report.facts?.['proof']).toContain('l4');
+  });
+  it('may be one of spot machines', async () => {
+    const workers = [{ ...l4, profile: 'l4-spot' }];
+    expect(proofOf(await smokePasses({ ...switches, workers }, { gpu: 'l4' }))).toMatchObject({ by: 'alone' });
+  });
+  it('is told from a CPU worker that did not load the model', async () => {
+    const { report, gateway } = await smokeAgainst({ ...switches, workers: [l4, cpu] }, { gpu: 'l4' });
+    expect(proofOf(report as NonNullable<typeof report>)).toMatchObject({ by: 'loaded' });
+    expect(new Set(gateway.served.map(({ worker }) => worker))).toEqual(new Set(['gpu-0']));
+  });
+  it('is told from a CPU worker that has the model too, by many answers that agree to the last bit', async () => {
+    const workers = [l4, { ...cpu, warm: [model], noise: 1e-6 }];
+    const report = await smokePasses({ ...switches, workers }, { gpu: 'l4' });
+    expect(proofOf(report)).toMatchObject({ by: 'bits', requests: 24 });
+  });
+  it('is not proven when a CPU worker reads the same queue', async () => {
+    const workers = [
+      { ...l4, pool: 'shared' },
+      { ...cpu, pool: 'shared', noise: 1e-6 },
+    ];
+    const { error, gateway } = await smokeAgainst({ ...switches, workers }, { gpu: 'l4' });
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('cpu-0'), hint: containing('SIE_POOL') });
+    expect(new Set(gateway.served.map(({ worker }) => worker))).toEqual(new Set(['gpu-0', 'cpu-0']));
+  });
+  it('is told from workers of another SIE bundle', async () => {
+    const workers = [l4, { ...cpu, bundle: 'sglang', warm: [model] }];
+    expect(proofOf(await smokePasses({ ...switches, workers }, { gpu: 'l4' }))).toMatchObject({ by: 'alone' });
+  });
+  it('a CPU worker that answered for it silently is no GPU', async () => {
+    const { error, gateway } = await smokeAgainst(
+      { ...switches, workers: [cpu], configuredProfiles: ['l4', 'cpu'] },
+      { gpu: 'l4', timeout: 600 },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE', exit: 9, message: containing('cpu-0') });
+    expect(gateway.served[0]?.profile).toBe('cpu');
+  });
+  it('a dead worker is no GPU', async () => {
+    const workers = [{ ...l4, healthy: false }, cpu];
+    expect(await smokeFails({ ...switches, workers }, { gpu: 'l4' })).toMatchObject({ code: 'E_SMOKE' });
+  });
+  it('a worker of that profile without GPU memory is no GPU', async () => {
+    const workers = [{ ...l4, memoryTotalBytes: 0 }];
+    expect(await smokeFails({ ...switches, workers }, { gpu: 'l4' })).toMatchObject({ code: 'E_SMOKE' });
+  });
+  it('a worker that died in between is none', async () => {
+    const error = await smokeFails(
+      { ...switches, workers: [l4, cpu] },
+      { gpu: 'l4' },
+      {
+        during: ({ server, workers }) => {
+          server.gate = ({ method }) => {
+            const [first] = workers;
+            if (first && method === 'POST' && server.count(/POST/) > 2) first.healthy = false;
+            return undefined;
+          };
+        },
+      },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE' });
+  });
+  it('a profile that is not configured fails at once', async () => {
+    expect(await smokeFails(switches, { gpu: 'h100', timeout: 600 })).toMatchObject({
+      code: 'E_SMOKE',
+      message: containing('l4'),
+    });
+  });
+  it('is not wanted of the profile cpu', async () => {
+    expect(proofOf(await smokePasses({ ...switches, workers: [cpu] }, { gpu: 'cpu' }))).toMatchObject({ by: 'alone' });
+  });
+});
+
+describe('a pool', () => {
+  const workers = [l4, cpu];
+
+  it('is named to the gateway once its worker is up, and leaves out who is not in it', async () => {
+    const switches = { models, workers: [l4, { ...cpu, warm: [model] }], pools: { eval: ['l4'] } };
+    const { report, gateway } = await smokeAgainst(switches, { gpu: 'eval/l4' });
+    expect(proofOf(report as NonNullable<typeof report>)).toMatchObject({ by: 'alone' });
+    const named = gateway.server.requests.filter(({ headers }) => headers['x-sie-pool'] === 'eval');
+    expect(named.length).toBeGreaterThan(3);
+    expect(named[0]?.headers['x-sie-machine-profile']).toBe('l4');
+  });
+  it('is never named before its worker is up', async () => {
+    const { error, gateway } = await smokeAgainst(
+      { models, workers: [{ ...l4, healthy: false }, cpu], pools: { eval: ['l4'] } },
+      { gpu: 'l4', pool: 'eval', timeout: 1 },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('no live worker') });
+    expect(gateway.server.requests.some(({ headers }) => headers['x-sie-pool'] !== undefined)).toBe(false);
+  });
+  it('that does not exist is not found', async () => {
+    expect(await smokeFails({ models }, { gpu: 'l4', pool: 'eval' })).toMatchObject({
+      code: 'E_NOT_FOUND',
+      hint: containing('--create-pool'),
+    });
+  });
+  it('is made and removed', async () => {
+    const { report, notes, gateway } = await smokeAgainst({ models, workers }, { gpu: 'smoke/l4', createPool: true });
+    expect(report).toMatchObject({ ok: true });
+    expect(gateway.pools()).toEqual([]);
+    expect(notes).toEqual(expect.arrayContaining([containing('made the pool'), containing('removed the pool')]));
+  });
+  it('is removed when the run fails, and when it is stopped', async () => {
+    const options = { gpu: 'smoke/l4', createPool: true, timeout: 600 };
+    const failed = await smokeAgainst({ models, workers, answer: 'zeros' }, options);
+    expect([failed.error?.code, failed.gateway.pools()]).toEqual(['E_SMOKE', []]);
+    const never = { [model]: { dim: 8, neverLoads: true } };
+    const stopped = await smokeAgainst({ models: never, workers }, options, {
+      during: ({ server }, stop) => {
+        server.gate = ({ path }) => {
+          if (path.startsWith('/v1/encode')) setImmediate(stop);
+          return undefined;
+        };
+      },
+    });
+    expect([stopped.error?.code, stopped.gateway.pools()]).toEqual(['E_ABORTED', []]);
+    expect(stopped.gateway.server.count(/DELETE \/v1\/pools\/smoke/)).toBe(1);
+  });
+  it('needs the admin token where there is one, which does not encode', async () => {
+    const switches = { models, workers, token: 'user', adminToken: 'admin', pools: { eval: ['l4'] } };
+    const options = { gpu: 'eval/l4' };
+    expect(await smokeFails(switches, options, { env: { SIE_AUTH_TOKEN: 'user' } })).toMatchObject({
+      code: 'E_AUTH',
+      hint: containing('SIE_ADMIN_TOKEN'),
+    });
+    const env = { SIE_AUTH_TOKEN: 'user', SIE_ADMIN_TOKEN: 'admin' };
+    expect(await smokePasses(switches, options, { env })).toMatchObject({ ok: true });
+  });
+  it('keeps its lease while it is used', async () => {
+    const gateway = await startGateway({ models, workers });
+    const { context } = await testContext({ cwd: '/' });
+    const client = new SieClient(context.http, gateway.url, { token: undefined });
+    const pool = { name: 'eval', gpus: { l4: 1 } };
+    await withPool(
+      client,
+      pool,
+      context.report,
+      async () => {
+        await expect.poll(() => gateway.renewed.length).toBeGreaterThan(1);
+      },
+      20,
+    );
+    expect(gateway.pools()).toEqual([]);
+    await context.close();
+    await gateway.close();
+  });
+  it.each([
+    [{ createPool: true, gpu: 'l4' }],
+    [{ createPool: true, pool: 'eval' }],
+    [{ pool: 'a b' }],
+    [{ gpu: '../l4' }],
+    [{ gpu: 'a/l4,b/cpu' }],
+    [{ pool: 'a', gpu: 'b/l4' }],
+  ])('that makes no sense is a usage error: %j', async (options) => {
+    expect(await smokeFails({ models }, options)).toMatchObject({ code: 'E_USAGE' });
+  });
+});

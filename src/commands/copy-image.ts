@@ -121,6 +121,7 @@ export function detailOf(image: ImageGraph | undefined, source: Digest, wanted: 
     ...(platforms.length > 0 ? { platforms: platforms.map(formatPlatform) } : {}),
     ...(sparse ? { sparse: image.root.sparse === true } : {}),
     ...(changed ? { sourceDigest: source, leftBehind: image.leftBehind } : {}),
+    ...(referrersOf(image) > 0 ? { referrers: referrersOf(image) } : {}),
     ...(foreign.count > 0 ? { foreign } : {}),
   };
 }
@@ -136,6 +137,7 @@ export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: 
     );
   if (madeFrom && referrers && image.leftBehind > 0)
     lines.push(`left out, as they speak of the source's digest: ${plural(image.leftBehind, 'signature or referrer')}`);
+  if (referrersOf(image) > 0) lines.push(`signatures and referrers that belong to it: ${referrersOf(image)}`);
   if (sparse) lines.push('the index is as in the source, and names platforms that are not there');
   const foreign = foreignOf(image);
   if (foreign.count > 0)
@@ -143,6 +145,15 @@ export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: 
       `${plural(foreign.count, 'foreign layer')}, ${formatBytes(foreign.bytes)}: left with the owner; \`--include-foreign\` fetches them`,
     );
   return lines;
+}
+
+/** How many signatures, SBOMs and the like belong to an image. */
+function referrersOf(image: ImageGraph): number {
+  return new Set(
+    [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)].map(
+      ({ descriptor }) => descriptor.digest,
+    ),
+  ).size;
 }
 
 /** Layers that are carried as references to where their owner has them. */

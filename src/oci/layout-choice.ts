@@ -148,7 +148,9 @@ function notThere(entries: readonly LayoutEntry[], name: string, shown: string):
 }
 
 function listOf(entries: readonly LayoutEntry[], shown: string): string {
-  const names = entries.map((entry) => {
+  // Beside images that have names those without are mostly what refers to them.
+  const named = entries.filter((entry) => namesOf(entry).length > 0);
+  const names = (named.length > 0 ? named : entries).map((entry) => {
     const [name] = namesOf(entry);
     return name === undefined ? `\`${shown}@${entry.digest}\`` : `\`${shown}:${printable(name)}\``;
   });

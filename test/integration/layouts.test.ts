@@ -106,6 +106,15 @@ describe('an image of a layout is found', () => {
     expect(zone.repositories()).toEqual([]);
   });
 
+  it('and what refers to it is not offered in its place', async () => {
+    await writeLayout([index, sbom], [named(image, 'v1'), descriptorOf(sbom)]);
+
+    const error = await failureOf(toZone('oci:layout:none'));
+
+    expect(error.hint).toContain(':v1');
+    expect(error.hint).not.toContain(sbom.digest);
+  });
+
   it('and an error of two digests names both', async () => {
     await writeLayout([index], [named(image, 'v1')]);
     const { message } = await failureOf(toZone(`oci:layout:v1@${other.digest}`));

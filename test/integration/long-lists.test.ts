@@ -27,7 +27,7 @@ const withChain = async (length: number, work: (copied: Promise<Report>) => Prom
 
 it('referrers of referrers come, as deep as anybody has them', async () => {
   await withChain(16, async (copied) => {
-    expect((await copied).ok).toBe(true);
+    expect(await copied).toMatchObject({ ok: true, items: [{ detail: { referrers: 16 } }] });
   });
 });
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { writeFileAtomic } from '../fs/atomic.ts';
+import { namePath, writeFileAtomic } from '../fs/atomic.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import { parseRepo, type RepoRequest } from '../hub/repo.ts';
 import { loadManifest } from '../manifest/load.ts';
@@ -62,7 +62,10 @@ export async function plan(options: PlanOptions, context: Context): Promise<Repo
 
 /** @throws E_NOT_FOUND, E_MANIFEST */
 export async function loadFile(path: string, context: Context): Promise<ReturnType<typeof loadManifest>> {
-  return loadManifest(await readFile(context.path(path), 'utf8'), path);
+  const text = await readFile(context.path(path), 'utf8').catch((error: unknown) => {
+    throw namePath(error, path);
+  });
+  return loadManifest(text, path);
 }
 
 export function lockBytes(lock: Lock): number {

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
@@ -38,6 +39,7 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   if (options.offline) return checkOffline(requests, store, context);
   if (requests.length === 0)
     throw new MirrorError('E_USAGE', 'no repo was named', { hint: 'name one, e.g. `sie-mirror snapshot BAAI/bge-m3`' });
+  const adopt = options.adopt === undefined ? undefined : await otherCache(options.adopt, context);
   const items: ReportItem[] = [];
   if (options.dryRun) return dryRunReport((await planModels(requests, items, context)).models, items);
   await ensureWritable(store);
@@ -51,7 +53,7 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
     context,
     {
       verify: options.verify,
-      adopt: options.adopt === undefined ? undefined : context.path(options.adopt),
+      adopt,
       read,
       known: knownSha256(lock),
       deny: options.deny,
@@ -59,6 +61,17 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   );
   if (plans.length > 0) await writeLock(store, withModels(lock, plans));
   return fetchReport(options.store, items);
+}
+
+/** A misspelt cache would cost a long download. @throws E_NOT_FOUND */
+async function otherCache(directory: string, context: Context): Promise<string> {
+  const path = context.path(directory);
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) return path;
+  throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\` to adopt files from`, {
+    hint: 'give what HF_HUB_CACHE points at, e.g. `~/.cache/huggingface/hub`',
+    at: { item: directory },
+  });
 }
 
 function requestsOf({ repos, type, filter = everything, companions = false }: SnapshotOptions): ModelRequest[] {

@@ -74,7 +74,8 @@ export function remembering(lock: Lock, before: Lock | undefined): Lock {
 /** sha256 of files that the hub knows by git's hash, by that. */
 export function knownSha256(lock: Lock | undefined): Map<string, string> {
   const known = new Map<string, string>();
-  for (const { files } of lock?.models ?? [])
-    for (const { checksum, sha256 } of files) if (sha256 !== undefined) known.set(checksum.hex, sha256);
+  for (const { files, notices = [] } of lock?.models ?? [])
+    for (const { checksum, sha256 } of [...files, ...notices])
+      if (sha256 !== undefined) known.set(checksum.hex, sha256);
   return known;
 }

@@ -82,6 +82,11 @@ function plainFailure(response: HttpResponse, refusal: Refusal, asked: Asked): M
       hint: `check the spelling${name.type === 'model' ? ' and `--type`' : ''}; for a private repo ${token}`,
       at: place,
     });
+  if (code === 'E_AUTH' && status === 401)
+    return new MirrorError(code, `the hub does not know the token with which \`${name.repo}\` was asked for`, {
+      hint: 'make a new token, or unset HF_TOKEN and remove the token file: what is public needs none',
+      at: place,
+    });
   if (code === 'E_AUTH')
     return new MirrorError(code, `the hub refused the token for \`${name.repo}\``, { hint: token, at: place });
   return statusError(response, at, said, code);

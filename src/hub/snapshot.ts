@@ -66,8 +66,8 @@ export async function planSnapshot(
 function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError {
   const at = { side: 'source', item: repo } as const;
   if (all === 0) return new MirrorError('E_NOT_FOUND', `\`${repo}@${revision}\` has no files`, { at });
-  return new MirrorError('E_NOT_FOUND', `none of the ${all} files of \`${repo}@${revision}\` is wanted`, {
-    hint: 'see why with `--dry-run --filter all`, and check `--include` and `--exclude`',
+  return new MirrorError('E_NOT_FOUND', `no file of \`${repo}@${revision}\` is wanted, of ${all} that there are`, {
+    hint: 'see what there is with `--dry-run` and without `--filter`, `--include` and `--exclude`',
     at,
   });
 }
@@ -261,15 +261,22 @@ async function bringNotice(job: Job, file: RepoFile): Promise<string> {
   const expected = { size: file.size, checksum: file.checksum, item: `${plan.repo}/${file.path}` };
   const isRight =
     (await hasFile(path, file.size)) &&
-    (!options.verify || (await hasRightBytes(path, file, options.pool(), options.signal)));
+    (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool(), options.signal)));
   if (!isRight) await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
   return file.checksum.algorithm === 'sha256' ? file.checksum.hex : sha256OfFile(path);
 }
 
-async function isThere({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {
+/** Whether its size is enough. What is to be hashed for the first time must not make wrong bytes the right ones. */
+function isTrusted({ options }: Job, { checksum }: RepoFile): boolean {
+  if (options.verify) return false;
+  return checksum.algorithm === 'sha256' || options.known?.has(checksum.hex) === true;
+}
+
+async function isThere(job: Job, file: RepoFile): Promise<boolean> {
+  const { plan, cache, options } = job;
   const path = await cache.find(plan.commit, file);
   if (path === undefined) return false;
-  if (!options.verify || (await hasRightBytes(path, file, options.pool(), options.signal))) return true;
+  if (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool(), options.signal))) return true;
   options.report({
     type: 'warning',
     text: `\`${plan.repo}/${file.path}\` was changed in the store; it is fetched again`,

@@ -118,6 +118,23 @@ describe('snapshot --offline', () => {
     expect(await readFile(licence, 'utf8')).toBe('MIT');
   });
 
+  it('is not deceived by a file that was changed before anything knew its sha256', async () => {
+    const filter = { preset: 'sie', include: [], exclude: [] } as const;
+    place.hub.addRepo({ id: 'org/licensed', files: { LICENSE: 'MIT', 'config.json': '{}' } });
+    await place.snapshot('org/licensed', { filter });
+    await rm(join(place.directory, 'store/mirror.lock.json'));
+    const changed = ['LICENSE', 'config.json'].map(async (name) => {
+      const path = (await filesBelow(join(place.directory, 'store'))).find((each) => each.endsWith(`/${name}`)) ?? '';
+      await writeFile(join(place.directory, 'store', path), name === 'LICENSE' ? 'TIM' : '[]');
+    });
+    await Promise.all(changed);
+    expect(await place.snapshot('org/licensed', { filter })).toMatchObject({ ok: true });
+    const [model] = (await readLockOf(place)).models;
+    const found = [...(model?.files ?? []), ...(model?.notices ?? [])].map(({ sha256 }) => sha256);
+    expect(found).toEqual(['{}', 'MIT'].map((text) => createHash('sha256').update(text).digest('hex')));
+    expect(await check()).toMatchObject({ ok: true });
+  });
+
   it('needs a lock, and a repo that is in it', async () => {
     expect(await codeOf(check())).toBe('E_NOT_FOUND');
     await place.snapshot('org/name');
@@ -250,8 +267,12 @@ describe('snapshot --adopt', () => {
     expect(await readFile(wrong, 'utf8')).toBe('Weights of the model');
   });
 
-  it('fetches what is not there', async () => {
-    const report = await place.snapshot('org/name', { adopt: join(place.directory, 'nowhere') });
+  it('fetches what is not there, and does not begin when there is no such cache', async () => {
+    const adopt = join(place.directory, 'other');
+    expect(await codeOf(place.snapshot('org/name', { adopt }))).toBe('E_NOT_FOUND');
+    expect(place.hub.server.requests).toEqual([]);
+    await mkdir(adopt);
+    const report = await place.snapshot('org/name', { adopt });
     expect(report).toMatchObject({ ok: true, items: [{ detail: { fetched: 4 } }] });
   });
 });

@@ -5,7 +5,7 @@ import type { SourceFile } from '../bundle/writer.ts';
 import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { safetyReport } from '../hub/safety.ts';
-import { licencesFolder } from '../hub/snapshot.ts';
+import { licencesFolder } from '../hub/places.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate, z } from '../core/validate.ts';
 import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';

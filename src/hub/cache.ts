@@ -70,6 +70,13 @@ export class RepoCache {
     }
   }
 
+  /** Whether nothing at all is there of a commit's files: then no file has to be looked for. */
+  async isBare(commit: string): Promise<boolean> {
+    const folders = ['blobs', join('snapshots', commit)].map((name) => join(this.directory, name));
+    const found = await Promise.all(folders.map((folder) => readdir(folder).catch(() => [])));
+    return found.every((names) => names.length === 0);
+  }
+
   /** Where the bytes of a file are, by name and size: their hash was checked when they came. */
   async find(commit: string, file: RepoFile): Promise<string | undefined> {
     const blob = this.#blob(file);
@@ -142,6 +149,8 @@ export class RepoCache {
    * are no links, the files themselves.
    */
   async place(commit: string, files: readonly RepoFile[]): Promise<void> {
+    const folders = new Set(files.map((file) => dirname(this.#place(commit, file))));
+    for (const folder of folders) await mkdir(folder, { recursive: true });
     if (this.#symlinks) await forEachLimited(files, linksAtOnce, (file) => this.#placeLink(commit, file));
     else await this.#placeFiles(commit, files);
   }
@@ -157,7 +166,6 @@ export class RepoCache {
     // A store that came from a file system without links has real files here, and no blobs.
     if (found === '' && !(await hasFile(this.#blob(file), file.size))) return;
     if (found !== undefined) await rm(path);
-    await mkdir(dirname(path), { recursive: true });
     await this.#link(target, path);
   }
 
@@ -172,7 +180,6 @@ export class RepoCache {
       if (!(await hasFile(blob, file.size))) continue;
       const path = this.#place(commit, file);
       if ((await linkAt(path)) !== undefined) await rm(path);
-      await mkdir(dirname(path), { recursive: true });
       const partial = `${blob}.copy${partialSuffix}`;
       if (left > 0) await copyFile(blob, partial);
       await rename(left > 0 ? partial : blob, path);

@@ -5,10 +5,11 @@ import { forEachLimited } from '../core/limit.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { listTree } from '../fs/tree.ts';
 import { repoFolder, treeDocument } from './cache.ts';
+import { noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
-import { noticePath, type SnapshotPlan } from './snapshot.ts';
+import type { SnapshotPlan } from './snapshot.ts';
 
 /** Something of a stored snapshot that is not as its plan says. */
 export interface Flaw {
@@ -70,7 +71,7 @@ async function flawOf(
   if (!found?.isFile()) return { code: 'E_MISSING', text: 'is missing in the store' };
   if (found.size !== file.size)
     return { code: 'E_SIZE_MISMATCH', text: `has ${found.size} bytes, the lock says ${file.size}` };
-  if (await hasRightBytes(path, file, pool, signal)) return undefined;
+  if (await hasRightBytes(path, file, () => pool, signal)) return undefined;
   return { code: 'E_DIGEST_MISMATCH', text: 'has other bytes than the lock says' };
 }
 

@@ -8,12 +8,12 @@ import type { RepoFile } from './repo.ts';
 export async function hasRightBytes(
   path: string,
   file: RepoFile,
-  pool: HashPool,
+  pool: () => HashPool,
   signal?: AbortSignal,
 ): Promise<boolean> {
   const extent = { path, offset: 0, size: file.size };
   const { checksum, sha256 = checksum.algorithm === 'sha256' ? checksum.hex : undefined } = file;
-  if (sha256 !== undefined) return (await pool.sha256([extent])) === sha256;
+  if (sha256 !== undefined) return (await pool().sha256([extent])) === sha256;
   const check = new Check({ size: file.size, checksum, item: path });
   try {
     for await (const chunk of fileContent([extent]).open(0, signal)) check.update(chunk);

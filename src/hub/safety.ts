@@ -22,7 +22,8 @@ import {
   type RemoteCode,
   remoteCodeSchema,
 } from './remote-code.ts';
-import { noticePath, type SnapshotPlan } from './snapshot.ts';
+import { noticePath } from './places.ts';
+import type { SnapshotPlan } from './snapshot.ts';
 
 const safetySchemaId = 'sie-mirror/safety/v1';
 

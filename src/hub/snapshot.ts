@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { forEachBySize } from '../core/limit.ts';
@@ -10,12 +7,14 @@ import type { HashPool } from '../fs/hash-pool.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import type { RangesOptions } from '../fs/receive-ranges.ts';
 import { cloneFile, findInCache } from './adopt.ts';
-import { RepoCache, repoFolder } from './cache.ts';
+import { type RepoCache, repoFolder } from './cache.ts';
 import type { HubClient } from './client.ts';
 import { type Choice, chooseFiles, type Filter } from './filter.ts';
+import { cacheOf, noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
-import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
+import type { RepoFile, RepoInfo, RepoRequest } from './repo.ts';
+import { Seen, sha256OfFile } from './seen.ts';
 
 /** Who made us want a repo that the user did not name. */
 export interface Naming {
@@ -111,25 +110,14 @@ export interface SnapshotTally {
   notices: RepoFile[];
 }
 
-/** The repo's part of the store. */
-export function cacheOf(store: string, name: RepoName, symlinks: boolean): RepoCache {
-  return new RepoCache(join(store, 'hub'), repoFolder(name.repo, name.type), { symlinks });
-}
-
-/** Below `files/` of the store. */
-export const licencesFolder = 'licences';
-
-/** Where a licence or model card goes that is no part of a snapshot. */
-export function noticePath(store: string, plan: SnapshotPlan, file: RepoFile): string {
-  return join(store, 'files', licencesFolder, repoFolder(plan.repo, plan.type), plan.commit, file.path);
-}
-
 /** Bytes that are still to come, those of partial files left out. */
 export async function missingBytes(store: string, plan: SnapshotPlan, symlinks: boolean): Promise<number> {
   const cache = cacheOf(store, plan, symlinks);
   let bytes = 0;
+  const isBare = await cache.isBare(plan.commit);
   for (const file of unique(plan.files))
-    if ((await cache.find(plan.commit, file)) === undefined)
+    if (isBare) bytes += file.size;
+    else if ((await cache.find(plan.commit, file)) === undefined)
       bytes += Math.max(0, file.size - (await cache.partialBytes(file)));
   return bytes;
 }
@@ -157,7 +145,8 @@ export async function fetchSnapshot(
     files: [],
     notices: [],
   };
-  const job: Job = { hub, store, plan, cache, tally, options };
+  const isBare = await cache.isBare(plan.commit);
+  const job: Job = { hub, store, plan, cache, isBare, tally, options };
   const sha256 = new Map<string, string>();
   await forEachBySize(unique(plan.files), options.slots, async (file) => {
     sha256.set(file.checksum.hex, await bringFile(job, file));
@@ -181,6 +170,8 @@ interface Job {
   store: string;
   plan: SnapshotPlan;
   cache: RepoCache;
+  /** When it began nothing was there. */
+  isBare: boolean;
   tally: SnapshotTally;
   options: FetchOptions;
 }
@@ -189,28 +180,27 @@ interface Job {
 async function bringFile(job: Job, file: RepoFile): Promise<string> {
   const { cache, tally, options } = job;
   options.signal?.throwIfAborted();
-  const isThereAlready = await isThere(job, file);
-  if (isThereAlready) {
+  let found: string | undefined;
+  if (await isThere(job, file)) {
     tally.present += 1;
+    found = options.known?.get(file.checksum.hex);
     options.report({ type: 'bytes', bytes: file.size });
   } else if (await adoptFile(job, file)) {
     tally.adopted += 1;
     options.report({ type: 'bytes', bytes: file.size });
   } else {
-    await (isBig(job, file) && !(await cache.isBegun(file)) ? fetchRanges(job, file) : fetchWhole(job, file));
+    found = await (isBig(job, file) && !(await cache.isBegun(file)) ? fetchRanges(job, file) : fetchWhole(job, file));
     tally.fetched += 1;
   }
-  return file.checksum.algorithm === 'sha256' ? file.checksum.hex : sha256Of(job, file, isThereAlready);
+  if (file.checksum.algorithm === 'sha256') return file.checksum.hex;
+  return heldToLock(job, file, found ?? (await hashSmall(job, file)));
 }
 
 /**
- * Of a file that the hub knows by git's hash only; those are small. What a lock says of it holds as much as what the hub
- * says, and more than a sha1 can.
+ * Of a file that the hub knows by git's hash only. What a lock says of it holds as much as what the hub says, and more
+ * than a sha1 can.
  */
-async function sha256Of(job: Job, file: RepoFile, wasThere: boolean): Promise<string> {
-  const { plan, cache, options } = job;
-  const known = options.known?.get(file.checksum.hex);
-  const found = wasThere && known !== undefined ? known : await hashSmall(job, file);
+async function heldToLock({ plan, cache }: Job, file: RepoFile, found: string): Promise<string> {
   if (file.sha256 === undefined || file.sha256 === found) return found;
   await cache.drop(plan.commit, file);
   throw new MirrorError(
@@ -225,13 +215,14 @@ function isBig({ hub, options }: Job, file: RepoFile): boolean {
   return file.size >= (options.rangesFrom ?? defaultRangesFrom) && !hub.isByXet(file);
 }
 
-async function fetchWhole(job: Job, file: RepoFile): Promise<void> {
+/** @returns the file's sha256, when that is known now */
+async function fetchWhole(job: Job, file: RepoFile): Promise<string | undefined> {
   const item = `${job.plan.repo}/${file.path}`;
-  await fetchFile(job, file, (content, receive) => job.cache.receive(file, content, item, receive));
+  return fetchFile(job, file, (content, receive) => job.cache.receive(file, content, item, receive));
 }
 
 /** One connection may be slower than the line; what cannot be had in ranges comes whole. */
-async function fetchRanges(job: Job, file: RepoFile): Promise<void> {
+async function fetchRanges(job: Job, file: RepoFile): Promise<string | undefined> {
   const { hub, plan, cache, tally, options } = job;
   const parts = hub.parts(plan, plan.commit, file);
   const part = (from: number, to: number): Content =>
@@ -247,10 +238,11 @@ async function fetchRanges(job: Job, file: RepoFile): Promise<void> {
       () => receive({ onBytes }),
       () => receive({}),
     );
+    return undefined;
   } catch (error) {
     if (toMirrorError(error).code !== 'E_PROTOCOL') throw error;
     await cache.dropRanges(file);
-    await fetchWhole(job, file);
+    return fetchWhole(job, file);
   }
 }
 
@@ -261,9 +253,11 @@ async function bringNotice(job: Job, file: RepoFile): Promise<string> {
   const expected = { size: file.size, checksum: file.checksum, item: `${plan.repo}/${file.path}` };
   const isRight =
     (await hasFile(path, file.size)) &&
-    (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool(), options.signal)));
-  if (!isRight) await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
-  return file.checksum.algorithm === 'sha256' ? file.checksum.hex : sha256OfFile(path);
+    (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool, options.signal)));
+  const found = isRight
+    ? options.known?.get(file.checksum.hex)
+    : await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
+  return file.checksum.algorithm === 'sha256' ? file.checksum.hex : (found ?? sha256OfFile(path));
 }
 
 /** Whether its size is enough. What is to be hashed for the first time must not make wrong bytes the right ones. */
@@ -273,10 +267,10 @@ function isTrusted({ options }: Job, { checksum }: RepoFile): boolean {
 }
 
 async function isThere(job: Job, file: RepoFile): Promise<boolean> {
-  const { plan, cache, options } = job;
-  const path = await cache.find(plan.commit, file);
+  const { plan, cache, isBare, options } = job;
+  const path = isBare ? undefined : await cache.find(plan.commit, file);
   if (path === undefined) return false;
-  if (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool(), options.signal))) return true;
+  if (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool, options.signal))) return true;
   options.report({
     type: 'warning',
     text: `\`${plan.repo}/${file.path}\` was changed in the store; it is fetched again`,
@@ -292,7 +286,7 @@ async function adoptFile({ plan, cache, options }: Job, file: RepoFile): Promise
   const isRight = await cache.adopt(
     file,
     (path) => cloneFile(from, path),
-    (path) => hasRightBytes(path, file, options.pool(), options.signal),
+    (path) => hasRightBytes(path, file, options.pool, options.signal),
   );
   if (!isRight)
     options.report({
@@ -306,19 +300,28 @@ async function fetchFile(
   { hub, plan, tally, options }: Job,
   file: RepoFile,
   receive: (content: Content, options: ReceiveOptions) => Promise<void>,
-): Promise<void> {
+): Promise<string | undefined> {
   const read = options.read?.get(file.checksum.hex);
   const source = read ? contentOf(read) : hub.content(plan, plan.commit, file);
   const content = counted(source, (bytes) => {
     tally.fetchedBytes += bytes;
   });
   // What an earlier run left on disk is progress too, though nothing was fetched for it.
-  const onBytes = (chunk: Uint8Array): void => options.report({ type: 'bytes', bytes: chunk.length });
+  const seen = new Seen();
+  const onBytes = (chunk: Uint8Array): void => {
+    if (file.checksum.algorithm === 'git-sha1') seen.update(chunk);
+    options.report({ type: 'bytes', bytes: chunk.length });
+  };
+  let isFirst = true;
   await onceMore(
     { options },
     () => receive(content, { signal: options.signal, onBytes }),
-    () => receive(content, { signal: options.signal }),
+    () => {
+      isFirst = false;
+      return receive(content, { signal: options.signal });
+    },
   );
+  return isFirst ? seen.sha256(file.size) : undefined;
 }
 
 /** Wrong bytes are fetched once more from the start; if they are wrong again, that is the source's last word. */
@@ -342,12 +345,6 @@ async function hashSmall({ plan, cache }: Job, file: RepoFile): Promise<string> 
   const path = await cache.find(plan.commit, file);
   if (path === undefined) throw new MirrorError('E_MISSING', `\`${plan.repo}/${file.path}\` is gone from the store`);
   return sha256OfFile(path);
-}
-
-async function sha256OfFile(path: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
 }
 
 /** Files with the same bytes are fetched once. */

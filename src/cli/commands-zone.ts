@@ -1,3 +1,4 @@
+import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
 import type { HubLayout } from '../commands/import-models.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, text, trust } from './flags.ts';
@@ -42,6 +43,52 @@ export const zoneCommands: readonly CommandRow[] = [
           verify: flags['verify'] === true,
           ...trust(flags),
           receipt: text(flags['receipt']),
+        },
+        context,
+      );
+    },
+  },
+  {
+    usage: 'values <receipt>',
+    text: 'files that put the cluster on what was imported: Helm values, hosts.toml, secrets to fill in, examples',
+    flags: [
+      { flags: '--out <dir>', text: 'write the files below this directory (default: print them)' },
+      {
+        flags: '--for <consumers>',
+        text: 'sie, containerd, llmkube, kserve, vllm, image-volume, nim; with commas or given again (default: all that the receipt has something for)',
+        parse: collect,
+      },
+      { flags: '--sie-version <version>', text: 'release of the chart (default: that of the images)' },
+      {
+        flags: '--credentials <kind>',
+        text: 'how pods read the bucket (default: secret, for gs:// workload-identity)',
+        choices: credentialKinds,
+      },
+      { flags: '--identity <name>', text: 'role ARN or Google service account, for irsa and workload-identity' },
+      { flags: '--endpoint <url>', text: 'address of the S3 store (default: AWS_ENDPOINT_URL_S3)' },
+      { flags: '--region <name>', text: 'region of the bucket (default: AWS_REGION)' },
+      { flags: '--pull-secret <name>', text: 'Secret to pull images with', fallback: 'regcred' },
+      { flags: '--force', text: 'write over files that were changed or are not from here' },
+    ],
+    examples: [
+      'sie-mirror values site-a.receipt.json --out deploy',
+      'sie-mirror values site-a.receipt.json --for sie --sie-version 0.3.4 --endpoint https://minio.zone',
+      'sie-mirror values site-a.receipt.json --for containerd,kserve --credentials irsa --identity arn:aws:iam::123456789012:role/models --out deploy',
+    ],
+    run: async ([receipt = ''], flags, context) => {
+      const { values } = await import('../commands/values.ts');
+      return values(
+        {
+          receipt,
+          out: text(flags['out']),
+          consumers: list(flags['for']).flatMap((each) => each.split(',')),
+          sieVersion: text(flags['sieVersion']),
+          credentials: flags['credentials'] as CredentialKind | undefined,
+          identity: text(flags['identity']),
+          endpoint: text(flags['endpoint']),
+          region: text(flags['region']),
+          pullSecret: String(flags['pullSecret']),
+          force: flags['force'] === true,
         },
         context,
       );

@@ -35,7 +35,7 @@ export function parseCommandLine(
     .version(version)
     .commandsGroup('Help:')
     .showHelpAfterError('(see --help)')
-    .addHelpText('after', `\nThe journey: pull -> bundle == USB ==> verify -> import -> smoke\n${exitCodes}`);
+    .addHelpText('after', `\nThe journey: pull -> bundle == USB ==> verify -> import -> values -> smoke\n${exitCodes}`);
   for (const { title, rows } of commandGroups)
     for (const row of rows) addRow(program, row, (invocation) => (found = invocation)).helpGroup(title);
   for (const command of [program, ...program.commands])

@@ -37,6 +37,7 @@ it('lists its commands', () => {
       'verify',
       'inspect',
       'import',
+      'values',
       'smoke',
       'keygen',
     ]),

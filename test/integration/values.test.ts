@@ -10,6 +10,7 @@ import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { buildImage } from '../support/images.ts';
+import { llmkubeModel } from '../support/llmkube.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { commit, mirrored, receivedImage, receivedModel, sieReferences, writeReceipt } from '../support/receipts.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -207,9 +208,9 @@ describe('examples', () => {
     const parts = ['a-00002-of-00002.gguf', 'a-00001-of-00002.gguf'];
     await run({ targets: { models }, models: [receivedModel('org/Tiny-GGUF', parts)] }, { consumers: ['llmkube'] });
 
-    expect(await documents('llmkube/example.yaml')).toMatchObject([
-      { spec: { source: folder, files: parts.toReversed() } },
-    ]);
+    const written = await documents('llmkube/example.yaml');
+    expect(written).toMatchObject([{ spec: { source: folder, files: parts.toReversed() } }]);
+    expect(written.map((model) => llmkubeModel.safeParse(model).success)).toEqual([true]);
   });
 
   it('name a local file to LLMKube where models went to a directory', async () => {

@@ -66,9 +66,9 @@ export async function checkBundle(directory: string, context: Context): Promise<
     faultAt('bundle', directory, 'bundle-damaged', evidence, `copy it again, then: sie-mirror verify ${directory}`);
   try {
     const sealed = await openSealed(context.path(directory), trustNobody);
-    const findings = (await checkFileSet(sealed)).map(({ message }) => damaged(message));
+    const findings = checkFileSet(sealed).map(({ message }) => damaged(message));
     const inventory: Inventory = await readInventory(sealed);
-    findings.push(...(await checkSizes(sealed, inventory)).map(({ message }) => damaged(message)));
+    findings.push(...checkSizes(sealed, inventory).map(({ message }) => damaged(message)));
     if (findings.length > 0) return findings;
     return [
       ok(

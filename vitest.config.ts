@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     // The AWS SDK warns of Node 20 on standard error; the program itself sets this too.
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
+    // Most tests wait for a server or a timer, so there may be more of them than processors.
+    maxWorkers: 4,
     projects: [
       project('unit', 20_000),
       { extends: true, test: { name: 'support', include: ['test/support/**/*.test.ts'], testTimeout: 20_000 } },

@@ -129,7 +129,7 @@ it('pull: the store is a Hugging Face cache and an OCI layout for everybody', as
 kind: MirrorManifest
 metadata: { name: site-a }
 models:
-  - { repo: ${model} }
+  - { repo: ${model}, filter: all }
 images:
   - { ref: "${storeReference}", to: sie/sie-server }
 `,

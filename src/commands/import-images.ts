@@ -79,7 +79,7 @@ export async function importImages(
         return;
       }
       const whole =
-        there.lacking.length === 0 ? layout : await layoutOverMedia(image, there, reader, target, media, context);
+        there.lacking.length === 0 ? layout : await layoutOverMedia(image.item, there, reader, target, media, context);
       await importImage(image, whole, target, items, receipt, context);
     });
   }

@@ -8,7 +8,6 @@ import { contentOf, readVerified } from '../core/stream.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout.ts';
 import type { Context } from './context.ts';
 import type { TargetEndpoint } from './endpoint.ts';
-import type { PlacedImage } from './import-images.ts';
 import type { MediaToCome } from './import-media.ts';
 
 /** Everything that one image is read from: what is here, and what other media hold. */
@@ -35,7 +34,7 @@ function asBlob({ digest, size }: BundleBlob): Descriptor {
  * @throws E_MEDIUM when something is in neither
  */
 export async function layoutOverMedia(
-  { item }: PlacedImage,
+  item: ImageItem,
   { here, lacking }: ImageBlobs,
   reader: BundleReader,
   { target }: TargetEndpoint,

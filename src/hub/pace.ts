@@ -21,6 +21,8 @@ export interface PaceOptions {
   clock?: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
 }
 
+const newWindow: Window = { remaining: 0, quota: undefined, endsAt: 0, nextAt: 0, told: false };
+
 const systemClock = {
   now: () => Date.now(),
   sleep: (ms: number, signal?: AbortSignal) => sleep(ms, undefined, signal ? { signal } : {}),
@@ -33,6 +35,8 @@ const systemClock = {
  */
 export class Pace {
   readonly #windows = new Map<string, Window>();
+  /** How many requests are under way that left while nothing was known of the present window. */
+  readonly #sentUntold = new Map<string, number>();
   readonly #options: PaceOptions;
   readonly #clock: NonNullable<PaceOptions['clock']>;
 
@@ -47,12 +51,12 @@ export class Pace {
    */
   async turn(bucket: string, signal?: AbortSignal): Promise<void> {
     for (;;) {
-      const window = this.#windows.get(bucket);
-      const now = this.#clock.now();
-      if (!window || now >= window.endsAt) {
-        this.#windows.delete(bucket);
+      const window = this.#present(bucket);
+      if (!window) {
+        this.#sentUntold.set(bucket, (this.#sentUntold.get(bucket) ?? 0) + 1);
         return;
       }
+      const now = this.#clock.now();
       if (window.remaining > 0) {
         const at = Math.max(now, window.nextAt);
         window.nextAt = at + (isScarce(window, at) ? (window.endsAt - at) / window.remaining : 0);
@@ -66,25 +70,39 @@ export class Pace {
 
   /** Takes note of what an answer says. @param refusedMs how long a refused request has to wait */
   read(bucket: string, headers: Readonly<Record<string, string | undefined>>, refusedMs?: number): void {
+    const known = this.#present(bucket);
+    if (refusedMs !== undefined) {
+      const refused = { ...(known ?? newWindow), remaining: 0, endsAt: this.#clock.now() + refusedMs };
+      this.#windows.set(bucket, refused);
+      // Who was refused waits by itself, and comes here again when the window is over.
+      this.#tell(refused, refusedMs);
+      return;
+    }
     const said = /(?:"?([\w-]+)"?)?\s*;\s*r=(\d+)\s*;\s*t=(\d+)/.exec(headers['ratelimit'] ?? '');
-    if (!said && refusedMs === undefined) return;
-    const remaining = refusedMs === undefined ? Number(said?.[2]) : 0;
-    const endsAt = this.#clock.now() + (refusedMs ?? (Number(said?.[3]) + 1) * 1000);
-    const quota = /;\s*q=(\d+)/.exec(headers['ratelimit-policy'] ?? '')?.[1];
-    const known = this.#windows.get(bucket);
-    // Answers come out of order: within one window the lowest number is the newest.
-    const isSame = known && Math.abs(known.endsAt - endsAt) < 2000;
-    const window: Window = {
-      remaining: isSame ? Math.min(known.remaining, remaining) : remaining,
+    // Answers come late and out of order: until the window is over for sure, the lowest number is the newest.
+    if (known) known.remaining = Math.min(known.remaining, said ? Number(said[2]) : Infinity);
+    else {
+      const underWay = Math.max(0, (this.#sentUntold.get(bucket) ?? 0) - 1);
+      this.#sentUntold.set(bucket, said ? 0 : underWay);
+      // What is under way may not be counted in what this answer says.
+      if (said) this.#open(bucket, Number(said[2]) - underWay, Number(said[3]), headers['ratelimit-policy']);
+    }
+  }
+
+  /** The window that is not over yet. */
+  #present(bucket: string): Window | undefined {
+    const window = this.#windows.get(bucket);
+    return window && this.#clock.now() < window.endsAt ? window : undefined;
+  }
+
+  #open(bucket: string, remaining: number, seconds: number, policy = ''): void {
+    const quota = /;\s*q=(\d+)/.exec(policy)?.[1];
+    this.#windows.set(bucket, {
+      ...newWindow,
+      remaining: Math.max(0, remaining),
       quota: quota === undefined ? undefined : Number(quota),
-      endsAt,
-      nextAt: isSame ? known.nextAt : 0,
-      // Nobody is told again before the wait that was told of is over.
-      told: known !== undefined && this.#clock.now() < known.endsAt && known.told,
-    };
-    this.#windows.set(bucket, window);
-    // Who was refused waits by itself, and comes here again when the window is over.
-    if (refusedMs !== undefined) this.#tell(window, refusedMs);
+      endsAt: this.#clock.now() + (seconds + 1) * 1000,
+    });
   }
 
   #tell(window: Window, pause: number): void {

@@ -199,7 +199,7 @@ describe('the rate limit', () => {
     place.hub.addRepo({ id: 'org/many', files: many });
     expect(await place.snapshot('org/many')).toMatchObject({ ok: true });
     expect(place.hub.server.requests.length).toBeGreaterThan(160);
-    // On a busy machine an answer may come when the next window has begun.
+    // On a busy machine a request may arrive when the next window has begun.
     expect(place.hub.server.requests.filter(({ status }) => status === 429).length).toBeLessThan(8);
   });
 

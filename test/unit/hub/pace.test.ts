@@ -24,8 +24,8 @@ const said = (remaining: number, seconds: number, quota = 100): Record<string, s
 describe('the pace of requests', () => {
   it('is free before the hub has said anything, and while it allows plenty', async () => {
     const { pace, now } = startPace();
-    for (let index = 0; index < 50; index += 1) await pace.turn('api');
-    pace.read('api', said(60, 200));
+    for (let index = 0; index < 10; index += 1) await pace.turn('api');
+    pace.read('api', said(90, 200));
     for (let index = 0; index < 40; index += 1) await pace.turn('api');
     expect(now()).toBe(0);
   });
@@ -60,6 +60,24 @@ describe('the pace of requests', () => {
     expect(now()).toBeGreaterThan(50_000);
   });
 
+  it('does not believe an answer that comes late, and says more than was left since', async () => {
+    const { pace, now } = startPace();
+    pace.read('api', said(3, 10));
+    pace.read('api', said(40, 14));
+    for (let index = 0; index < 3; index += 1) await pace.turn('api');
+    await pace.turn('api');
+    expect(now()).toBeGreaterThanOrEqual(11_000);
+  });
+
+  it('counts what left before the first answer of a window', async () => {
+    const { pace, now } = startPace();
+    for (let index = 0; index < 30; index += 1) await pace.turn('api');
+    pace.read('api', said(29, 60, 30));
+    expect(now()).toBe(0);
+    await pace.turn('api');
+    expect(now()).toBeGreaterThan(50_000);
+  });
+
   it('takes a refusal for the end of the window, as long as it says', async () => {
     const { pace, now } = startPace();
     pace.read('api', {}, 7000);
@@ -74,6 +92,18 @@ describe('the pace of requests', () => {
     expect(waits).toEqual([7000]);
     pace.read('api', {}, 1000);
     expect(waits).toEqual([7000, 1000]);
+  });
+
+  it('does not count answers that say nothing as if they were still under way', async () => {
+    const { pace, now } = startPace();
+    for (let index = 0; index < 30; index += 1) {
+      await pace.turn('api');
+      pace.read('api', {});
+    }
+    await pace.turn('api');
+    pace.read('api', said(29, 60, 30));
+    await pace.turn('api');
+    expect(now()).toBe(0);
   });
 
   it('does not let one bucket wait for another', async () => {

@@ -81,16 +81,22 @@ export class CopyRun {
 
   /**
    * What refers to the image, and tags.
-   * @throws E_REFUSED for referrers that cannot be found at the target, when all else is there
+   * @throws E_REFUSED for referrers that the target does not take or cannot find, when all else is there
    */
   async finish(image: ImageGraph): Promise<void> {
     const attached = bySubject(image);
-    // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
-    const inTurn = (nodes: readonly GraphNode[]) => async (): Promise<void> => {
-      for (const node of nodes) await this.node(node);
-    };
-    await this.all([...[...attached.values()].map(inTurn), ...image.tagged.map(({ node }) => inTurn([node]))]);
     const refused: Unattached[] = [];
+    // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
+    const inTurn = (referrers: GraphNode[]) => async (): Promise<void> => {
+      for (const node of [...referrers]) {
+        const error = await this.node(node).catch(unlessRefused);
+        if (!error) continue;
+        refused.push({ referrers: [node], error });
+        referrers.splice(referrers.indexOf(node), 1);
+      }
+    };
+    const tagged = image.tagged.map(({ node }) => () => this.node(node));
+    await this.all([...[...attached.values()].map(inTurn), ...tagged]);
     for (const [subject, referrers] of attached) {
       const error = await this.#attach(subject, referrers).catch(unlessRefused);
       if (error) refused.push({ referrers, error });
@@ -186,6 +192,7 @@ export class CopyRun {
   }
 
   async #attach(subject: Descriptor, referrers: readonly GraphNode[]): Promise<void> {
+    if (referrers.length === 0) return;
     const descriptors = referrers.map(({ descriptor }) => descriptor);
     const force = (): Promise<void> => this.all(referrers.map((node) => () => this.#forceNode(node)));
     await healing(force, () => at('target', subject.digest, () => this.#target.attach(subject, descriptors)));

@@ -9,6 +9,24 @@ const image = multiArch('signed');
 const sbom = buildArtifact({ seed: 'sbom', artifactType: 'application/spdx+json', subject: descriptorOf(image) });
 const signature = cosignSignature(image);
 
+describe('referrers that a target does not take', () => {
+  it('do not keep the image back, nor what else belongs to it, and are named', async () => {
+    await withCopyWorld({ zone: { refusesArtifacts: true } }, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', sbom);
+      world.source.put('app', signature, cosignTag(image.digest));
+
+      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
+
+      expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
+      expect(error.message).toContain(sbom.digest);
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
+      expect(world.zone.tags('app')).toEqual([cosignTag(image.digest), 'v1']);
+      expect(world.zone.manifest('app', sbom.digest)).toBeUndefined();
+    });
+  });
+});
+
 describe('referrers that a target cannot list', () => {
   it('do not keep the image back, nor what else belongs to it, and are named', async () => {
     await withCopyWorld({ zone }, async (world) => {

@@ -23,6 +23,8 @@ export interface ManifestOptions {
   bareHead?: boolean;
   /** Manifests are written anew as the registry likes them, which changes their digest. */
   normalises?: boolean;
+  /** Takes images only: manifests with an artifact type are invalid to it. */
+  refusesArtifacts?: boolean;
   /** Manifests may name blobs that are not there. */
   missingBlobs?: boolean;
   /** Manifests come whatever the client accepts. */
@@ -160,7 +162,8 @@ export class Manifests {
   #accept(exchange: Exchange, at: { name: string; reference: string }, bytes: Buffer): true {
     const mediaType = (exchange.header('content-type') ?? '').split(';')[0]?.trim() ?? '';
     const document = parse(bytes);
-    const fault = document ? shapeFault(document, mediaType) : 'not a JSON object';
+    const isUnknown = this.#options.refusesArtifacts === true && document?.artifactType !== undefined;
+    const fault = isUnknown ? 'unknown artifact' : document ? shapeFault(document, mediaType) : 'not a JSON object';
     if (!document || fault !== undefined) {
       return exchange.refuse(400, { code: 'MANIFEST_INVALID', message: 'manifest invalid', detail: fault });
     }

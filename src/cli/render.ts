@@ -1,6 +1,6 @@
 import type { MirrorError } from '../core/errors.ts';
 import type { Report, ReportItem } from '../core/report.ts';
-import { printable } from '../core/text.ts';
+import { printable, withoutPasswords } from '../core/text.ts';
 
 /** The result for a person. */
 export function renderReport(report: Report): string {
@@ -10,7 +10,7 @@ export function renderReport(report: Report): string {
 /** The result for a program; `summary` is prose and stays out. */
 export function renderJson(report: Report): string {
   const { summary: _, summaryNamesFailures: __, exit: ___, ...document } = report;
-  return `${JSON.stringify(document)}\n`;
+  return `${withoutPasswords(JSON.stringify(document))}\n`;
 }
 
 /** The failed items, for standard error. */
@@ -30,7 +30,13 @@ export function renderError(error: MirrorError, verbose: boolean): string {
 
 export function renderErrorJson(command: string, error: MirrorError): string {
   const { code, message, hint, exit, at } = error;
-  return `${JSON.stringify({ schema: `sie-mirror/report/${command}/v1`, command, ok: false, error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at } })}\n`;
+  const document = {
+    schema: `sie-mirror/report/${command}/v1`,
+    command,
+    ok: false,
+    error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at },
+  };
+  return `${withoutPasswords(JSON.stringify(document))}\n`;
 }
 
 function errorLines(

@@ -3,6 +3,7 @@ import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
+import { onceMore } from '../core/once-more.ts';
 import type { ReportItem } from '../core/report.ts';
 import { printable } from '../core/text.ts';
 import { BatchWriter, partialSuffix } from '../fs/atomic.ts';
@@ -171,9 +172,18 @@ async function isPresent(path: string, { size, sha256 }: LockedFile): Promise<bo
 }
 
 async function fetchOne(path: string, file: LockedFile, context: Context): Promise<LockedFile> {
-  const onBytes = (chunk: Uint8Array): void => context.report({ type: 'bytes', bytes: chunk.length });
-  const { sha256, size } = file;
-  if (sha256 === undefined || size === undefined) return firstUse(path, file, context, onBytes);
+  const fetchTo = file.sha256 === undefined || file.size === undefined ? firstUse : fetchKnown;
+  return onceMore(
+    context.report,
+    () => fetchTo(path, file, context, (chunk) => context.report({ type: 'bytes', bytes: chunk.length })),
+    () => fetchTo(path, file, context, () => {}),
+  );
+}
+
+type OnBytes = (chunk: Uint8Array) => void;
+
+async function fetchKnown(path: string, file: LockedFile, context: Context, onBytes: OnBytes): Promise<LockedFile> {
+  const { sha256 = '', size = 0 } = file;
   const content = resuming(contentAt(file, size, context), context.retry);
   const expected = { size, checksum: { algorithm: 'sha256', hex: sha256 } as const, item: file.name };
   await receiveFile(path, content, expected, { signal: context.signal, onBytes });
@@ -181,12 +191,7 @@ async function fetchOne(path: string, file: LockedFile, context: Context): Promi
 }
 
 /** What the server says now is what the lock will hold it to. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
-async function firstUse(
-  path: string,
-  file: LockedFile,
-  context: Context,
-  onBytes: (chunk: Uint8Array) => void,
-): Promise<LockedFile> {
+async function firstUse(path: string, file: LockedFile, context: Context, onBytes: OnBytes): Promise<LockedFile> {
   const partial = `${path}${partialSuffix}`;
   await mkdir(dirname(path), { recursive: true });
   const out = await open(partial, 'w', 0o644);

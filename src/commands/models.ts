@@ -10,7 +10,7 @@ import type { Choice, Filter } from '../hub/filter.ts';
 import { companionsNamedBy, filesOfNeed, namesCompanions } from '../hub/companions.ts';
 import type { RepoFile, RepoRequest } from '../hub/repo.ts';
 import { cacheOf } from '../hub/places.ts';
-import { type Naming, planSnapshot, type SnapshotPlan } from '../hub/snapshot.ts';
+import { type Naming, planSnapshot, type SnapshotPlan } from '../hub/snapshot-plan.ts';
 import { isOn } from '../hub/token.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';

@@ -15,7 +15,7 @@ import {
   storedFiles,
   storedNotices,
 } from '../hub/safety.ts';
-import type { SnapshotPlan } from '../hub/snapshot.ts';
+import type { SnapshotPlan } from '../hub/snapshot-plan.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../fs/atomic.ts';
-import type { SnapshotPlan } from '../hub/snapshot.ts';
+import type { SnapshotPlan } from '../hub/snapshot-plan.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { type Lock, type LockedModel, lockSchemaId } from '../manifest/schema.ts';
 

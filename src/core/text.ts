@@ -21,7 +21,18 @@ export function plural(count: number, noun: string): string {
 // eslint-disable-next-line no-control-regex
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Text from outside, with everything that could steer a terminal written as `\u001b`. */
+/** `user:password@`, but not `name:tag@sha256:...`. */
+const userInfo = /([\w.%+-]+):[^\s/@`'"\\]+@(?!sha\d+:)/g;
+
+/** Text as a user typed it, with `***` for the password of an address: what is printed ends up in tickets. */
+export function withoutPasswords(text: string): string {
+  return text.replace(userInfo, '$1:***@');
+}
+
+/** Text from outside, with everything that could steer a terminal written as `\u001b`, and without passwords. */
 export function printable(text: string): string {
-  return text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return withoutPasswords(text).replace(
+    unprintable,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

@@ -167,8 +167,8 @@ export class HubClient {
   }
 
   async #failure(response: HttpResponse, name: RepoName, item: string): Promise<HubFailure> {
-    const hasToken = (await this.#findToken()) !== undefined;
-    return hubFailure(response, { item, name, endpoint: this.#options.endpoint, hasToken });
+    const token = await this.#findToken();
+    return hubFailure(response, { item, name, endpoint: this.#options.endpoint, token });
   }
 
   async #findToken(): Promise<string | undefined> {

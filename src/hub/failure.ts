@@ -13,7 +13,8 @@ export interface Asked {
   item: string;
   name: RepoName;
   endpoint: string;
-  hasToken: boolean;
+  /** That was shown to the hub. */
+  token: string | undefined;
 }
 
 /** A refusal in our words, and whether it is a gate that is shut. */
@@ -41,29 +42,30 @@ const codesOfKinds: Record<string, ErrorCode> = {
  * https://huggingface.co/docs/hub/api
  */
 export async function hubFailure(response: HttpResponse, asked: Asked): Promise<HubFailure> {
-  const { item, name, endpoint, hasToken } = asked;
+  const { item, name, endpoint, token } = asked;
   const at: ErrorPlace = { side: 'source', item };
   // A signed address that has expired: asking the hub again gives a fresh one.
   if (response.url.origin !== new URL(endpoint).origin && (response.status === 401 || response.status === 403))
     return {
       error: statusError(response, at, await discarded(response, 'the signed address was refused'), 'E_REMOTE'),
     };
-  const refusal = await readRefusal(response);
-  const gate = gateState(refusal, hasToken);
+  const refusal = await readRefusal(response, token);
+  const gate = gateState(refusal, token !== undefined);
   if (gate === undefined) return { error: plainFailure(response, refusal, asked) };
   const place = { ...at, url: redactUrl(response.url), status: refusal.status };
   return { gate, error: gateError(gate, name, `${endpoint}/${pageOf(name)}`, refusal.said, place) };
 }
 
 function plainFailure(response: HttpResponse, refusal: Refusal, asked: Asked): MirrorError {
-  const { item, name, endpoint, hasToken } = asked;
+  const { item, name, endpoint } = asked;
   const { kind, said, status } = refusal;
   const at: ErrorPlace = { side: 'source', item };
   const place = { ...at, url: redactUrl(response.url), status };
   const page = `${endpoint}/${pageOf(name)}`;
-  const token = hasToken
-    ? 'check that the token of HF_TOKEN may read it'
-    : 'set HF_TOKEN to a token of an account that may read it';
+  const token =
+    asked.token !== undefined
+      ? 'check that the token of HF_TOKEN may read it'
+      : 'set HF_TOKEN to a token of an account that may read it';
   if (said.startsWith('Access to this resource is disabled'))
     return new MirrorError('E_AUTH', `\`${name.repo}\` has been disabled by the hub`, {
       hint: `see ${page}`,
@@ -102,10 +104,12 @@ function gateState({ status, kind, said }: Refusal, hasToken: boolean): GateStat
   return /awaiting a review|pending/i.test(said) ? 'awaiting-review' : 'terms-not-accepted';
 }
 
-async function readRefusal(response: HttpResponse): Promise<Refusal> {
+/** Servers repeat requests in their errors; the token is not printed all the same. */
+async function readRefusal(response: HttpResponse, token: string | undefined): Promise<Refusal> {
   const kind = response.headers['x-error-code'] ?? '';
   const text = await errorText(response);
-  return { status: response.status, kind, said: printable(response.headers['x-error-message'] ?? plainText(text)) };
+  const said = printable(response.headers['x-error-message'] ?? plainText(text));
+  return { status: response.status, kind, said: token === undefined ? said : said.replaceAll(token, '***') };
 }
 
 const gateTexts: Record<GateState, { text: string; todo: (page: string) => string }> = {

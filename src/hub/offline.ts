@@ -9,7 +9,7 @@ import { noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
-import type { SnapshotPlan } from './snapshot.ts';
+import type { SnapshotPlan } from './snapshot-plan.ts';
 
 /** Something of a stored snapshot that is not as its plan says. */
 export interface Flaw {

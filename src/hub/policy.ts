@@ -7,7 +7,7 @@ import { extensionOf } from './formats.ts';
 import { type LicenceState, licenceState } from './licence.ts';
 import type { RemoteCode } from './remote-code.ts';
 import { type FileOpener, inspectCode, type SafetyReport } from './safety.ts';
-import type { SnapshotPlan } from './snapshot.ts';
+import type { SnapshotPlan } from './snapshot-plan.ts';
 
 const rules = {
   pickle: 'a pickle, or a file that holds one',

@@ -23,7 +23,7 @@ import {
   remoteCodeSchema,
 } from './remote-code.ts';
 import { noticePath } from './places.ts';
-import type { SnapshotPlan } from './snapshot.ts';
+import type { SnapshotPlan } from './snapshot-plan.ts';
 
 const safetySchemaId = 'sie-mirror/safety/v1';
 

@@ -1,6 +1,7 @@
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { forEachBySize } from '../core/limit.ts';
+import { onceMore } from '../core/once-more.ts';
 import type { Content } from '../core/ports.ts';
 import { contentOf, counted } from '../core/stream.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
@@ -9,67 +10,12 @@ import type { RangesOptions } from '../fs/receive-ranges.ts';
 import { cloneFile, findInCache } from './adopt.ts';
 import { type RepoCache, repoFolder } from './cache.ts';
 import type { HubClient } from './client.ts';
-import { type Choice, chooseFiles, type Filter } from './filter.ts';
 import { cacheOf, noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
-import type { RepoFile, RepoInfo, RepoRequest } from './repo.ts';
+import type { RepoFile } from './repo.ts';
 import { Seen, sha256OfFile } from './seen.ts';
-
-/** Who made us want a repo that the user did not name. */
-export interface Naming {
-  repo: string;
-  file: string;
-  /** Path of the key in the file, with dots. */
-  key: string;
-}
-
-/** A repo pinned to a commit, with every file that is wanted of it. */
-export interface SnapshotPlan extends RepoRequest, RepoInfo {
-  filter?: Filter | undefined;
-  files: RepoFile[];
-  /** Licences and model cards that the filter keeps out of the snapshot, but not out of the store. */
-  notices?: RepoFile[] | undefined;
-  namedBy?: Naming[] | undefined;
-}
-
-/**
- * Two calls to the hub.
- * @throws E_NOT_FOUND also when nothing is left to fetch, E_GATED, E_AUTH, E_USAGE
- */
-export async function planSnapshot(
-  hub: HubClient,
-  request: RepoRequest,
-  filter: Filter,
-): Promise<{ plan: SnapshotPlan; choices: Choice<RepoFile>[] }> {
-  const { type, repo, revision } = request;
-  const info = await hub.info(request);
-  const choices = chooseFiles(await hub.files(request, info.commit), filter);
-  const filesAt = (place: string): RepoFile[] => choices.filter((each) => each.place === place).map(({ file }) => file);
-  const files = filesAt('snapshot');
-  const notices = filesAt('notice');
-  if (files.length === 0) throw nothingLeft(request, choices.length);
-  const isWhole = filter.preset === 'all' && filter.include.length + filter.exclude.length === 0;
-  const plan = {
-    type,
-    repo,
-    revision,
-    ...info,
-    ...(isWhole ? {} : { filter }),
-    files,
-    ...(notices.length > 0 ? { notices } : {}),
-  };
-  return { plan, choices };
-}
-
-function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError {
-  const at = { side: 'source', item: repo } as const;
-  if (all === 0) return new MirrorError('E_NOT_FOUND', `\`${repo}@${revision}\` has no files`, { at });
-  return new MirrorError('E_NOT_FOUND', `no file of \`${repo}@${revision}\` is wanted, of ${all} that there are`, {
-    hint: 'see what there is with `--dry-run` and without `--filter`, `--include` and `--exclude`',
-    at,
-  });
-}
+import { type SnapshotPlan, unique } from './snapshot-plan.ts';
 
 /** Below this one connection is as good as several. */
 const defaultRangesFrom = 256 * 1024 * 1024;
@@ -108,18 +54,6 @@ export interface SnapshotTally {
   files: RepoFile[];
   /** The same of its notices. */
   notices: RepoFile[];
-}
-
-/** Bytes that are still to come, those of partial files left out. */
-export async function missingBytes(store: string, plan: SnapshotPlan, symlinks: boolean): Promise<number> {
-  const cache = cacheOf(store, plan, symlinks);
-  let bytes = 0;
-  const isBare = await cache.isBare(plan.commit);
-  for (const file of unique(plan.files))
-    if (isBare) bytes += file.size;
-    else if ((await cache.find(plan.commit, file)) === undefined)
-      bytes += Math.max(0, file.size - (await cache.partialBytes(file)));
-  return bytes;
 }
 
 /**
@@ -234,7 +168,7 @@ async function fetchRanges(job: Job, file: RepoFile): Promise<string | undefined
     cache.receiveRanges(file, part, `${plan.repo}/${file.path}`, { signal: options.signal, ...watch });
   try {
     await onceMore(
-      job,
+      options.report,
       () => receive({ onBytes }),
       () => receive({}),
     );
@@ -314,7 +248,7 @@ async function fetchFile(
   };
   let isFirst = true;
   await onceMore(
-    { options },
+    options.report,
     () => receive(content, { signal: options.signal, onBytes }),
     () => {
       isFirst = false;
@@ -324,30 +258,9 @@ async function fetchFile(
   return isFirst ? seen.sha256(file.size) : undefined;
 }
 
-/** Wrong bytes are fetched once more from the start; if they are wrong again, that is the source's last word. */
-async function onceMore(
-  { options }: Pick<Job, 'options'>,
-  first: () => Promise<void>,
-  again: () => Promise<void>,
-): Promise<void> {
-  try {
-    await first();
-  } catch (error) {
-    const known = toMirrorError(error);
-    if (known.code !== 'E_DIGEST_MISMATCH' && known.code !== 'E_SIZE_MISMATCH') throw known;
-    options.report({ type: 'note', text: `${known.message}; fetching it once more` });
-    await again();
-  }
-}
-
 /** Of a file that the hub knows by git's hash; those are small. */
 async function hashSmall({ plan, cache }: Job, file: RepoFile): Promise<string> {
   const path = await cache.find(plan.commit, file);
   if (path === undefined) throw new MirrorError('E_MISSING', `\`${plan.repo}/${file.path}\` is gone from the store`);
   return sha256OfFile(path);
-}
-
-/** Files with the same bytes are fetched once. */
-function unique(files: readonly RepoFile[]): RepoFile[] {
-  return [...new Map(files.map((file) => [file.checksum.hex, file])).values()];
 }

@@ -87,16 +87,27 @@ export class CopyRun {
     const attached = bySubject(image);
     const refused: Unattached[] = [];
     // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
-    const inTurn = (referrers: GraphNode[]) => async (): Promise<void> => {
-      for (const node of [...referrers]) {
+    const inTurn = async (subject: Descriptor, referrers: readonly GraphNode[]): Promise<void> => {
+      const taken: GraphNode[] = [];
+      for (const node of referrers) {
         const error = await this.node(node).catch(unlessRefused);
-        if (!error) continue;
-        refused.push({ referrers: [node], error });
-        referrers.splice(referrers.indexOf(node), 1);
+        if (error) refused.push({ referrers: [node], error });
+        else taken.push(node);
       }
+      attached.set(subject, taken);
     };
-    const tagged = image.tagged.map(({ node }) => () => this.node(node));
-    await this.all([...[...attached.values()].map(inTurn), ...tagged]);
+    await this.all([
+      ...[...attached].map(
+        ([subject, referrers]) =>
+          () =>
+            inTurn(subject, referrers),
+      ),
+      ...image.tagged.map(
+        ({ node }) =>
+          () =>
+            this.node(node),
+      ),
+    ]);
     for (const [subject, referrers] of attached) {
       const error = await this.#attach(subject, referrers).catch(unlessRefused);
       if (error) refused.push({ referrers, error });

@@ -32,7 +32,14 @@ export function parseReference(text: string): Reference {
         hint: 'write it as `registry/repository:tag` or `registry/repository@sha256:...`',
       },
     );
+  const scheme = /^\w+:\/\//.exec(text)?.[0];
+  if (scheme !== undefined) throw wrong('reference', scheme, 'is of an address, and no part of it');
   const [named = '', digest, ...more] = text.split('@');
+  // Without the text: a password stands in it.
+  if (named.includes(':') && /^[^:]*[./]/.test(digest ?? ''))
+    throw new MirrorError('E_USAGE', 'an image reference takes neither user nor password', {
+      hint: `log in with \`docker login ${printable(digest?.split('/')[0] ?? '')}\` and leave them out`,
+    });
   if (more.length > 0) throw wrong('reference', text, 'has more than one `@`');
   if (digest !== undefined && !isDigest(digest))
     throw wrong('digest', digest, 'is not `sha256:` with 64 lower-case hex digits');

@@ -110,7 +110,7 @@ export class UploadSession {
     if (!url) return;
     try {
       const signal = AbortSignal.timeout(cancelMs);
-      await (await this.#api.send({ method: 'DELETE', url, at: this.#at, signal })).discard();
+      await (await this.#api.send({ method: 'DELETE', url, at: this.#at, signal, outlivesStop: true })).discard();
     } catch {
       // It forgets the upload by itself after a while.
     }

@@ -234,3 +234,20 @@ it('stops within seconds on the first Ctrl-C, says how to go on, and goes on', a
   world.hub.cdn.faults = undefined;
   expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
 });
+
+it('takes back at the registry what it had begun when it is stopped by Ctrl-C', async () => {
+  const { source, zone } = world;
+  source.server.faults = ({ path }) => (path.includes('/blobs/') ? { kind: 'stall', after: mebi } : undefined);
+  let kill: (signal: NodeJS.Signals) => void = () => {};
+  const image = `${imageRepository}:${imageTag}`;
+  const args = ['copy', `${source.host}/${image}`, `${zone.host}/${image}`];
+  for (const { host } of [source, zone]) args.push('--insecure-host', host);
+  const result = run(args, {
+    env: { ...world.online, DOCKER_CONFIG: join(directory, '.docker') },
+    onStart: (given) => (kill = given),
+  });
+  await waitFor('a blob is on its way', () => zone.openUploads > 0 && zone.server.count(/PUT .*uploads/) > 0);
+  kill('SIGINT');
+  expect((await result).code).toBe(130);
+  expect(zone.openUploads).toBe(0);
+});

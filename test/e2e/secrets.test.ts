@@ -133,3 +133,17 @@ describe('over TLS', () => {
     expect(await copied(args(ca), env(ca))).toMatchObject({ code });
   });
 });
+
+it('a password that was typed into an address is not repeated', async () => {
+  await start({});
+  const runs = [
+    ['copy', `https://me:${password}@${registry.host}/team/app:v1`, 'oci:out'],
+    ['copy', `${registry.host}/team/app:v1`, `me:${password}@zone.example/app`],
+    ['snapshot', `https://me:${password}@huggingface.co/org/name`],
+  ];
+  for (const args of runs) {
+    const { code, stdout, stderr } = await runCli([...args, '--json', '--progress', 'json', '-v'], { cwd: place.path });
+    expect(code).toBe(2);
+    expect(stdout + stderr).not.toContain(password);
+  }
+});

@@ -97,6 +97,24 @@ describe('a file by its address', () => {
     expect(await filesBelow(join(place.directory, 'store/files'))).toEqual([]);
   });
 
+  it('is fetched once more when its bytes were wrong on the way, whether its size was known or not', async () => {
+    let isFirst = true;
+    server.faults = ({ method }) => {
+      if (method !== 'GET' || !isFirst) return undefined;
+      isFirst = false;
+      return { kind: 'flip', at: 20 };
+    };
+    await write([{ url: `${server.url}/dir/model.gguf`, sha256: digest }]);
+
+    for (let run = 0; run < 2; run += 1) {
+      isFirst = true;
+      expect(await pullFrom('m.yaml')).toMatchObject({ ok: true, items: [{ state: 'done' }] });
+      expect(isFirst).toBe(false);
+      expect((await readFile(stored('model.gguf'))).equals(model)).toBe(true);
+      await rm(stored('model.gguf'));
+    }
+  });
+
   it('comes whole over connections that break', async () => {
     let left = 2;
     server.faults = ({ method }) => (method === 'GET' && left-- > 0 ? { kind: 'reset', after: 300_000 } : undefined);

@@ -218,6 +218,13 @@ describe('the rate limit', () => {
 });
 
 describe('the token', () => {
+  it('is not printed when the hub repeats it', async () => {
+    place.hub.server.faults = () => ({ kind: 'status', status: 418, body: `no teapot for ${token}` });
+    const report = await place.snapshot('org/name').catch((error: unknown) => ({ error: String(error) }));
+    expect(JSON.stringify(report)).toContain('teapot');
+    expect(JSON.stringify(report)).not.toContain(token);
+  });
+
   it('goes to the hub, and neither to its content network nor where a listing leads', async () => {
     // The content network of the tests fails on any request that has one.
     expect(await place.snapshot('org/name')).toMatchObject({ ok: true });

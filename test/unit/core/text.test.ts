@@ -6,6 +6,18 @@ describe('printable', () => {
   // oxlint-disable-next-line no-control-regex
   const steering = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
+  it.each([
+    [
+      'copying https://me:secret@r.zone/a to me:secret@r.zone:5000/b',
+      'copying https://me:***@r.zone/a to me:***@r.zone:5000/b',
+    ],
+    [`r.zone/a:tag@sha256:${'0'.repeat(64)}`, `r.zone/a:tag@sha256:${'0'.repeat(64)}`],
+    ['{"to":"a@b.zone","user":"me"}', '{"to":"a@b.zone","user":"me"}'],
+    ['org/model@main: not there, ask me@zone', 'org/model@main: not there, ask me@zone'],
+  ])('hides passwords and nothing else: %s', (text, shown) => {
+    expect(printable(text)).toBe(shown);
+  });
+
   it('passes nothing that could steer a terminal, whatever the text', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 0x20ff }), { maxLength: 400 }), (codes) => {

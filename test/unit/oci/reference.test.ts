@@ -91,6 +91,7 @@ describe('a malformed reference', () => {
     ['digest', 'r.zone/a@sha256:abc'],
     ['digest', 'r.zone/a@'],
     ['digest', `r.zone/a@md5:${'a'.repeat(32)}`],
+    ['reference', 'https://r.zone/a'],
     ['reference', 'localhost:5000'],
     ['reference', '127.0.0.1:5000'],
     ['reference', 'registry.zone:443'],
@@ -101,6 +102,14 @@ describe('a malformed reference', () => {
     expect(error.code).toBe('E_USAGE');
     expect(error.message).toContain(`the ${part} \``);
   });
+});
+
+it('takes no password, and does not repeat it', () => {
+  const error = failureOfCall(() => parseReference('me:secret@r.zone/a:t'));
+
+  expect(error.code).toBe('E_USAGE');
+  expect(`${error.message} ${error.hint}`).not.toContain('secret');
+  expect(error.hint).toContain('docker login r.zone');
 });
 
 it('asks for the digest where there is one', () => {

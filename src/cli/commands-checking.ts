@@ -1,15 +1,26 @@
 import type { CommandRow } from './command-row.ts';
-import { fromFlag, junitFlag, keyFlags, list, passphraseFlag, text, trust } from './flags.ts';
+import { collect, fromFlag, junitFlag, keyFlags, passphraseFlag, text, trust } from './flags.ts';
+import { runVerify } from './verify-place.ts';
 
-/** What is asked of a bundle on either side of the gap; nothing of it needs a network. */
+/** What is asked of a bundle on either side of the gap, and of what came of it in the zone. */
 export const checkingCommands: readonly CommandRow[] = [
   {
-    usage: 'verify <bundle>',
-    text: 'check a bundle: signature, exact set of files, every byte; offline, read-only',
+    usage: 'verify [place]',
+    text: 'check every byte of a bundle, of a store, or of what lies in the zone; read-only',
     flags: [
       ...keyFlags,
       fromFlag,
       { flags: '--partial', text: 'check the volumes that are here; the others are no fault' },
+      { flags: '--store <dir>', text: 'check a store against its lock instead of a bundle' },
+      {
+        flags: '--registry <place>',
+        text: 'check the images at HOST[:PORT][/PREFIX] against a receipt; with a bucket, both',
+      },
+      {
+        flags: '--receipt <file>',
+        text: 'what import wrote; can be given again (default: the receipts that lie with the models)',
+        parse: collect,
+      },
       junitFlag,
       { flags: '--html <file>', text: 'write the verdict as one page of evidence, for people and paper' },
     ],
@@ -17,12 +28,11 @@ export const checkingCommands: readonly CommandRow[] = [
       'sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem',
       'sie-mirror verify /media/usb/site-a --require 2 --key maker.pem --key officer.pem --html evidence.html',
       'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json',
+      'sie-mirror verify --store ./sie-mirror-store',
+      'sie-mirror verify s3://models/2026-11/models --receipt site-a.receipt.json --html evidence.html',
+      'sie-mirror verify s3://models/2026-11/models --registry registry.zone:5000/mirror --receipt site-a.receipt.json',
     ],
-    run: async ([bundle = ''], flags, context) =>
-      (await import('../commands/verify.ts')).verify(
-        { bundle, partial: flags['partial'] === true, from: list(flags['from']), ...trust(flags) },
-        context,
-      ),
+    run: async ([place], flags, context) => runVerify(place, flags, context),
   },
   {
     usage: 'approve <bundle>',

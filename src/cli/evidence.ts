@@ -23,7 +23,7 @@ export function renderEvidence(report: Report, witness: Witness): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeXml(`${report.command} ${report.facts?.['bundle'] ?? ''}`)}: ${verdict}</title>
+<title>${escapeXml(`${report.command} ${report.facts?.['bundle'] ?? report.facts?.['checked'] ?? ''}`)}: ${verdict}</title>
 <style>${style}</style>
 </head>
 <body>
@@ -50,7 +50,16 @@ function failureLine({ error, name }: ReportItem): string {
   return `<li>${escapeXml(error?.message ?? name)}${hint}</li>`;
 }
 
-const titles: Record<string, string> = { model: 'Models', image: 'Images', volume: 'Volumes', file: 'Files' };
+const titles: Record<string, string> = {
+  model: 'Models',
+  dataset: 'Datasets',
+  space: 'Spaces',
+  image: 'Images',
+  volume: 'Volumes',
+  file: 'Files',
+  object: 'Objects',
+  blob: 'Blobs',
+};
 
 /** A table for each kind of item, in the order in which a reader asks for them. */
 function sections(items: readonly ReportItem[]): string {
@@ -62,7 +71,8 @@ function sections(items: readonly ReportItem[]): string {
 }
 
 function table(rows: readonly ReportItem[]): string {
-  const licensed = rows.some(({ kind }) => kind === 'model');
+  // A receipt knows nothing of licences.
+  const licensed = rows.some(({ kind, detail }) => kind === 'model' && detail?.['objects'] === undefined);
   const head = ['verdict', 'name', 'digest or commit', ...(licensed ? ['licence'] : []), 'size'];
   return `<table>
 <thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join('')}</tr></thead>

@@ -13,7 +13,7 @@ import { repoFolder } from '../hub/cache.ts';
 import { DirectoryStore } from '../objects/dir.ts';
 import type { Context } from './context.ts';
 import { type Hosts, unreachable } from './doctor-hosts.ts';
-import { openObjects } from './objects.ts';
+import { viewObjects } from './objects.ts';
 
 /** What was seen of the models. */
 export interface BucketSight {
@@ -34,7 +34,7 @@ export async function checkBucket(
   hosts: Hosts,
   context: Context,
 ): Promise<BucketSight> {
-  const store = await openReadOnly(url, context);
+  const store = await viewObjects(context, url);
   const shut = await bucketReach(url, hosts, context);
   if (shut.some(({ verdict }) => verdict === 'fault')) return { findings: shut, repos: undefined, receipts: [] };
   const look = new BucketLook(store, context);
@@ -209,14 +209,6 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-async function openReadOnly(url: string, context: Context): Promise<ObjectStore> {
-  // Opening a directory as a target would make it, and keep others out.
-  if (url.startsWith('file:///') && URL.canParse(url))
-    return new DirectoryStore(decodeURIComponent(new URL(url).pathname));
-  if (url.startsWith('file:')) return new DirectoryStore(context.path(url.replace(/^file:(?:\/\/)?/, '')));
-  return openObjects(context, url);
 }
 
 /** Name, address, certificate; and the other way to name the bucket. */

@@ -20,11 +20,8 @@ export async function openObjects(context: Context, url: string): Promise<Object
       retry: context.retry,
     });
   }
-  if (url.startsWith('file:')) {
-    const directory =
-      URL.canParse(url) && url.startsWith('file:///')
-        ? decodeURIComponent(new URL(url).pathname)
-        : context.path(url.replace(/^file:(?:\/\/)?/, ''));
+  const directory = directoryOf(url, context);
+  if (directory !== undefined) {
     const store = new DirectoryStore(directory);
     await store.prepare();
     await context.lock(directory);
@@ -33,4 +30,17 @@ export async function openObjects(context: Context, url: string): Promise<Object
   throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {
     hint: 'write it as `s3://BUCKET/PREFIX` or `file:///DIR`',
   });
+}
+
+/** The same for one who only looks: no directory is made, and nobody is kept out. @throws E_USAGE */
+export async function viewObjects(context: Context, url: string): Promise<ObjectStore> {
+  const directory = directoryOf(url, context);
+  return directory === undefined ? openObjects(context, url) : new DirectoryStore(directory);
+}
+
+function directoryOf(url: string, context: Context): string | undefined {
+  if (!url.startsWith('file:')) return undefined;
+  return URL.canParse(url) && url.startsWith('file:///')
+    ? decodeURIComponent(new URL(url).pathname)
+    : context.path(url.replace(/^file:(?:\/\/)?/, ''));
 }

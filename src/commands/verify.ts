@@ -6,6 +6,7 @@ import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { describeBase, describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
+import { firstFew } from './place-verdict.ts';
 import { type BundlePlace, openBundle } from './sealed.ts';
 
 export interface VerifyCommandOptions extends BundlePlace {
@@ -83,11 +84,6 @@ function signaturesOf({ signed, signers }: SealedBundle): string[] {
     const when = at === undefined ? '' : ` on ${at}`;
     return `good, by the key ${fingerprint} (${role}${when}${comment === undefined ? '' : `: ${comment}`})`;
   });
-}
-
-function firstFew(parts: readonly string[]): string {
-  const shown = parts.slice(0, 3).join(', ');
-  return parts.length > 3 ? `${shown} and ${parts.length - 3} more` : shown;
 }
 
 const codes: Record<Finding['problem'], ErrorCode> = {

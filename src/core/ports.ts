@@ -64,6 +64,8 @@ export interface ObjectStore {
     signal?: AbortSignal,
   ): Promise<{ version?: string | undefined }>;
   get(key: string): Promise<Content | undefined>;
+  /** The bytes of an object that was listed in this size: nobody is asked before they are read. Reading throws E_NOT_FOUND. */
+  content(key: string, size: number): Content;
   /**
    * The same bytes under another name, without their passing through here.
    * @param size of the object

@@ -14,6 +14,8 @@ import type { SnapshotPlan } from './snapshot-plan.ts';
 /** Something of a stored snapshot that is not as its plan says. */
 export interface Flaw {
   path: string;
+  /** It is there, and should not be. */
+  extra: boolean;
   error: MirrorError;
 }
 
@@ -31,11 +33,12 @@ export async function findFlaws(
   const folder = join(store, 'hub', repoFolder(plan.repo, plan.type));
   const snapshot = join(folder, 'snapshots', plan.commit);
   const flaws: Flaw[] = [];
-  const add = (code: ErrorCode, path: string, text: string): void => {
+  const add = (code: ErrorCode, path: string, text: string, extra = false): void => {
     const hint = `run \`sie-mirror snapshot ${plan.repo}@${plan.revision}${plan.type === 'model' ? '' : ` --type ${plan.type}`} --verify\` where the hub can be reached`;
     const at = { side: 'source', item: `${plan.repo}/${path}` } as const;
     flaws.push({
       path,
+      extra,
       error: new MirrorError(code, `\`${path}\` of \`${plan.repo}@${plan.commit}\` ${text}`, { hint, at }),
     });
   };
@@ -49,7 +52,7 @@ export async function findFlaws(
   });
   const wanted = new Set(plan.files.map(({ path }) => path));
   for (const { path } of await listTree(snapshot).catch(() => []))
-    if (!wanted.has(path)) add('E_CORRUPT', path, 'is in the store, and not in the lock');
+    if (!wanted.has(path)) add('E_CORRUPT', path, 'is in the store, and not in the lock', true);
   const tree = `trees/${plan.commit}.json`;
   if ((await readText(join(folder, tree))) !== treeDocument(plan.files))
     add('E_CORRUPT', tree, 'does not list the files of the lock');

@@ -46,7 +46,11 @@ export class DirectoryStore implements ObjectStore {
 
   async get(key: string): Promise<Content | undefined> {
     const state = await this.#state(key);
-    return state && fileContent([{ path: this.#path(key), offset: 0, size: state.size }]);
+    return state && this.content(key, state.size);
+  }
+
+  content(key: string, size: number): Content {
+    return fileContent([{ path: this.#path(key), offset: 0, size }]);
   }
 
   async copy(from: string, to: string): Promise<void> {
@@ -77,7 +81,7 @@ export class DirectoryStore implements ObjectStore {
   /** A directory remembers no digest, so the bytes are read: that is the only proof there is. */
   async #digest(key: string, size: number): Promise<Digest> {
     const hash = createHash('sha256');
-    for await (const chunk of fileContent([{ path: this.#path(key), offset: 0, size }]).open(0)) hash.update(chunk);
+    for await (const chunk of this.content(key, size).open(0)) hash.update(chunk);
     return `sha256:${hash.digest('hex')}`;
   }
 

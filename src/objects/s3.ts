@@ -79,7 +79,10 @@ export class S3Store implements ObjectStore {
 
   async get(key: string): Promise<Content | undefined> {
     const state = await this.head(key);
-    if (!state) return undefined;
+    return state && this.content(key, state.size);
+  }
+
+  content(key: string, size: number): Content {
     const read = async (offset: number, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> => {
       const { sdk, client } = await this.#load();
       const range = offset > 0 ? { Range: `bytes=${offset}-` } : {};
@@ -88,10 +91,10 @@ export class S3Store implements ObjectStore {
     };
     const translate = (error: unknown): MirrorError => this.#translate(error, key, 's3:GetObject');
     const plain: Content = {
-      size: state.size,
+      size,
       async *open(offset, signal) {
         // A range that begins at the end is refused by every store.
-        if (offset >= state.size && offset > 0) return;
+        if (offset >= size && offset > 0) return;
         try {
           yield* await read(offset, signal);
         } catch (error) {

@@ -159,6 +159,35 @@ describe('evidence', () => {
     }
   });
 
+  it('says the same in all its forms of what lies in the zone', async () => {
+    const bundle = await freshBundle('imported');
+    expect(await run(['import', bundle, '--models', 'file:zone', '--receipt', 'zone.json'])).toMatchObject({ code: 0 });
+    const zone = [
+      'verify',
+      'file:zone',
+      '--receipt',
+      'zone.json',
+      '--json',
+      '--junit',
+      'zone.xml',
+      '--html',
+      'zone.html',
+    ];
+    const good = await run(zone);
+    expect(good, good.stderr).toMatchObject({ code: 0 });
+    expect(JSON.parse(good.stdout)).toMatchObject({ command: 'verify', ok: true, verdict: 'GOOD' });
+    expect(await read('zone.html')).toMatch(/<h1>GOOD<\/h1>[^]*sie-test\/tiny-e5/);
+
+    const [config = ''] = (await readdir(join(place.path, 'zone'), { recursive: true })).filter((path) =>
+      path.endsWith('/config.json'),
+    );
+    await writeFile(join(place.path, 'zone', config), '{}');
+    const bad = await run(zone);
+    expect([bad.code, (JSON.parse(bad.stdout) as { verdict: string }).verdict]).toEqual([4, 'BAD']);
+    expect(await read('zone.xml')).toMatch(/failures="2"[^]*hint: sie-mirror import bundle-v1 --models file:/);
+    expect(await read('zone.html')).toMatch(/<h1>BAD<\/h1>[^]*config\.json/);
+  });
+
   it('of a part of the volumes judges what is there, and says what is not', async () => {
     const bundle = await freshBundle('part');
     await rm(join(place.path, bundle, 'bundle-v1.0004.tar'));

@@ -17,6 +17,16 @@ export class StoredRepository {
     return this.manifests.has(digest) ? digest : undefined;
   }
 
+  /** The same once more, bytes included. */
+  copy(): StoredRepository {
+    const copy = new StoredRepository();
+    for (const [digest, bytes] of this.blobs) copy.blobs.set(digest, Uint8Array.from(bytes));
+    for (const [digest, { mediaType, bytes }] of this.manifests)
+      copy.manifests.set(digest, { mediaType, bytes: Uint8Array.from(bytes) });
+    for (const [tag, digest] of this.tags) copy.tags.set(tag, digest);
+    return copy;
+  }
+
   /** Keeps a manifest under its digest, and under a tag if the reference is one. */
   putManifest(reference: string, manifest: StoredManifest): string {
     const isTag = !reference.includes(':');
@@ -47,6 +57,10 @@ export class RegistryStore {
     const repository = this.#repositories.get(name) ?? new StoredRepository();
     this.#repositories.set(name, repository);
     return repository;
+  }
+
+  replace(name: string, repository: StoredRepository): void {
+    this.#repositories.set(name, repository);
   }
 
   names(): string[] {

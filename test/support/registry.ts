@@ -123,6 +123,21 @@ export class TestRegistry {
     return this.#store.find(repository)?.blobs.get(digest);
   }
 
+  /** Remembers all that is there; the answer brings it back, whatever was done meanwhile. */
+  keep(): () => void {
+    const kept = this.#store.names().map((name) => ({ name, copy: this.#store.open(name).copy() }));
+    return () => {
+      for (const { name, copy } of kept) this.#store.replace(name, copy.copy());
+    };
+  }
+
+  /** Takes a manifest, a tag or a blob away, past every check; who names it still does. */
+  remove(repository: string, reference: string): void {
+    const found = this.#store.find(repository);
+    if (found?.tags.delete(reference) !== true && found?.manifests.delete(reference) !== true)
+      found?.blobs.delete(reference);
+  }
+
   /** Sorted. */
   tags(repository: string): string[] {
     return [...(this.#store.find(repository)?.tags.keys() ?? [])].toSorted();

@@ -1,0 +1,53 @@
+import type { Context } from '../commands/context.ts';
+import { MirrorError } from '../core/errors.ts';
+import type { Report } from '../core/report.ts';
+import { list, text, trust } from './flags.ts';
+
+/** Flags of `verify` that belong to one kind of place only. */
+const bundleOnly = ['key', 'require', 'from', 'partial'];
+
+/**
+ * A bundle, a store, or what lies in the zone: which one is said by how it is named.
+ * @throws E_USAGE when none is named, or flags do not go together
+ */
+export async function runVerify(
+  place: string | undefined,
+  flags: Record<string, unknown>,
+  context: Context,
+): Promise<Report> {
+  const store = text(flags['store']);
+  const images = text(flags['registry']);
+  const isBucket = place !== undefined && /^(?:s3|file):/.test(place);
+  if (store !== undefined) {
+    refuse(flags, [...bundleOnly, 'registry', 'receipt'], '`--store`');
+    if (place !== undefined) throw new MirrorError('E_USAGE', `\`${place}\` and \`--store\` are two places: name one`);
+    return (await import('../commands/verify-store.ts')).verifyStore(store, context);
+  }
+  if (isBucket || images !== undefined) {
+    refuse(flags, bundleOnly, images === undefined ? `\`${place}\`` : '`--registry`');
+    if (place !== undefined && !isBucket)
+      throw new MirrorError('E_USAGE', `\`${place}\` is no bucket, and \`--registry\` is checked with one only`, {
+        hint: 'name it as `s3://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
+      });
+    const { verifyZone } = await import('../commands/verify-zone.ts');
+    return verifyZone({ models: place, images, receipts: list(flags['receipt']) }, context);
+  }
+  if (place === undefined)
+    throw new MirrorError('E_USAGE', 'nothing to verify was named', {
+      hint: 'name a bundle, `--store DIR`, `s3://BUCKET/PREFIX` or `--registry HOST/PREFIX`',
+    });
+  refuse(flags, ['receipt'], `the bundle \`${place}\``);
+  const { verify } = await import('../commands/verify.ts');
+  return verify(
+    { bundle: place, partial: flags['partial'] === true, from: list(flags['from']), ...trust(flags) },
+    context,
+  );
+}
+
+function refuse(flags: Record<string, unknown>, names: readonly string[], place: string): void {
+  const given = names.find((name) => flags[name] !== undefined);
+  if (given !== undefined)
+    throw new MirrorError('E_USAGE', `\`--${given}\` says nothing of ${place}`, {
+      hint: 'see `sie-mirror verify --help`',
+    });
+}

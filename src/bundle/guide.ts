@@ -1,10 +1,16 @@
+import type { CarriedNode } from './carried.ts';
 import { bundleFiles, type Inventory } from './inventory.ts';
 
 /**
  * VERIFY.md: how to check and unpack this very bundle with what every host has. Each block is one that can be pasted
  * into a shell in the bundle's directory; PUBLIC_KEY names the key file that came on another way.
  */
-export function verifyGuide(inventory: Inventory, keyFingerprint: string | undefined): string {
+export function verifyGuide(
+  inventory: Inventory,
+  keyFingerprint: string | undefined,
+  nodes: readonly CarriedNode[] = [],
+): string {
+  const keyFlag = keyFingerprint === undefined ? '' : ' --key "$PUBLIC_KEY"';
   const split = inventory.blobs.find(({ parts }) => parts.length > 1);
   const sections = [
     `# How to verify and use the bundle \`${inventory.name}\``,
@@ -15,7 +21,9 @@ export function verifyGuide(inventory: Inventory, keyFingerprint: string | undef
     block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
     `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its signatures'}.`,
     '## 3. With the tool in this bundle (Node.js >= 20.19 and nothing else)',
-    block('tool', `node ${bundleFiles.tool} verify .${keyFingerprint === undefined ? '' : ' --key "$PUBLIC_KEY"'}`),
+    block('tool', `node ${bundleFiles.tool} verify .${keyFlag}`),
+    ...withNodes(nodes, keyFlag),
+    `The same tool brings it into the zone: \`node ${bundleFiles.tool} import . --help\`. What it is made of, and under which licences: \`${bundleFiles.licences}\`.`,
     '## 4. Unpack by hand',
     `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
     block('unpack', `for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR"; done`),
@@ -57,6 +65,25 @@ done`,
       'cosign',
       `cosign verify-blob --key "$PUBLIC_KEY" --signature ${bundleFiles.signature} --insecure-ignore-tlog ${bundleFiles.sums}\ncosign verify-blob --key "$PUBLIC_KEY" --bundle ${bundleFiles.sigstore} --insecure-ignore-tlog ${bundleFiles.sums}`,
     ),
+  ];
+}
+
+/** A drive may be mounted so that nothing on it runs: the program is copied off it first. */
+function withNodes(nodes: readonly CarriedNode[], keyFlag: string): string[] {
+  if (nodes.length === 0) return [];
+  const blocks = nodes.map(({ platform, name }) =>
+    platform.startsWith('win-')
+      ? `\`\`\`powershell\n# tool with ${name}\n.\\${name} ${bundleFiles.tool} verify .${keyFlag.replace('$PUBLIC_KEY', '$env:PUBLIC_KEY')}\n\`\`\``
+      : block(
+          `tool with ${name}`,
+          `NODE="$(mktemp -d)/node"
+cp ${name} "$NODE" && chmod 755 "$NODE"
+"$NODE" ${bundleFiles.tool} verify .${keyFlag}`,
+        ),
+  );
+  return [
+    'This bundle brings Node.js along; where none is installed, run the block of your platform instead, after the sums of step 2 have been found right:',
+    ...blocks,
   ];
 }
 

@@ -15,6 +15,8 @@ export const bundleFiles = {
   sigstore: 'SHA256SUMS.sigstore.json',
   guide: 'VERIFY.md',
   tool: 'sie-mirror.mjs',
+  /** Of everything that is in the tool. */
+  licences: 'LICENSES.txt',
 } as const;
 
 /** A piece of a file in one volume. */

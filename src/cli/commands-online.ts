@@ -169,11 +169,17 @@ export const onlineCommands: readonly CommandRow[] = [
         text: 'sign with a command: SHA256SUMS on its input, the signature on its output',
       },
       { flags: '--sign-pub <pub.pem>', text: 'public key of what `--sign-cmd` signs with' },
+      {
+        flags: '--with-node <platform=file>',
+        text: 'bring a Node.js along for a zone that has none, e.g. linux-x64=node-v24-linux-x64.tar.gz; can be given again',
+        parse: collect,
+      },
     ],
     examples: [
       'sie-mirror bundle --out /media/usb --sign sie-mirror.key.pem',
       'sie-mirror bundle --store /data/store --out /media/usb --name site-a --volume-size 700MiB',
       'sie-mirror bundle --out /media/usb --name site-a-2 --base site-a.receipt.json',
+      'sie-mirror bundle --out /media/usb --with-node linux-x64=node-v24.14.0-linux-x64.tar.gz',
     ],
     run: async (_, flags, context) => {
       const { bundle } = await import('../commands/bundle.ts');
@@ -190,6 +196,7 @@ export const onlineCommands: readonly CommandRow[] = [
           signPublic: text(flags['signPub']),
           passphraseFile: text(flags['passphraseFile']),
           base: text(flags['base']),
+          withNode: list(flags['withNode']),
         },
         context,
       );

@@ -1,6 +1,7 @@
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
+import { type CarriedFile, isNodeFile } from '../bundle/carried.ts';
 import { verifyGuide } from '../bundle/guide.ts';
 import {
   bundleFiles,
@@ -15,16 +16,19 @@ import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layou
 import { VolumeJournal } from '../bundle/journal.ts';
 import { formatSums } from '../bundle/seal.ts';
 import { type SourceFile, writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
-import { sha256 } from '../core/digest.ts';
+import { checksumOf, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { toolName } from '../core/version.ts';
 import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
+import { receiveFile } from '../fs/receive.ts';
 import { descriptorsOf } from '../oci/graph.ts';
 import { describeBase } from './bundle-item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import { chooseMedia } from './bundle-media.ts';
+import { type CarriedNodes, readNodes } from './bundle-node.ts';
+import { readTool } from './bundle-tool.ts';
 import type { Context } from './context.ts';
 import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
@@ -42,12 +46,16 @@ export interface BundleOptions extends SigningOptions {
   name?: string | undefined;
   /** A receipt, an inventory or a bundle: what the zone holds already. */
   base?: string | undefined;
+  /** A Node.js for each platform of the zone, as `PLATFORM=FILE`. */
+  withNode?: readonly string[] | undefined;
 }
 
 /** The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes last: without it a directory is no bundle. */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
   const key = await openSigning(options, context);
   const tool = await readTool(context);
+  const { nodes, files: nodeFiles } = await readNodes(options.withNode ?? [], context);
+  const carried = [...tool, ...nodeFiles];
   const base = options.base === undefined ? undefined : await readBase(options.base, context);
   const contents = await readStore(context.path(options.store));
   const left = base && (await leaveOut(contents, base, context));
@@ -55,7 +63,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directories = [options.out, ...(options.moreOut ?? [])].map((out) => join(context.path(out), name));
   for (const directory of directories) await context.lock(directory, join(directory, '..', `.${name}.lock`));
-  const besides = tool.length + bytesPerEntry * contents.files.length;
+  const besides = carried.reduce((sum, { content }) => sum + content.size, 0) + bytesPerEntry * contents.files.length;
   const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides });
   const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
   const journal = await openJournal(context.path(options.store), pathOf, plans, contents.files);
@@ -70,23 +78,13 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const inventory = makeInventory(name, contents, written, base && left && { base, left });
   // What a verifier would refuse must not leave.
   parseInventory(Buffer.from(formatInventory(inventory)));
-  await seal(directories, inventory, tool, key);
+  await seal(directories, inventory, { carried, nodes }, key, context.signal);
   await journal?.remove();
   return summarise(directories, inventory, plans, key);
 }
 
 /** About what the inventory says of one file. */
 const bytesPerEntry = 400;
-
-async function readTool(context: Context): Promise<Buffer> {
-  if (context.toolFile === undefined)
-    throw new MirrorError(
-      'E_NOT_FOUND',
-      `the tool's own file \`${bundleFiles.tool}\` is not there, and a bundle carries it`,
-      { hint: 'run `npm run build` first' },
-    );
-  return readFile(context.toolFile);
-}
 
 function checkName(name: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
@@ -131,6 +129,7 @@ async function clearDirectory(directory: string, name: string, journal: VolumeJo
     const plain = file.replace(/(?:\.[0-9a-f]{8})?\.partial$/, '');
     return (
       Object.values<string>(bundleFiles).includes(plain) ||
+      isNodeFile(plain) ||
       (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain))
     );
   };
@@ -197,8 +196,9 @@ function makeInventory(
 async function seal(
   directories: readonly string[],
   inventory: Inventory,
-  tool: Buffer,
+  { carried, nodes }: { carried: readonly CarriedFile[]; nodes: CarriedNodes['nodes'] },
   key: SigningKey | undefined,
+  signal: AbortSignal,
 ): Promise<void> {
   const sums = new Map(inventory.volumes.map((volume) => [volume.name, volume.digest.slice('sha256:'.length)]));
   const put = async (name: string, data: string | Buffer): Promise<void> => {
@@ -208,8 +208,12 @@ async function seal(
     await put(name, data);
     sums.set(name, createHash('sha256').update(data).digest('hex'));
   };
-  await add(bundleFiles.tool, tool);
-  await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint));
+  for (const { name, content, sha256: hex } of carried) {
+    const expected = { size: content.size, checksum: checksumOf(`sha256:${hex}`), item: name };
+    for (const directory of directories) await receiveFile(join(directory, name), content, expected, { signal });
+    sums.set(name, hex);
+  }
+  await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint, nodes));
   await add(bundleFiles.inventory, formatInventory(inventory));
   // What the sums speak of is on the medium before they are.
   for (const directory of directories) await syncDirectory(directory);

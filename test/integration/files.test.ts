@@ -13,6 +13,7 @@ import { failureIn, type HubPlace, readLockOf, startHubPlace } from '../support/
 import { filesBelow } from '../support/place.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { TestServer } from '../support/server.ts';
+import { placeTool } from '../support/tool.ts';
 
 const model = seededBytes('gguf', 700_000);
 const digest = createHash('sha256').update(model).digest('hex');
@@ -164,8 +165,7 @@ describe('a file by its address', () => {
       files: [{ url: `${server.url}/dir/model.gguf` }],
     };
     await writeFile(join(place.directory, 'm.yaml'), JSON.stringify(manifest));
-    await writeFile(join(place.directory, 'tool.mjs'), '// placeholder\n');
-    const context = { ...place.context, toolFile: join(place.directory, 'tool.mjs') };
+    const context = { ...place.context, toolFile: await placeTool(place.directory) };
     expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
 
     expect(await bundle({ store: 'store', out: '.' }, context)).toMatchObject({ ok: true });

@@ -19,6 +19,7 @@ import { buildImage } from '../support/images.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { startRegistry } from '../support/registry.ts';
 import { dockerConfig, imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
+import { placeTool } from '../support/tool.ts';
 
 /** What the other side, or whoever touched the drive, may try. */
 
@@ -33,13 +34,12 @@ beforeEach(async () => {
   directory = place.path;
   await mkdir(join(directory, '.docker'));
   await writeFile(join(directory, '.docker/config.json'), dockerConfig(world.zone));
-  await writeFile(join(directory, 'tool.mjs'), '// placeholder\n');
   const made = await testContext({
     cwd: directory,
     env: { ...world.online, ...world.inside },
     insecureHosts: [world.source.host, world.zone.host],
   });
-  context = { ...made.context, toolFile: join(directory, 'tool.mjs') };
+  context = { ...made.context, toolFile: await placeTool(directory) };
 });
 
 afterEach(async () => {

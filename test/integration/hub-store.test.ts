@@ -9,6 +9,7 @@ import { RepoCache } from '../../src/hub/cache.ts';
 import { codeOf } from '../support/failures.ts';
 import { failureIn, type HubPlace, linksOf, readLockOf, readSnapshot, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
+import { placeTool } from '../support/tool.ts';
 
 const folder = 'models--org--name';
 const files = {
@@ -167,8 +168,7 @@ describe('a file system without symbolic links', () => {
   it('makes a bundle that comes in as it went out', async () => {
     const own = await place.withEnv({ HF_HUB_DISABLE_SYMLINKS: '1' });
     await own.snapshot('org/name');
-    await writeFile(join(place.directory, 'tool.mjs'), '// placeholder\n');
-    const context = { ...own.context, toolFile: join(place.directory, 'tool.mjs') };
+    const context = { ...own.context, toolFile: await placeTool(place.directory) };
 
     expect(await bundle({ store: 'store', out: '.', name: 'b' }, context)).toMatchObject({ ok: true });
     expect(await verify({ bundle: 'b' }, context)).toMatchObject({ ok: true });

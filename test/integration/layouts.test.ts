@@ -26,6 +26,7 @@ import {
 } from '../support/images.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { placeTool } from '../support/tool.ts';
 
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
 let zone: TestRegistry;
@@ -314,8 +315,7 @@ describe('a bundle', () => {
     zone.put('team/other', other, 'v2');
     for (const name of ['team/app:v1', 'team/other:v2', 'team/large:v3'])
       await copy({ source: `${zone.host}/${name}`, target: 'oci:store/oci', referrers: true }, context);
-    await writeFile(join(place.path, 'tool.mjs'), '');
-    const withTool = { ...context, toolFile: join(place.path, 'tool.mjs') };
+    const withTool = { ...context, toolFile: await placeTool(place.path) };
     await bundle({ store: 'store', out: '.', name: 'b', sign, volumeSize: 64 * 1024 }, withTool);
   }
 

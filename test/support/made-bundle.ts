@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { vi } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
 import { type ImportOptions, importBundle } from '../../src/commands/import.ts';
@@ -9,6 +7,7 @@ import { testContext } from './context.ts';
 import { startHub } from './hub.ts';
 import { temporaryDirectory } from './place.ts';
 import { startS3, type TestS3 } from './s3.ts';
+import { placeTool } from './tool.ts';
 
 const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 
@@ -30,8 +29,7 @@ export async function makeBundle(models: Record<string, Record<string, Buffer>>)
   const commits = Object.fromEntries(
     Object.entries(models).map(([id, files]) => [id, hub.addRepo({ id, files }).commit]),
   );
-  const tool = join(place.path, 'tool.mjs');
-  await writeFile(tool, '');
+  const tool = await placeTool(place.path);
   const online = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url }, toolFile: tool });
   await snapshot({ repos: Object.keys(models), store: 'store' }, online.context);
   await bundle({ store: 'store', out: 'usb', name: 'b', volumeSize: 80 * 1024 }, online.context);

@@ -64,6 +64,14 @@ export function signApproval(
 }
 
 /**
+ * What a file of an approval says of itself: nothing of it is proven yet.
+ * @throws E_CORRUPT
+ */
+export function parseApproval(name: string, statement: Uint8Array): Approval {
+  return validate(approvalSchema, parseJson(statement, name), name);
+}
+
+/**
  * Reads an approval by one of the keys that the verifier trusts.
  * @returns undefined when it was made with another key: it then counts for nothing
  * @throws E_SIGNATURE when it says that it is of a trusted key and is not, or is of another bundle; E_CORRUPT
@@ -74,7 +82,7 @@ export function readApproval(
   sums: Digest,
   keys: readonly KeyObject[],
 ): Approval | undefined {
-  const approval = validate(approvalSchema, parseJson(files.statement, name), name);
+  const approval = parseApproval(name, files.statement);
   const key = keys.find((each) => fingerprint(each) === approval.key);
   if (!key) return undefined;
   const wrong = (text: string): MirrorError =>

@@ -20,6 +20,7 @@ export class VolumeJournal {
   readonly #path: string;
   readonly #plan: Digest;
   readonly #done: VolumeRecord[];
+  #isFull = false;
 
   private constructor(path: string, plan: Digest, done: VolumeRecord[]) {
     this.#path = path;
@@ -45,21 +46,36 @@ export class VolumeJournal {
       // Also after a last line that was cut off: what is added would be joined to it.
       await journal.#write();
     } catch (error) {
-      if (toMirrorError(error).code === 'E_REFUSED') return undefined;
+      if (['E_REFUSED', 'E_NO_SPACE'].includes(toMirrorError(error).code)) return undefined;
       throw error;
     }
     return journal;
   }
 
-  /** The volume is on its medium. */
+  /** The volume is on its medium. Where there is no room to note it, a later run begins with this volume. */
   async add(record: VolumeRecord): Promise<void> {
-    await appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true });
     this.#done.push(record);
+    // What came after a line that was cut off would be joined to it.
+    if (this.#isFull) return;
+    try {
+      await appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true });
+    } catch (error) {
+      if (toMirrorError(error).code !== 'E_NO_SPACE') throw error;
+      this.#isFull = true;
+    }
   }
 
   /** Forgets all but the first volumes: the others have to be written again. */
   async keepFirst(count: number): Promise<void> {
-    if (this.#done.splice(count).length > 0) await this.#write();
+    if (this.#done.splice(count).length === 0 || this.#isFull) return;
+    try {
+      await this.#write();
+    } catch (error) {
+      if (toMirrorError(error).code !== 'E_NO_SPACE') throw error;
+      this.#isFull = true;
+      // What it says is not so any more.
+      await this.remove();
+    }
   }
 
   async remove(): Promise<void> {

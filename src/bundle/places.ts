@@ -1,6 +1,7 @@
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
+import { bundleFiles } from './inventory.ts';
 
 /** Where a file of a bundle was found. */
 export interface Place {
@@ -42,4 +43,26 @@ async function namesIn(directory: string): Promise<string[]> {
       cause: error,
     });
   }
+}
+
+/** What has to be read before anything is proven; an inventory lists every file, a signature is one line. */
+const smallFileLimits: Record<string, number> = {
+  [bundleFiles.inventory]: 1024 ** 3,
+  [bundleFiles.sums]: 16 * 1024 ** 2,
+};
+/** Of signatures and approvals, which no sum speaks of: nothing large may hide there. */
+export const smallFileLimit = 64 * 1024;
+
+/** A small file of a bundle, its first copy. @throws E_MISSING, E_CORRUPT */
+export async function readSmall(places: Places, name: string): Promise<Buffer> {
+  const [place] = places.get(name) ?? [];
+  if (!place) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
+  return readPlace(place, name);
+}
+
+/** @throws E_CORRUPT for what is not plain, or too large to be read before it is proven */
+export async function readPlace({ path, plain, size }: Place, name: string): Promise<Buffer> {
+  if (!plain || size > (smallFileLimits[name] ?? smallFileLimit))
+    throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
+  return readFile(path);
 }

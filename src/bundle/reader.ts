@@ -1,32 +1,28 @@
-import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
 import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
-import { isApprovalFile, otherHalf, readApproval } from './approval.ts';
+import { isApprovalFile, otherHalf } from './approval.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, parseInventory } from './inventory.ts';
-import { findPlaces, type Place, placeOf, type Places } from './places.ts';
+import { findPlaces, placeOf, type Places, readPlace, readSmall, smallFileLimit } from './places.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
+import {
+  approvalStatements,
+  readApprovals,
+  refuseTooFew,
+  type Signer,
+  type Trust,
+  type UncountedApproval,
+} from './signers.ts';
 
 /** What is wrong with one file of a bundle. */
 export interface Finding {
   file: string;
   problem: 'missing' | 'extra' | 'size' | 'corrupt' | 'unreadable';
   message: string;
-}
-
-/** Somebody whose signature was good, by a key that the verifier trusts. */
-export interface Signer {
-  fingerprint: string;
-  /** `maker`, or what an approval says. */
-  role: string;
-  comment?: string | undefined;
-  /** When an approval says that it was given. */
-  at?: string | undefined;
 }
 
 /** A bundle whose SHA256SUMS has been read, and whose signatures have been checked when there were keys. */
@@ -39,23 +35,8 @@ export interface SealedBundle {
   signed: boolean;
   /** The maker first; empty when no key was given. */
   signers: readonly Signer[];
+  uncounted: readonly UncountedApproval[];
 }
-
-/** What has to be read before anything is proven; an inventory lists every file, a signature is one line. */
-const smallFileLimits: Record<string, number> = {
-  [bundleFiles.inventory]: 1024 ** 3,
-  [bundleFiles.sums]: 16 * 1024 ** 2,
-};
-/** Of signatures and approvals, which no sum speaks of: nothing large may hide there. */
-const smallFileLimit = 64 * 1024;
-
-/** Keys that a verifier trusts, and how many different ones of them have to have signed: the maker's among them. */
-export interface Trust {
-  keys: readonly KeyObject[];
-  required: number;
-}
-
-export const trustNobody: Trust = { keys: [], required: 0 };
 
 /**
  * The first two steps, in the order that matters: the signatures over SHA256SUMS, then SHA256SUMS itself.
@@ -73,9 +54,12 @@ export async function openSealed(
   const plain = places.has(bundleFiles.signature) ? await readSmall(places, bundleFiles.signature) : undefined;
   const sigstore = places.has(bundleFiles.sigstore) ? await readSmall(places, bundleFiles.sigstore) : undefined;
   const signers: Signer[] = [];
+  let uncounted: UncountedApproval[] = approvalStatements(places).map((file) => ({ file }));
   if (trust.keys.length > 0) {
     const maker = verifySums(sums, { plain, sigstore }, trust.keys);
-    signers.push({ fingerprint: fingerprint(maker), role: 'maker' }, ...(await approvals(places, sums, trust)));
+    const approvals = await readApprovals(places, sums, trust);
+    signers.push({ fingerprint: fingerprint(maker), role: 'maker' }, ...approvals.signers);
+    uncounted = approvals.uncounted;
     refuseTooFew(signers, trust);
   }
   return {
@@ -85,6 +69,7 @@ export async function openSealed(
     sumsDigest: sha256(sums),
     signed: plain !== undefined,
     signers,
+    uncounted,
   };
 }
 
@@ -112,35 +97,6 @@ async function readSums(places: Places, directories: readonly string[]): Promise
     found.push(bytes);
   }
   return found[0] ?? Buffer.alloc(0);
-}
-
-async function approvals(places: Places, sums: Uint8Array, { keys }: Trust): Promise<Signer[]> {
-  const signers: Signer[] = [];
-  for (const name of [...places.keys()].filter((each) => isApprovalFile(each) && each.endsWith('.json'))) {
-    const signatureName = otherHalf(name);
-    const statement = await readSmall(places, name);
-    const signature = places.has(signatureName) ? await readSmall(places, signatureName) : undefined;
-    const approval = readApproval(name, { statement, signature }, sha256(sums), keys);
-    if (!approval) continue;
-    const { key, role, comment, at } = approval;
-    signers.push({ fingerprint: key, role, comment, at });
-  }
-  return signers;
-}
-
-/** @throws E_SIGNATURE */
-function refuseTooFew(signers: readonly Signer[], { keys, required }: Trust): void {
-  const good = new Set(signers.map((signer) => signer.fingerprint));
-  if (good.size >= required) return;
-  const lacking = keys.map(fingerprint).filter((print) => !good.has(print));
-  throw new MirrorError(
-    'E_SIGNATURE',
-    `${required} different keys must have signed, ${good.size} of those given did: nothing by \`${lacking.join('`, `')}\``,
-    {
-      hint: 'let the second person run `sie-mirror approve BUNDLE --key PRIVATE_KEY`, and copy what it writes along',
-      at: { item: bundleFiles.sums },
-    },
-  );
 }
 
 /** The file set against SHA256SUMS: missing, extra, and what is no plain file; approvals come in pairs. */
@@ -324,16 +280,4 @@ function verifiedContent(content: Content, { digest, size, path }: BundleBlob): 
     open: (offset, signal) =>
       offset === 0 ? verified(content.open(0, signal), expected) : content.open(offset, signal),
   };
-}
-
-async function readSmall(places: Places, name: string): Promise<Buffer> {
-  const [place] = places.get(name) ?? [];
-  if (!place) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
-  return readPlace(place, name);
-}
-
-async function readPlace({ path, plain, size }: Place, name: string): Promise<Buffer> {
-  if (!plain || size > (smallFileLimits[name] ?? smallFileLimit))
-    throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
-  return readFile(path);
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import type { HeldBlob, Inventory } from '../bundle/inventory.ts';
-import { openSealed, trustNobody } from '../bundle/reader.ts';
+import { openSealed } from '../bundle/reader.ts';
+import { trustNobody } from '../bundle/signers.ts';
 import type { Receipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';

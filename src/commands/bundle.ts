@@ -57,7 +57,9 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const { nodes, files: nodeFiles } = await readNodes(options.withNode ?? [], context);
   const carried = [...tool, ...nodeFiles];
   const base = options.base === undefined ? undefined : await readBase(options.base, context);
-  const contents = await readStore(context.path(options.store));
+  const store = context.path(options.store);
+  await context.lockForReading(store);
+  const contents = await readStore(store);
   const left = base && (await leaveOut(contents, base, context));
   const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
@@ -66,7 +68,9 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const besides = carried.reduce((sum, { content }) => sum + content.size, 0) + bytesPerEntry * contents.files.length;
   const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides });
   const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
-  const journal = await openJournal(context.path(options.store), pathOf, plans, contents.files);
+  const journal = await openJournal(store, pathOf, plans, contents.files);
+  if (!journal)
+    context.report({ type: 'note', text: `\`${store}\` cannot be written to: a broken run will begin anew` });
   for (const directory of directories) await clearDirectory(directory, name, journal);
   context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directories.join(', ')}` });
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Reporter } from '../core/events.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { toolName } from '../core/version.ts';
-import { type LockOwner, lockPlace } from '../fs/lock.ts';
+import { lockForReading, type LockOwner, lockPlace } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
 import { findHostTls } from '../http/host-certificates.ts';
 import { proxyRules } from '../http/proxy.ts';
@@ -65,6 +65,8 @@ export interface Context {
   source(registry: string, repository: string): Promise<ContentSource>;
   /** Keeps other processes out of a directory until the command ends. @throws E_REFUSED */
   lock(directory: string, lockFile?: string): Promise<void>;
+  /** Keeps out who would write to a directory until the command ends; others may read it. @throws E_REFUSED */
+  lockForReading(directory: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -113,6 +115,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   });
   let hub: HubClient | undefined;
   const locks = new Map<string, AsyncDisposable>();
+  const lockOf = (directory: string): string => join(directory, '.sie-mirror.lock');
   return {
     env,
     report,
@@ -139,8 +142,14 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     },
     registry: async (host, side) => registries.registry(host, side),
     source: async (registry, repository) => registries.source(registry, repository),
-    lock: async (directory, lockFile = join(directory, '.sie-mirror.lock')) => {
-      if (!locks.has(lockFile)) locks.set(lockFile, await lockPlace(lockFile, directory, outside.process));
+    lock: async (directory, lockFile = lockOf(directory)) => {
+      if (!locks.has(lockFile))
+        locks.set(lockFile, await lockPlace(lockFile, directory, outside.process, { readers: true }));
+    },
+    lockForReading: async (directory) => {
+      if (locks.has(lockOf(directory))) return;
+      const held = await lockForReading(lockOf(directory), directory, outside.process);
+      if (held) locks.set(`reading ${locks.size} ${directory}`, held);
     },
     close: async () => {
       for (const lock of locks.values()) await lock[Symbol.asyncDispose]();

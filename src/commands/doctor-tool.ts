@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import type { Inventory } from '../bundle/inventory.ts';
-import { checkFileSet, checkSizes, openSealed, readInventory, trustNobody } from '../bundle/reader.ts';
+import { checkFileSet, checkSizes, openSealed, readInventory } from '../bundle/reader.ts';
+import { trustNobody } from '../bundle/signers.ts';
 import type { Receipt } from '../bundle/receipt.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { formatBytes, plural } from '../core/text.ts';

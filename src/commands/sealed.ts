@@ -8,9 +8,9 @@ import {
   openSealed,
   readInventory,
   type SealedBundle,
-  type Trust,
 } from '../bundle/reader.ts';
 import { fingerprint, readPublicKey } from '../bundle/seal.ts';
+import type { Trust } from '../bundle/signers.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Context } from './context.ts';

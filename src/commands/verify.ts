@@ -1,9 +1,10 @@
 import { type BundleItem, bundleFiles, type BundleVolume, type Inventory } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
+import type { UncountedApproval } from '../bundle/signers.ts';
 import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
-import { formatBytes, plural } from '../core/text.ts';
+import { formatBytes, plural, printable } from '../core/text.ts';
 import { describeBase, describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { firstFew } from './place-verdict.ts';
@@ -78,12 +79,19 @@ function volumeItem({ name, size, digest }: BundleVolume, { absent }: Verdict): 
   return { kind: 'volume', name, state, bytes: size, digest };
 }
 
-function signaturesOf({ signed, signers }: SealedBundle): string[] {
-  if (signers.length === 0) return [signed ? 'NOT CHECKED (no --key)' : 'none'];
-  return signers.map(({ fingerprint, role, at, comment }) => {
+function signaturesOf({ signed, signers, uncounted }: SealedBundle): string[] {
+  const good = signers.map(({ fingerprint, role, at, comment }) => {
     const when = at === undefined ? '' : ` on ${at}`;
     return `good, by the key ${fingerprint} (${role}${when}${comment === undefined ? '' : `: ${comment}`})`;
   });
+  const own = good.length > 0 ? good : [signed ? 'NOT CHECKED (no --key)' : 'none'];
+  return [...own, ...uncounted.map(describeUncounted)];
+}
+
+/** Somebody may take it for an approval that was found good: it is there, after all. */
+function describeUncounted({ file, claims }: UncountedApproval): string {
+  if (!claims) return `NOT CHECKED (no --key): the approval ${file}`;
+  return `NOT COUNTED: an approval that names the key ${claims.fingerprint} (${printable(claims.role)}), which was not given with --key`;
 }
 
 const codes: Record<Finding['problem'], ErrorCode> = {

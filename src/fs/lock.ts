@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MirrorError } from '../core/errors.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { partialSuffix } from './atomic.ts';
 
 /** Who holds locks, and how to tell whether another one still runs. */
@@ -18,6 +18,8 @@ export const anyOwner: LockOwner = { pid: 0, isRunning: () => true };
 export interface LockOptions {
   /** How long to wait for another process that holds the lock; not at all when not given. */
   waitMs?: number;
+  /** Whether others may hold the place for reading: then it is refused while one does. */
+  readers?: boolean;
 }
 
 /** What a lock file says of who holds it. */
@@ -49,7 +51,7 @@ export async function lockPlace(
   path: string,
   place: string,
   owner: LockOwner,
-  { waitMs = 0 }: LockOptions = {},
+  { waitMs = 0, readers = false }: LockOptions = {},
 ): Promise<AsyncDisposable> {
   await mkdir(dirname(path), { recursive: true });
   const id = randomBytes(6).toString('hex');
@@ -62,11 +64,65 @@ export async function lockPlace(
     if (gone) await takeOver(path, holder, owner);
     else await sleep(20 + Math.random() * 60);
   }
-  return {
+  const lock = {
     [Symbol.asyncDispose]: async () => {
       if ((await readHolder(path))?.id === id) await rm(path, { force: true });
     },
   };
+  // Only now: whoever begins to read from here on sees this lock.
+  const reader = readers ? await findReader(path, owner) : undefined;
+  if (!reader) return lock;
+  await lock[Symbol.asyncDispose]();
+  throw refusal(reader.path, place, reader.holder, 'reads');
+}
+
+/**
+ * Holds a place for reading, beside others that do, and keeps out who wants it alone with `readers`.
+ * @param path of the lock file that a writer makes
+ * @returns undefined where nothing can be written, because it is read-only, full or not there: no writer is there then, either
+ * @throws E_REFUSED while somebody writes there
+ */
+export async function lockForReading(
+  path: string,
+  place: string,
+  owner: LockOwner,
+): Promise<AsyncDisposable | undefined> {
+  if (!(await stat(dirname(path)).catch(() => undefined))?.isDirectory()) return undefined;
+  const own = `${path}${readingMark}${randomBytes(6).toString('hex')}`;
+  const held = await create(own, owner, 'reading').catch((error: unknown) => {
+    if (cannotBeWritten.has(toMirrorError(error).code)) return false;
+    throw error;
+  });
+  // What killed runs left would stay for ever in a store that is only read.
+  if (held) await findReader(path, owner);
+  // A writer that is just being refused, because somebody reads, is gone in a moment.
+  for (let looks = 5; ; looks -= 1) {
+    const writer = await readHolder(path);
+    if (!writer || isGone(writer, owner)) break;
+    if (looks === 0) {
+      await rm(own, { force: true });
+      throw refusal(path, place, writer);
+    }
+    await sleep(20 + Math.random() * 60);
+  }
+  return held ? { [Symbol.asyncDispose]: () => rm(own, { force: true }) } : undefined;
+}
+
+const readingMark = '.reading-';
+const cannotBeWritten = new Set(['E_REFUSED', 'E_NO_SPACE']);
+
+/** Somebody who reads; what dead ones left is taken away. */
+async function findReader(path: string, owner: LockOwner): Promise<{ path: string; holder: Holder } | undefined> {
+  const directory = dirname(path);
+  let found: { path: string; holder: Holder } | undefined;
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(`${basename(path)}${readingMark}`)) continue;
+    const reader = join(directory, name);
+    const holder = await readHolder(reader);
+    if (holder && !isGone(holder, owner)) found = { path: reader, holder };
+    else await rm(reader, { force: true });
+  }
+  return found;
 }
 
 /** Whether a process of this host has ended; of those of other hosts nobody knows. */
@@ -97,8 +153,14 @@ async function takeOver(path: string, dead: Holder, owner: LockOwner): Promise<v
 async function create(path: string, { pid }: LockOwner, id: string): Promise<boolean> {
   try {
     const file = await open(path, 'wx');
-    await file.writeFile(JSON.stringify({ pid, host: hostname(), run: runId, id }));
-    await file.close();
+    try {
+      await file.writeFile(JSON.stringify({ pid, host: hostname(), run: runId, id }));
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
+    } finally {
+      await file.close();
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -127,9 +189,9 @@ async function ageOf(path: string): Promise<number> {
   }
 }
 
-function refusal(path: string, place: string, { pid, host }: Holder): MirrorError {
+function refusal(path: string, place: string, { pid, host }: Holder, does = 'works in'): MirrorError {
   const who = host === '' ? '' : ` (process ${pid} on ${host})`;
-  return new MirrorError('E_REFUSED', `another sie-mirror${who} works in \`${place}\``, {
+  return new MirrorError('E_REFUSED', `another sie-mirror${who} ${does} \`${place}\``, {
     hint: `wait for it to end; if none runs, delete \`${path}\``,
     at: { item: place },
   });

@@ -58,6 +58,20 @@ describe('two people', () => {
     expect(await run(['verify', bundle, ...keys, '--require', '2'])).toMatchObject({ code: 4 });
   });
 
+  it('are told of an approval that was not counted, in every form of the verdict', async () => {
+    const { bundle } = await approved('uncounted');
+    const print = fingerprint(readPublicKey(await read('officer/sie-mirror.pub.pem'), 'pub'));
+    const files = ['--junit', 'uncounted.xml', '--html', 'uncounted.html'];
+    const { stdout } = await run(['verify', bundle, '--key', maker, ...files]);
+    const { stdout: json } = await run(['verify', bundle, '--key', maker, '--json']);
+    for (const text of [stdout, json, await read('uncounted.xml'), await read('uncounted.html')])
+      expect(text).toMatch(new RegExp(`NOT COUNTED: an approval that names the key ${print} \\(security officer\\)`));
+    expect(stdout.match(/^signature {2}good/gm)).toHaveLength(1);
+    expect((await run(['verify', bundle])).stdout).toContain(
+      'NOT CHECKED (no --key): the approval SHA256SUMS.approval-',
+    );
+  });
+
   it.each<[string, (files: { statement: string; signature: string }) => Promise<void>]>([
     [
       'was edited',

@@ -1,11 +1,27 @@
 import { createHash } from 'node:crypto';
-import { appendFile, cp, mkdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
+import type { Context } from '../../src/commands/context.ts';
 import { importBundle } from '../../src/commands/import.ts';
 import { verify } from '../../src/commands/verify.ts';
+import type { Event } from '../../src/core/events.ts';
+import type { Report } from '../../src/core/report.ts';
 import { RepoCache } from '../../src/hub/cache.ts';
+import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { failureIn, type HubPlace, linksOf, readLockOf, readSnapshot, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
@@ -37,6 +53,37 @@ afterEach(async () => {
 const snapshotOf = (cache = place.cache): Promise<Record<string, string>> => readSnapshot(cache, folder, commit);
 const stored = (path: string): string => join(place.cache, folder, 'snapshots', commit, path);
 const resolves = (): number => place.hub.server.count(/^GET \/org\/name\/resolve\//);
+
+describe('a store that is being sealed', () => {
+  it('is not written to meanwhile, may be sealed by another run too, and is not sealed while it is filled', async () => {
+    const filler = await place.withEnv({});
+    await filler.snapshot('org/name');
+    await filler.close();
+    const tool = await placeTool(place.directory);
+    const own = await testContext({ cwd: place.directory, toolFile: tool });
+    const filling = await testContext({ cwd: place.directory });
+    const meanwhile: string[] = [];
+    const report = async ({ type }: Event): Promise<void> => {
+      if (type === 'stage') meanwhile.push(await codeOf(place.snapshot('org/name')));
+    };
+    const context: Context = { ...own.context, report: (event) => void report(event) };
+    const seal = (name: string): Promise<Report> => bundle({ store: 'store', out: '.', name }, context);
+
+    expect(await Promise.all([seal('one'), seal('two')])).toMatchObject([{ ok: true }, { ok: true }]);
+    await own.context.close();
+    expect(meanwhile).toEqual(['E_REFUSED', 'E_REFUSED']);
+
+    await filling.context.lock(join(place.directory, 'store'));
+    const late = await testContext({ cwd: place.directory, toolFile: tool });
+    expect(await codeOf(bundle({ store: 'store', out: '.', name: 'three' }, late.context))).toBe('E_REFUSED');
+    await filling.context.close();
+    expect(await bundle({ store: 'store', out: '.', name: 'three' }, late.context)).toMatchObject({ ok: true });
+    await late.context.close();
+    expect((await readdir(join(place.directory, 'store'))).filter((name) => name.includes('lock.'))).toEqual([
+      'mirror.lock.json',
+    ]);
+  });
+});
 
 describe('what was changed in the store', () => {
   it('is noticed by its size always, and fetched again', async () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runCli } from '../support/cli.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
-import { runCommand } from './command.ts';
+import { runCommand, tryCommand } from './command.ts';
 
 /** A file system that is really full; mounting one needs root. */
 
@@ -61,4 +61,27 @@ it.each([
   for (const name of ['store', 'layout', 'usb', 'models'])
     await rm(join(small, name), { recursive: true, force: true });
   await runCommand('mount', ['-o', 'remount,size=4m', small]);
+});
+
+it('a store on a full disk is sealed all the same when the medium has room', async () => {
+  await runCommand('mount', ['-o', 'remount,size=64m', small]);
+  await runCommand('cp', ['-a', join(place.path, 'store'), join(small, 'full')]);
+  const filled = await tryCommand('dd', ['if=/dev/zero', `of=${join(small, 'rest')}`, 'bs=4k']);
+  expect(filled.stderr).toContain('No space left');
+
+  const sealed = await run([
+    'bundle',
+    '--store',
+    'small/full',
+    '--out',
+    'roomy',
+    '--name',
+    'b',
+    '--volume-size',
+    '1MiB',
+  ]);
+
+  expect(sealed, sealed.stderr).toMatchObject({ code: 0 });
+  expect(await run(['verify', 'roomy/b'])).toMatchObject({ code: 0 });
+  expect((await filesBelow(join(small, 'full'))).filter((path) => /journal|reading|partial/.test(path))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { VolumeJournal } from '../../../src/bundle/journal.ts';
@@ -43,8 +43,8 @@ function sourceFiles(isDeclared: boolean): SourceFile[] {
 }
 
 /** @param volumes how many are written before the run is broken off */
-async function write(files: SourceFile[], volumes = plans.length): Promise<WrittenVolumes> {
-  const options = { report: (): void => {}, journal: await openJournal() };
+async function write(files: SourceFile[], volumes = plans.length, journal?: VolumeJournal): Promise<WrittenVolumes> {
+  const options = { report: (): void => {}, journal: journal ?? (await openJournal()) };
   return writeVolumes((name) => join(root, 'bundle', name), plans.slice(0, volumes), files, options);
 }
 
@@ -113,3 +113,20 @@ function expectRightParts(blobs: WrittenVolumes['blobs']): void {
   }
   expect([parts.length > 2, start]).toEqual([true, bytes.length]);
 }
+
+it.skipIf(process.platform !== 'linux')(
+  'on a full disk stops no bundle, and claims nothing that it could not note',
+  async () => {
+    const journal = await openJournal();
+    // Whatever is written to this device finds no room: https://man7.org/linux/man-pages/man4/full.4.html
+    await rm(join(root, 'journal'));
+    await symlink('/dev/full', join(root, 'journal'));
+
+    const written = await write(sourceFiles(true), plans.length, journal);
+
+    expect(written.volumes).toHaveLength(plans.length);
+    await rm(join(root, 'journal'));
+    expect((await openJournal()).done).toEqual([]);
+    expect((await readdir(root)).filter((name) => name.endsWith('.partial'))).toEqual([]);
+  },
+);

@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
-import { type LockOwner, lockPlace } from '../../../src/fs/lock.ts';
+import { describe, expect, it } from 'vitest';
+import { lockForReading, type LockOwner, lockPlace } from '../../../src/fs/lock.ts';
 import { codeOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
@@ -106,4 +106,65 @@ it('is taken over though one died while taking it over', async () => {
   await utimes(mark, new Date(0), new Date(0));
   await (await lockPlace(path, 'x', dead(1)))[Symbol.asyncDispose]();
   expect(await readdir(place.path)).toEqual([]);
+});
+
+describe('for reading', () => {
+  const alone = { readers: true };
+
+  it('is held by several at once, keeps out who writes, and leaves nothing', async () => {
+    await using place = await temporaryDirectory();
+    const path = join(place.path, 'lock');
+    const first = await lockForReading(path, 'x', alive);
+    const second = await lockForReading(path, 'x', { ...alive, pid: 11 });
+    expect(await codeOf(lockPlace(path, 'x', alive, alone))).toBe('E_REFUSED');
+    await first?.[Symbol.asyncDispose]();
+    expect(await codeOf(lockPlace(path, 'x', alive, alone))).toBe('E_REFUSED');
+    await second?.[Symbol.asyncDispose]();
+    const writer = await lockPlace(path, 'x', alive, alone);
+    expect(await codeOf(lockForReading(path, 'x', alive))).toBe('E_REFUSED');
+    await writer[Symbol.asyncDispose]();
+    expect(await readdir(place.path)).toEqual([]);
+  });
+
+  it('never lets one read while another writes, whoever comes first', async () => {
+    await using place = await temporaryDirectory();
+    const path = join(place.path, 'lock');
+    let [reading, writing, together] = [0, 0, 0];
+    const work = async (reads: boolean): Promise<void> => {
+      const lock = await (reads ? lockForReading(path, 'x', alive) : lockPlace(path, 'x', alive, alone));
+      if (reads) reading += 1;
+      else writing += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (writing > 1 || (writing > 0 && reading > 0)) together += 1;
+      if (reads) reading -= 1;
+      else writing -= 1;
+      await lock?.[Symbol.asyncDispose]();
+    };
+    let done = 0;
+    const many = Array.from({ length: 200 }, (_, index) => work(index % 3 > 0).then(() => (done += 1)));
+    await Promise.allSettled(many);
+    expect([together, done > 0]).toEqual([0, true]);
+    expect(await readdir(place.path)).toEqual([]);
+  });
+
+  it('forgets who died while reading, and while writing', async () => {
+    await using place = await temporaryDirectory();
+    const path = join(place.path, 'lock');
+    await lockForReading(path, 'x', dead(99));
+    await (await lockPlace(path, 'x', dead(1), alone))[Symbol.asyncDispose]();
+    expect(await readdir(place.path)).toEqual([]);
+    await lockPlace(path, 'x', dead(99));
+    expect(await lockForReading(path, 'x', dead(1))).toBeDefined();
+    await rm(path);
+    await (await lockForReading(path, 'x', { pid: 2, isRunning: () => false }))?.[Symbol.asyncDispose]();
+    expect(await readdir(place.path)).toEqual([]);
+  });
+
+  it('goes without where there is no such place or no room, and makes nothing there', async () => {
+    await using place = await temporaryDirectory();
+    expect(await lockForReading(join(place.path, 'none/lock'), 'x', alive)).toBeUndefined();
+    expect(await readdir(place.path)).toEqual([]);
+    await writeFile(join(place.path, 'file'), '');
+    expect(await lockForReading(join(place.path, 'file/lock'), 'x', alive)).toBeUndefined();
+  });
 });

@@ -189,40 +189,50 @@ function checkPaths({ blobs, links }: Inventory): void {
     [...blobs, ...links].map(({ path }) => path),
     where,
   );
-  const linkPaths = new Set(links.map(({ path }) => fold(path)));
+  const linkKeys = links.map(({ path }) => treeKey(path)).sort();
   for (const { path, target } of links) {
     const end = linkTarget(path, target);
     if (end === undefined || !end.startsWith(`${path.split('/')[0]}/`))
       throw corrupt(`the link \`${printable(path)}\` leads out of its tree`);
     checkRelativePath(end, where);
-    if (parentsOf(end).some((parent) => linkPaths.has(fold(parent))))
+    // No link is above another one, so only the nearest before it can be above it.
+    const key = treeKey(end);
+    if (isBelow(key, linkKeys[firstFrom(linkKeys, key) - 1] ?? key))
       throw corrupt(`the link \`${printable(path)}\` leads through another link`);
   }
 }
 
 /** Each path is plain, meets no other one on a file system without case, and passes through no other one. */
 function checkTree(paths: readonly string[], where: string): void {
-  const seen = new Map<string, string>();
-  for (const path of paths) {
-    checkRelativePath(path, where);
-    const other = seen.get(fold(path));
-    if (other !== undefined)
-      throw corrupt(`the paths \`${printable(other)}\` and \`${printable(path)}\` are one on some file systems`);
-    seen.set(fold(path), path);
+  for (const path of paths) checkRelativePath(path, where);
+  // In this order what is the same, or below, comes right after: a hostile inventory has many paths, and deep ones.
+  const inOrder = paths.map((path) => ({ path, key: treeKey(path) })).sort((a, b) => (a.key < b.key ? -1 : 1));
+  for (const [index, { path, key }] of inOrder.entries()) {
+    const before = inOrder[index - 1];
+    if (before?.key === key)
+      throw corrupt(`the paths \`${printable(before.path)}\` and \`${printable(path)}\` are one on some file systems`);
+    if (before && isBelow(key, before.key)) throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
   }
-  for (const path of paths)
-    if (parentsOf(path).some((parent) => seen.has(fold(parent))))
-      throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
 }
 
-/** `a`, `a/b` for `a/b/c`. */
-function parentsOf(path: string): string[] {
-  const parts = path.split('/');
-  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
+/** The same for names that are one on some file systems; a folder sorts right before what is in it. */
+function treeKey(path: string): string {
+  return path.normalize('NFC').toLowerCase().replaceAll('/', '\0');
 }
 
-function fold(path: string): string {
-  return path.normalize('NFC').toLowerCase();
+function isBelow(key: string, folder: string): boolean {
+  return key.startsWith(`${folder}\0`);
+}
+
+/** How many of the sorted keys come before this one. */
+function firstFrom(keys: readonly string[], key: string): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((keys[middle] ?? '') < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function checkParts({ blobs }: Inventory): void {

@@ -1,6 +1,9 @@
 import type { GeneratedFile } from './generated-file.ts';
 import { formatYaml } from './yaml.ts';
 
+/** What Helm 4 calls the post-renderer: https://helm.sh/docs/plugins/developer/tutorial-postrenderer-plugin */
+const pluginName = 'sie-cluster-cache';
+
 /**
  * Charts that set SIE_CLUSTER_CACHE do not reach the worker with it: its command line unsets the variable unless it is
  * given `--cluster-cache`. No value adds an argument, so the rendered chart has to be changed.
@@ -29,14 +32,24 @@ export function siePostRender(): GeneratedFile[] {
       },
     ],
   });
+  const plugin = formatYaml({
+    apiVersion: 'v1',
+    type: 'postrenderer/v1',
+    name: pluginName,
+    version: '1.0.0',
+    runtime: 'subprocess',
+    runtimeConfig: { platformCommand: [{ command: '${HELM_PLUGIN_DIR}/post-render.sh' }] },
+  });
   return [
     { path: 'sie/kustomization.yaml', consumer: 'sie', body: kustomization },
+    { path: 'sie/plugin.yaml', consumer: 'sie', body: plugin },
     { path: 'sie/post-render.sh', consumer: 'sie', interpreter: '/bin/sh', body: script },
   ];
 }
 
 const script = `# A post-renderer of Helm 3: helm install sie sie-cluster.tgz -f values.yaml --post-renderer sie/post-render.sh
-# Without one: helm template sie sie-cluster.tgz -f values.yaml | sie/post-render.sh | kubectl apply -f -
+# Of Helm 4, where this directory is a plugin: helm plugin install sie, then --post-renderer ${pluginName}
+# Without either: helm template sie sie-cluster.tgz -f values.yaml | sie/post-render.sh | kubectl apply -f -
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -98,7 +98,7 @@ describe('values for SIE', () => {
     await run({ ...whole, images: mirrored(zone, sieReferences('0.10.1', true)) }, { consumers: ['sie'] });
     const fresh = (await filesBelow(deployed('sie'))).filter((path) => !old.includes(path));
 
-    expect(old).toEqual(['kustomization.yaml', 'post-render.sh', 'values-0.3.4.yaml']);
+    expect(old).toEqual(['kustomization.yaml', 'plugin.yaml', 'post-render.sh', 'values-0.3.4.yaml']);
     expect(fresh).toEqual(['values-0.10.1.yaml']);
     expect(await yaml('sie/values-0.10.1.yaml')).toMatchObject({
       gateway: { waitForConfig: { image: `${zone}/docker.io/library/busybox:1.37.0` } },

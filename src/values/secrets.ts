@@ -30,8 +30,16 @@ export function pullSecret(name: string, registries: readonly string[]): Generat
   };
 }
 
-/** For pods to read the models. */
-export function bucketKeys(models: string, settings: BucketSettings): GeneratedFile {
+/** Whether a file cannot be used without the Secret of the bucket. */
+export function namesBucketSecret(body: string): boolean {
+  return body.split(/[\s"]/).includes(bucketSecret);
+}
+
+/**
+ * For pods to read the models.
+ * @param models where they lie, when that is a bucket of S3
+ */
+export function bucketKeys(models: string | undefined, settings: BucketSettings): GeneratedFile {
   const region = settings.region ?? (settings.endpoint === undefined ? undefined : 'us-east-1');
   const endpoint = settings.endpoint ?? (region === undefined ? undefined : `https://s3.${region}.amazonaws.com`);
   const place = {
@@ -43,7 +51,7 @@ export function bucketKeys(models: string, settings: BucketSettings): GeneratedF
     path: 'secrets/model-bucket.yaml',
     consumer: 'secrets',
     body: [
-      `# An example to be filled in: keys that may list and get ${models}, and need nothing else.`,
+      `# An example to be filled in: keys that may list and get ${models?.startsWith('s3:') === true ? models : 'what is in the bucket'}, and need nothing else.`,
       '# Region and endpoint are there for LLMKube. This makes the same, and keeps the keys out of files:',
       `#   kubectl create secret generic ${bucketSecret} --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=... ${Object.entries(
         place,

@@ -56,3 +56,15 @@ export function targetName({ target, digest }: ZoneImage): string {
 export function repositoryOf({ registry, repository }: ImagePlace): string {
   return `${registry}/${repository}`;
 }
+
+/**
+ * What stands before an image's own repository in the zone, with a slash at its start, or nothing; undefined when no prefix
+ * makes the one of the other, or the tag is another.
+ */
+export function prefixOf({ source, target }: ZoneImage): string | undefined {
+  if (source.tag !== target.tag) return undefined;
+  if (target.repository === source.repository) return '';
+  return target.repository.endsWith(`/${source.repository}`)
+    ? `/${target.repository.slice(0, -source.repository.length - 1)}`
+    : undefined;
+}

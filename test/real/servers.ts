@@ -88,7 +88,7 @@ async function launchDistribution(
   options: DistributionOptions,
 ): Promise<RealServer> {
   const config = join(directory, 'distribution.json');
-  const users = options.auth && (await writeAuth(directory, 'htpasswd', htpasswd(options.auth)));
+  const users = options.auth && (await writeIn(directory, 'htpasswd', htpasswd(options.auth)));
   return launch({
     program,
     probe: '/v2/',
@@ -120,7 +120,7 @@ export async function startCraneRegistry(directory: string): Promise<RealServer>
 
 /** olareg with its storage below `directory`, deletion allowed; it has the referrers API. */
 export async function startOlareg(directory: string, options: OlaregOptions = {}): Promise<RealServer> {
-  const users = options.auth && (await writeAuth(directory, 'olareg-auth.json', olaregAuth(options.auth)));
+  const users = options.auth && (await writeIn(directory, 'olareg-auth.json', olaregAuth(options.auth)));
   const flag = options.bearer ? '--auth-token-opaque' : '--auth-basic';
   const storage = join(directory, 'olareg');
   const fixed = ['--dir', storage, '--api-delete', '--gc-frequency', '-1s', ...(users ? [flag, users] : [])];
@@ -148,6 +148,29 @@ export async function startVersitygw(directory: string, options: GatewayOptions)
     log: join(directory, 'versitygw.log'),
     env: { ROOT_ACCESS_KEY_ID: options.accessKeyId, ROOT_SECRET_ACCESS_KEY: options.secretAccessKey },
     args: (port) => ['-q', '--health', '/health', '--port', `127.0.0.1:${port}`, 'posix', storage],
+  });
+}
+
+/** containerd of Debian with nothing but its store of content; `ctr` speaks to the socket `containerd.sock` below `directory`. */
+export async function startContainerd(directory: string): Promise<RealServer> {
+  const plugins = ['grpc.v1.cri', ...['aufs', 'btrfs', 'devmapper', 'zfs'].map((name) => `snapshotter.v1.${name}`)];
+  return launch({
+    program: 'containerd',
+    probe: '/v1/metrics',
+    log: join(directory, 'containerd.log'),
+    args: async (port) => {
+      const config = [
+        'version = 2',
+        `root = ${JSON.stringify(join(directory, 'root'))}`,
+        `state = ${JSON.stringify(join(directory, 'state'))}`,
+        `disabled_plugins = ${JSON.stringify(plugins.map((name) => `io.containerd.${name}`))}`,
+        '[grpc]',
+        `address = ${JSON.stringify(join(directory, 'containerd.sock'))}`,
+        '[metrics]',
+        `address = "127.0.0.1:${port}"`,
+      ];
+      return ['--config', await writeIn(directory, 'containerd.toml', `${config.join('\n')}\n`)];
+    },
   });
 }
 
@@ -183,7 +206,7 @@ function hashOf(auth: RegistryUser): string {
   throw new Error('only REGISTRY_PASSWORD has a known hash');
 }
 
-async function writeAuth(directory: string, name: string, text: string): Promise<string> {
+async function writeIn(directory: string, name: string, text: string): Promise<string> {
   await mkdir(directory, { recursive: true });
   const path = join(directory, name);
   await writeFile(path, text);

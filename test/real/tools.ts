@@ -1,7 +1,8 @@
-import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findCommand, isExecutable, runCommand, tryCommand } from './command.ts';
-import { installPackages, unpackPackage } from './debian.ts';
+import { installPackages } from './debian.ts';
+import { unpackedRecipes } from './debian-programs.ts';
 import { goRecipes } from './go-programs.ts';
 import { helmRecipes } from './kubernetes-programs.ts';
 import { findPythons, makeVenv, packageVersion } from './python.ts';
@@ -21,6 +22,8 @@ export interface Tools {
   aws: string;
   cosign: string;
   crane: string;
+  /** The client of containerd, which comes with it. */
+  ctr: string;
   /** Debian's build of distribution 2.8. */
   dockerRegistry: string;
   olareg: string;
@@ -99,7 +102,7 @@ async function installPackaged(): Promise<ToolRow[]> {
     newestPython,
   );
   const rows = await installInOrder([
-    oldRegistryRecipe(),
+    ...unpackedRecipes(),
     ...NODE_VERSIONS.map(nodeRecipe),
     awsRecipe(),
     ...HUB_VERSIONS.map(hubRecipe),
@@ -120,6 +123,7 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     aws: path('aws'),
     cosign: path('cosign'),
     crane: path('crane'),
+    ctr: join(bin, 'ctr'),
     dockerRegistry: path('docker-registry'),
     olareg: path('olareg'),
     openssl: path('openssl'),
@@ -150,28 +154,6 @@ async function allOrErrors<T>(lanes: Promise<T>[]): Promise<T[]> {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Taken out of its package: an installation would start a service. */
-function oldRegistryRecipe(): Recipe {
-  const name = 'docker-registry';
-  const install = async (directory: string): Promise<void> => {
-    const scratch = await mkdtemp(join(directory, `${name}-`));
-    try {
-      await unpackPackage(name, scratch);
-      const program = join(directory, 'bin', name);
-      await rm(program, { force: true });
-      await copyFile(join(scratch, 'usr/bin', name), program);
-    } finally {
-      await rm(scratch, { recursive: true, force: true });
-    }
-  };
-  const version = async (program: string): Promise<string> => {
-    const [found = ''] = /\d+\.\d+\.\d+/.exec(await runCommand(program, ['--version'])) ?? [];
-    if (!found.startsWith('2.8.')) throw new Error(`${name} ${found} came instead of 2.8`);
-    return found;
-  };
-  return { name, wanted: '2.8', program: join('bin', name), install, version };
 }
 
 function nodeRecipe(major: string): Recipe {

@@ -1,20 +1,22 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import type { Receipt } from '../../src/bundle/receipt.ts';
 import { runCli } from '../support/cli.ts';
+import { buildImage } from '../support/images.ts';
 import { filesBelow } from '../support/place.ts';
 import { mirrored, receivedImage, receivedModel, sieReferences, writeReceipt } from '../support/receipts.ts';
+import { startRegistry } from '../support/registry.ts';
+import { models, zone } from '../support/values-run.ts';
 import { runCommand, tryCommand } from './command.ts';
+import { startContainerd } from './servers.ts';
 import { type ChartShape, writeSieChart } from './sie-chart.ts';
 import { installTools, type Tools } from './tools.ts';
 
-/** What `values` writes, read by Helm 3 and 4, kustomize and the schemas of Kubernetes. */
+/** What `values` writes, read by Helm 3 and 4, kustomize, the schemas of Kubernetes and containerd. */
 
-const zone = 'registry.zone:5000/mirror';
-const models = 's3://models/2026-11/models';
 const shapes: ChartShape[] = [
   { version: '0.3.4', clusterCacheArgument: false, sidecar: false, lanes: false },
   { version: '0.6.30', clusterCacheArgument: false, sidecar: true, lanes: false },
@@ -178,16 +180,86 @@ describe('the schemas of Kubernetes', () => {
   });
 
   it('hold for every manifest of a kind that they know', async () => {
-    const [shape] = shapes;
-    const receipt = shape ? sieReceipt(shape) : {};
-    const more = [
-      receivedImage('example.org/models/llama:1', `${zone}/models/llama`),
-      ...mirrored(zone, ['nvcr.io/nim/meta/llama:1.8.5', 'docker.io/vllm/vllm-openai:v0.11.0']),
-    ];
-    await runValues({ ...receipt, images: [...(receipt.images ?? []), ...more] }, '--endpoint', 'https://minio.zone');
+    await runValues(manyConsumers(), '--endpoint', 'https://minio.zone');
     const known = ['image-volume/example.yaml', 'nim/example.yaml', 'vllm/example.yaml', 'secrets/model-bucket.yaml'];
 
     for (const path of [...known, 'secrets/pull-secret.yaml'])
       expect(await validate(deployed(path)), path).toBe('valid');
+  });
+});
+
+/** A receipt that has something for everybody. */
+function manyConsumers(): Partial<Receipt> {
+  const images = [
+    'nvcr.io/nim/meta/llama:1.8.5',
+    'nvcr.io/nim/nvidia/llm-nim:2.0.3',
+    'docker.io/vllm/vllm-openai:v0.11.0',
+  ];
+  return {
+    targets: { models, images: zone },
+    models: [receivedModel('BAAI/bge-m3', ['config.json', 'model.safetensors', 'bge-m3-q4.gguf'])],
+    images: [receivedImage('example.org/models/llama:1', `${zone}/models/llama`), ...mirrored(zone, images)],
+  };
+}
+
+it('is read by kustomize, whoever it is for', async () => {
+  await runValues(manyConsumers());
+  const examples = (await filesBelow(deployed(''))).filter((path) => /^[a-z-]+\/example\.yaml$|^secrets\//.test(path));
+  const kubectl = join(dirname(tools.helms[0]?.path ?? ''), 'kubectl');
+
+  expect(examples).toHaveLength(7);
+  for (const path of examples) {
+    const documents = parseAllDocuments(await readFile(deployed(path), 'utf8')).map((each) => each.toJS() as Rendered);
+    await writeFile(join(place, 'kustomization.yaml'), `resources: [deploy/${path}]\n`);
+    const built = await runCommand(kubectl, ['kustomize', place]);
+    const names = parseAllDocuments(built).map((each) => (each.toJS() as Rendered).metadata.name);
+    expect(names.sort(), path).toEqual(documents.map(({ metadata }) => metadata.name).sort());
+  }
+});
+
+it.each(versions)('gives Helm %i the settings of NIM in DataRobot', async (helm) => {
+  await runValues(manyConsumers(), '--for', 'datarobot', '--endpoint', 'https://minio.zone');
+  const written = deployed('datarobot/values.yaml');
+  // The user puts the settings where the chart of the release has them.
+  await writeFile(written, (await readFile(written, 'utf8')).replace('REPLACE-ME-section-of-the-chart', 'settings'));
+  const chart = join(place, 'chart');
+  await mkdir(join(chart, 'templates'), { recursive: true });
+  await writeFile(join(chart, 'Chart.yaml'), 'apiVersion: v2\nname: datarobot\nversion: 11.0.0\n');
+  await writeFile(
+    join(chart, 'templates/config.yaml'),
+    'kind: ConfigMap\ndata:\n{{- range $name, $value := .Values.settings }}\n  {{ $name }}: {{ toString $value | quote }}\n{{- end }}\n',
+  );
+  const program = tools.helms.find(({ version }) => version.startsWith(`${helm}.`))?.path ?? '';
+  const text = await runCommand(program, ['template', 'dr', chart, '--values', written], { env: { HOME: place } });
+
+  expect(parse(text)).toMatchObject({
+    data: {
+      SERVE_NIM_MODEL_FROM_LOCAL_ASSETS: 'true',
+      custom_model_nim_image_registry: `${zone}/nvcr.io`,
+      custom_model_nim_aws_endpoint_url: 'https://minio.zone',
+    },
+  });
+});
+
+describe('containerd', () => {
+  it('fetches an image of the zone by the name that the world knows', async () => {
+    const registry = await startRegistry();
+    const containerd = await startContainerd(place);
+    try {
+      const image = buildImage({ seed: 'pause', layers: 2 });
+      registry.put('mirror/registry.k8s.io/pause', image, '3.10');
+      const prefix = `${registry.host}/mirror`;
+      const receipt = { targets: { images: prefix }, images: mirrored(prefix, ['registry.k8s.io/pause:3.10']) };
+      await runValues(receipt, '--for', 'containerd', '--insecure-host', registry.host);
+      const ctr = (...args: string[]): Promise<string> =>
+        runCommand(tools.ctr, ['--address', join(place, 'containerd.sock'), ...args]);
+
+      await ctr('content', 'fetch', '--hosts-dir', deployed('containerd/certs.d'), 'registry.k8s.io/pause:3.10');
+
+      expect(await ctr('images', 'list')).toMatch(new RegExp(`registry\\.k8s\\.io/pause:3\\.10 .*${image.digest}`));
+    } finally {
+      await containerd.stop();
+      await registry.close();
+    }
   });
 });

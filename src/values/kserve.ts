@@ -1,0 +1,68 @@
+import { type ConsumerSettings, exampleFile, objectName, serviceAccount } from './example.ts';
+import { type GeneratedFile, placeholder } from './generated-file.ts';
+import type { YamlValue } from './yaml.ts';
+import type { Zone } from './zone.ts';
+
+const accountName = 'kserve-model-reader';
+const secretName = 'kserve-model-bucket';
+
+/**
+ * InferenceServices with `storageUri`. KServe reads where the store is from annotations: of the Secret with the keys, or of the
+ * service account where a role takes their place.
+ * https://kserve.github.io/website/docs/model-serving/storage/providers/s3
+ */
+export function kserve({ models, modelList }: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
+  if (models === undefined || !/^(?:s3|gs|file):/.test(models)) return undefined;
+  const services = modelList.map((model): YamlValue => ({
+    apiVersion: 'serving.kserve.io/v1beta1',
+    kind: 'InferenceService',
+    metadata: { name: objectName(model) },
+    spec: {
+      predictor: {
+        serviceAccountName: accountName,
+        model: {
+          modelFormat: { name: 'huggingface' },
+          args: [`--model_name=${objectName(model)}`],
+          storageUri: `${models.startsWith('file:') ? `pvc://${placeholder}-claim` : models}/${model.folder}`,
+        },
+      },
+    },
+  }));
+  if (services.length === 0) return undefined;
+  return exampleFile(
+    'kserve',
+    [...access(models, settings), ...services],
+    ['The image of the serving runtime has to be in the zone as well; this is only where it finds the model.'],
+  );
+}
+
+/** The account of the services, and the Secret that it names where one is needed. */
+function access(models: string, settings: ConsumerSettings): YamlValue[] {
+  if (models.startsWith('file:')) return [serviceAccount(accountName, { ...settings, credentials: 'secret' })];
+  if (!models.startsWith('s3:')) return [serviceAccount(accountName, settings)];
+  const annotations = storeAnnotations(settings);
+  if (settings.credentials !== 'secret') return [serviceAccount(accountName, settings, { annotations })];
+  const missing = `<${placeholder}: base64>`;
+  const secret: YamlValue = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: secretName, annotations },
+    type: 'Opaque',
+    data: { AWS_ACCESS_KEY_ID: missing, AWS_SECRET_ACCESS_KEY: missing },
+  };
+  return [secret, serviceAccount(accountName, settings, { secret: secretName })];
+}
+
+function storeAnnotations({ endpoint, region }: ConsumerSettings): Record<string, string> {
+  const store = endpoint === undefined ? undefined : new URL(endpoint);
+  return {
+    ...(store
+      ? {
+          'serving.kserve.io/s3-endpoint': `${store.host}${store.pathname.replace(/\/+$/, '')}`,
+          'serving.kserve.io/s3-usehttps': store.protocol === 'https:' ? '1' : '0',
+          'serving.kserve.io/s3-usevirtualbucket': '0',
+        }
+      : {}),
+    ...(region === undefined ? {} : { 'serving.kserve.io/s3-region': region }),
+  };
+}

@@ -1,23 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Receipt } from '../../src/bundle/receipt.ts';
 import type { ValuesOptions } from '../../src/commands/values.ts';
 import { kserveDocument } from '../support/kserve.ts';
 import { llmkubeModel } from '../support/llmkube.ts';
-import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { filesBelow } from '../support/place.ts';
 import { commit, mirrored, receivedImage, receivedModel } from '../support/receipts.ts';
-import { models, ValuesRuns, whole, zone } from '../support/values-run.ts';
+import { models, valuesRuns, whole, zone } from '../support/values-run.ts';
 
-let place: Awaited<ReturnType<typeof temporaryDirectory>>;
-let runs: ValuesRuns;
-
-beforeEach(async () => {
-  place = await temporaryDirectory();
-  runs = new ValuesRuns(place.path);
-});
-
-afterEach(async () => {
-  await place[Symbol.asyncDispose]();
-});
+const runs = valuesRuns();
 
 describe('examples', () => {
   const gguf = receivedModel('org/Tiny-GGUF', ['tiny.gguf']);

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parse as parseToml } from 'smol-toml';
 import { parse } from 'yaml';
 import type { Receipt } from '../../src/bundle/receipt.ts';
@@ -9,22 +9,12 @@ import type { ValuesOptions } from '../../src/commands/values.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { buildImage } from '../support/images.ts';
-import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { filesBelow } from '../support/place.ts';
 import { mirrored, receivedImage, sieReferences } from '../support/receipts.ts';
 import { startRegistry } from '../support/registry.ts';
-import { models, ValuesRuns, whole, zone } from '../support/values-run.ts';
+import { models, valuesRuns, whole, zone } from '../support/values-run.ts';
 
-let place: Awaited<ReturnType<typeof temporaryDirectory>>;
-let runs: ValuesRuns;
-
-beforeEach(async () => {
-  place = await temporaryDirectory();
-  runs = new ValuesRuns(place.path);
-});
-
-afterEach(async () => {
-  await place[Symbol.asyncDispose]();
-});
+const runs = valuesRuns();
 
 describe('values for SIE', () => {
   it('take images, models and the way to both from the receipt', async () => {
@@ -139,7 +129,7 @@ describe('hosts.toml', () => {
         { insecureHosts: [registry.host] },
       );
       const hostsDir = runs.path('containerd/certs.d');
-      const { context } = await testContext({ cwd: place.path, hostsDir });
+      const { context } = await testContext({ cwd: runs.directory, hostsDir });
 
       const report = await copy({ source: 'nats:2', target: 'oci:layout', referrers: true }, context);
       await context.close();
@@ -195,7 +185,7 @@ describe('files', () => {
     const [values] = report.items.map(({ detail }) => String(detail?.['text']));
 
     expect(parse(report.summary.slice(0, values?.split('\n').length).join('\n'))).toEqual(parse(values ?? ''));
-    expect(await filesBelow(place.path)).toEqual(['site-a.receipt.json']);
+    expect(await filesBelow(runs.directory)).toEqual(['site-a.receipt.json']);
   });
 
   it('hold placeholders that a cluster refuses instead of secrets, whatever stands in the environment', async () => {
@@ -221,11 +211,11 @@ describe('it refuses', () => {
     ['a release that there is not', whole, { sieVersion: 'newest' }],
   ])('%s', async (_, receipt, options) => {
     expect(await codeOf(runs.run(receipt, options))).toBe('E_USAGE');
-    expect(await filesBelow(place.path)).toEqual(['site-a.receipt.json']);
+    expect(await filesBelow(runs.directory)).toEqual(['site-a.receipt.json']);
   });
 
   it('a file that is no receipt', async () => {
-    await writeFile(join(place.path, 'lock.json'), '{"schema":"sie-mirror/lock/v1"}');
+    await writeFile(join(runs.directory, 'lock.json'), '{"schema":"sie-mirror/lock/v1"}');
 
     expect(await codeOf(runs.run(whole, { receipt: 'lock.json' }))).toBe('E_USAGE');
     expect(await codeOf(runs.run(whole, { receipt: 'none.json' }))).toBe('E_NOT_FOUND');

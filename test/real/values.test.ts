@@ -1,10 +1,11 @@
+import { readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import type { Receipt } from '../../src/bundle/receipt.ts';
-import { runCli } from '../support/cli.ts';
+import { projectRoot, runCli } from '../support/cli.ts';
 import { buildImage } from '../support/images.ts';
 import { filesBelow } from '../support/place.ts';
 import { mirrored, receivedImage, receivedModel, sieReferences, writeReceipt } from '../support/receipts.ts';
@@ -17,6 +18,7 @@ import { installTools, type Tools } from './tools.ts';
 
 /** What `values` writes, read by Helm 3 and 4, kustomize, the schemas of Kubernetes and containerd. */
 
+const ours = join(projectRoot, 'manifests/kubernetes');
 const shapes: ChartShape[] = [
   { version: '0.3.4', clusterCacheArgument: false, sidecar: false, lanes: false },
   { version: '0.6.30', clusterCacheArgument: false, sidecar: true, lanes: false },
@@ -165,18 +167,22 @@ describe.each(charts)('the chart $version by Helm $helm', (chart) => {
   });
 });
 
-describe('the schemas of Kubernetes', () => {
-  async function validate(path: string): Promise<string> {
-    const program = join(dirname(tools.kubernetes.path), 'kubernetes-validate');
-    const { code, stdout, stderr } = await tryCommand(tools.kubernetes.path, [program, '--strict', path]);
-    return code === 0 ? 'valid' : `${stdout}${stderr}`;
-  }
+async function validate(path: string): Promise<string> {
+  const program = join(dirname(tools.kubernetes.path), 'kubernetes-validate');
+  const { code, stdout, stderr } = await tryCommand(tools.kubernetes.path, [program, '--strict', path]);
+  return code === 0 ? 'valid' : `${stdout}${stderr}`;
+}
 
+describe('the schemas of Kubernetes', () => {
   it('find a mistake', async () => {
     const path = join(place, 'wrong.yaml');
     await writeFile(path, 'apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nspec: { containers: [{ nme: a }] }\n');
 
     expect(await validate(path)).not.toBe('valid');
+  });
+
+  it.each(readdirSync(ours))('hold for %s, which comes with the tool', async (name) => {
+    expect(await validate(join(ours, name))).toBe('valid');
   });
 
   it('hold for every manifest of a kind that they know', async () => {

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { afterEach, beforeEach } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import type { Receipt } from '../../src/bundle/receipt.ts';
 import { values, type ValuesOptions } from '../../src/commands/values.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';
+import { temporaryDirectory } from './place.ts';
 import { mirrored, receivedModel, sieReferences, writeReceipt } from './receipts.ts';
 
 export const zone = 'registry.zone:5000/mirror';
@@ -17,15 +19,25 @@ export const whole: Partial<Receipt> = {
   images: mirrored(zone, sieReferences('0.3.4')),
 };
 
+/** Runs of `values` in a directory of its own for each test of a file. */
+export function valuesRuns(): ValuesRuns {
+  const runs = new ValuesRuns();
+  let place: Awaited<ReturnType<typeof temporaryDirectory>>;
+  beforeEach(async () => {
+    place = await temporaryDirectory();
+    runs.directory = place.path;
+  });
+  afterEach(async () => {
+    await place[Symbol.asyncDispose]();
+  });
+  return runs;
+}
+
 /** Runs `values` in a directory, and reads what it left in `deploy` there. */
-export class ValuesRuns {
-  readonly directory: string;
+class ValuesRuns {
+  directory = '';
   /** Of the last run. */
   warnings: string[] = [];
-
-  constructor(directory: string) {
-    this.directory = directory;
-  }
 
   /** Without the settings that say otherwise, everything that the receipt has something for. */
   async run(

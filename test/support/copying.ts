@@ -51,6 +51,19 @@ export async function startPair(
   };
 }
 
+/** Closes both in the end. */
+export async function withPair(
+  options: Parameters<typeof startPair>[0],
+  work: (pair: CopyPair) => Promise<void>,
+): Promise<void> {
+  const pair = await startPair(options);
+  try {
+    await work(pair);
+  } finally {
+    await pair.close();
+  }
+}
+
 /** What `sie-mirror copy` does between two places. */
 export async function copyTag(
   from: ContentSource,

@@ -98,7 +98,7 @@ export function subjectOf(image: BuiltImage): Descriptor | undefined {
 }
 
 /** Every manifest and every blob of it, by digest. */
-export function partsOf({ root, extras }: TestGraph): {
+function partsOf({ root, extras }: TestGraph): {
   manifests: Map<string, Uint8Array>;
   blobs: Map<string, Uint8Array>;
 } {
@@ -107,4 +107,29 @@ export function partsOf({ root, extras }: TestGraph): {
     manifests: new Map(images.flatMap(({ manifests }) => [...manifests].map(([digest, { bytes }]) => [digest, bytes]))),
     blobs: new Map(images.flatMap(({ blobs }) => [...blobs])),
   };
+}
+
+/** Two platforms with a layer in common, and an SBOM. */
+export function sampleGraph(): TestGraph {
+  const children = [1, 2].map((seed) => buildImage({ seed, layers: 2, layerBytes: 60_000 }));
+  const root = buildIndex({ children });
+  return {
+    root,
+    extras: [
+      { image: buildArtifact({ seed: 'sbom', artifactType: 'application/spdx+json', subject: descriptorOf(root) }) },
+    ],
+  };
+}
+
+/** What is not there byte for byte, or not under its tag. */
+export function missingAt(zone: TestRegistry, repository: string, tag: string, graph: TestGraph): string[] {
+  const { manifests, blobs } = partsOf(graph);
+  const same = (found: Uint8Array | undefined, wanted: Uint8Array): boolean =>
+    found !== undefined && Buffer.from(found).equals(wanted);
+  const tags = [{ tag, image: graph.root }, ...graph.extras];
+  return [
+    ...[...manifests].filter(([digest, bytes]) => !same(zone.manifest(repository, digest)?.bytes, bytes)),
+    ...[...blobs].filter(([digest, bytes]) => !same(zone.blob(repository, digest), bytes)),
+    ...tags.filter((each) => zone.manifest(repository, each.tag ?? each.image.digest)?.digest !== each.image.digest),
+  ].map((each) => JSON.stringify(each).slice(0, 100));
 }

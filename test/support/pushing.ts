@@ -5,6 +5,7 @@ import type { Credential } from '../../src/oci/credentials.ts';
 import { HostFacts } from '../../src/oci/host-facts.ts';
 import { Registry } from '../../src/oci/registry.ts';
 import { resilientTarget } from '../../src/oci/resilient.ts';
+import { blobOf } from './contents.ts';
 import { copyRetry, copyUser } from './copying.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
 
@@ -61,4 +62,27 @@ function shown(path: string): string {
     .replace(/uploads\/[0-9a-f-]{36}/, 'uploads/ID')
     .replaceAll(/sha256[:-][0-9a-f]{64}/g, 'DIGEST')
     .replaceAll(/sha256%3A[0-9a-f]{64}/g, 'DIGEST');
+}
+
+export function isThere({ registry }: Pushing, bytes: Uint8Array, repository = 'team/app'): boolean {
+  return Buffer.from(registry.blob(repository, blobOf(bytes).digest) ?? []).equals(bytes);
+}
+
+/** Bodies of an upload, as the server was told they are. */
+export function bodies({ registry }: Pushing): string[] {
+  return registry.server.requests
+    .filter(({ method }) => method === 'PUT' || method === 'PATCH')
+    .map(
+      ({ method, headers, status }) => `${method} ${headers['content-range'] ?? headers['content-length']} ${status}`,
+    );
+}
+
+/** Breaks the first requests off once the upload has the sizes given. */
+export function faultsAt(fault: 'cut' | 'hang', ...sizes: number[]): NonNullable<RegistryOptions['uploadFault']> {
+  const left = [...sizes];
+  return ({ size }) => {
+    if (left[0] === undefined || size < left[0]) return undefined;
+    left.shift();
+    return fault;
+  };
 }

@@ -1,3 +1,4 @@
+import type { ByteCursor } from './byte-cursor.ts';
 import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
 import { type FileFormat, isPickleStart } from './formats.ts';
@@ -65,14 +66,8 @@ async function inspectMember(
   found: FileFindings,
   budget: ZipBudget,
 ): Promise<void> {
-  const member = await openMember(ranges, entry, budget);
-  if (typeof member === 'string') {
-    const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
-    found.add(severity, 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
-    return;
-  }
-  const { cursor, close } = member;
-  try {
+  const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
+  await readMember(ranges, entry, found, budget, severity, async (cursor) => {
     await cursor.fill(Math.min(entry.size, numpyMagic.length));
     const first = cursor.peek(numpyMagic.length);
     if (first.equals(numpyMagic)) {
@@ -93,9 +88,7 @@ async function inspectMember(
       if (lambda.test(cursor.text(entry.size)))
         found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
     }
-  } finally {
-    await close();
-  }
+  });
 }
 
 /** Numbers may begin like a pickle by chance: then nothing in them looks like an import. */
@@ -105,15 +98,29 @@ async function inspectStorage(
   found: FileFindings,
   budget: ZipBudget,
 ): Promise<void> {
+  await readMember(ranges, entry, found, budget, 'warning', async (cursor) => {
+    if (!(await cursor.fill(2)) || !isPickleStart(cursor.peek(2))) return;
+    const walked = await walkPickles(cursor, 'some', budget);
+    if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+  });
+}
+
+/** @param severity how bad it is when the member cannot be read */
+async function readMember(
+  ranges: ByteRanges,
+  entry: ZipEntry,
+  found: FileFindings,
+  budget: ZipBudget,
+  severity: 'warning' | 'danger',
+  read: (cursor: ByteCursor) => Promise<void>,
+): Promise<void> {
   const member = await openMember(ranges, entry, budget);
   if (typeof member === 'string') {
-    found.add('warning', 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
+    found.add(severity, 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
     return;
   }
   try {
-    if (!(await member.cursor.fill(2)) || !isPickleStart(member.cursor.peek(2))) return;
-    const walked = await walkPickles(member.cursor, 'some', budget);
-    if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+    await read(member.cursor);
   } finally {
     await member.close();
   }

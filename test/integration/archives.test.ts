@@ -1,9 +1,8 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { copy } from '../../src/commands/copy.ts';
-import type { Context } from '../../src/commands/context.ts';
 import {
   archiveOf,
   craneTarball,
@@ -14,29 +13,13 @@ import {
   podmanSave,
   type SavedImage,
 } from '../support/archives.ts';
-import { testContext } from '../support/context.ts';
 import { digestOf } from '../support/digest.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { buildArtifact, buildImage, buildIndex, descriptorOf } from '../support/images.ts';
-import { temporaryDirectory } from '../support/place.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { type TarFile, tarOf } from '../support/tar.ts';
+import { zonePlace } from '../support/zone-place.ts';
 
-let place: Awaited<ReturnType<typeof temporaryDirectory>>;
-let zone: TestRegistry;
-let context: Context;
-
-beforeEach(async () => {
-  place = await temporaryDirectory();
-  zone = await startRegistry();
-  ({ context } = await testContext({ cwd: place.path, insecureHosts: [zone.host] }));
-});
-
-afterEach(async () => {
-  await context.close();
-  await zone.close();
-  await place[Symbol.asyncDispose]();
-});
+const place = zonePlace();
 
 const image = buildImage({ seed: 'one', docker: true, layers: 3 });
 const other = buildImage({ seed: 'two', docker: true });
@@ -46,9 +29,6 @@ async function put(bytes: Uint8Array, name = 'image.tar'): Promise<void> {
   await writeFile(join(place.path, name), bytes);
 }
 
-const toZone = async (source: string, target = 'app:x'): Promise<string | undefined> =>
-  (await copy({ source, target: `${zone.host}/${target}`, referrers: true }, context)).items[0]?.digest;
-
 interface Manifest {
   mediaType: string;
   config: { digest: string; mediaType: string };
@@ -56,7 +36,7 @@ interface Manifest {
 }
 
 function manifestAt(repository: string, tag: string): Manifest {
-  const bytes = zone.manifest(repository, tag)?.bytes ?? Buffer.alloc(0);
+  const bytes = place.zone.manifest(repository, tag)?.bytes ?? Buffer.alloc(0);
   return JSON.parse(Buffer.from(bytes).toString()) as Manifest;
 }
 
@@ -67,7 +47,7 @@ describe('an archive of the old form', () => {
   ])('by %s becomes a docker image with its config and plain layers', async (_, save) => {
     await put(save([tagged]));
 
-    await toZone('docker-archive:image.tar');
+    await place.toZone('docker-archive:image.tar');
 
     const manifest = manifestAt('app', 'x');
     const { config, layers } = partsOf(image);
@@ -85,7 +65,7 @@ describe('an archive of the old form', () => {
   it('by crane keeps its compressed layers', async () => {
     await put(craneTarball([tagged]));
 
-    await toZone('docker-archive:image.tar');
+    await place.toZone('docker-archive:image.tar');
 
     expect(manifestAt('app', 'x').layers.map(({ digest }) => digest)).toEqual(
       partsOf(image).layers.map((layer) => digestOf(layer)),
@@ -95,24 +75,24 @@ describe('an archive of the old form', () => {
 
   it('gives the same digest each time, and moves nothing again', async () => {
     await put(dockerSave([tagged]));
-    const first = await toZone('docker-archive:image.tar');
+    const first = await place.toZone('docker-archive:image.tar');
     const again = await copy(
-      { source: 'docker-archive:image.tar', target: `${zone.host}/app:x`, referrers: false },
-      context,
+      { source: 'docker-archive:image.tar', target: `${place.zone.host}/app:x`, referrers: false },
+      place.context,
     );
     expect(again.items[0]).toMatchObject({ state: 'present', digest: first });
   });
 
   it('is not unpacked', async () => {
     await put(dockerSave([tagged]));
-    await toZone('docker-archive:image.tar');
+    await place.toZone('docker-archive:image.tar');
     expect(await readdir(place.path)).toEqual(['image.tar']);
   });
 
   it('shares layers by links', async () => {
     await put(dockerSave([tagged, { image, tags: ['again:v2'] }]));
-    expect(await toZone('docker-archive:image.tar:again:v2')).toBe(
-      await toZone('docker-archive:image.tar:team/app:v1', 'y:z'),
+    expect(await place.toZone('docker-archive:image.tar:again:v2')).toBe(
+      await place.toZone('docker-archive:image.tar:team/app:v1', 'y:z'),
     );
   });
 });
@@ -126,10 +106,10 @@ describe('an archive of several images', () => {
 
   it('asks which, and lists them', async () => {
     await put(podmanSave(several));
-    const error = await failureOf(toZone('docker-archive:image.tar'));
+    const error = await failureOf(place.toZone('docker-archive:image.tar'));
     expect(error.code).toBe('E_USAGE');
     for (const name of ['team/app:v1', 'nginx:1.25', 'nginx:latest']) expect(error.hint).toContain(name);
-    expect(zone.repositories()).toEqual([]);
+    expect(place.zone.repositories()).toEqual([]);
   });
 
   it.each([
@@ -141,28 +121,28 @@ describe('an archive of several images', () => {
     [':@1', other],
   ])('gives the one that is named %s', async (choice, wanted) => {
     await put(podmanSave(several));
-    await toZone(`docker-archive:image.tar${choice}`);
+    await place.toZone(`docker-archive:image.tar${choice}`);
     expect(manifestAt('app', 'x').config.digest).toBe(digestOf(partsOf(wanted).config));
   });
 
   it.each([':nothing:v1', '@7', `@sha256:${'0'.repeat(64)}`])('has none that is named %s', async (choice) => {
     await put(podmanSave(several));
-    expect(await codeOf(toZone(`docker-archive:image.tar${choice}`))).toBe('E_NOT_FOUND');
+    expect(await codeOf(place.toZone(`docker-archive:image.tar${choice}`))).toBe('E_NOT_FOUND');
   });
 
   it('of one image with several names needs no choice', async () => {
     await put(podmanSave([{ image, tags: ['a:1', 'a:2'] }]));
-    expect(await toZone('docker-archive:image.tar')).toMatch(/^sha256:/);
+    expect(await place.toZone('docker-archive:image.tar')).toMatch(/^sha256:/);
   });
 
   it('without names needs none either, and gives its tag to nobody', async () => {
     await put(podmanSave([{ image }]));
     const report = await copy(
-      { source: 'docker-archive:image.tar', target: `${zone.host}/app`, referrers: true },
-      context,
+      { source: 'docker-archive:image.tar', target: `${place.zone.host}/app`, referrers: true },
+      place.context,
     );
-    expect(report.items[0]?.name).toBe(`${zone.host}/app@${report.items[0]?.digest}`);
-    expect(zone.tags('app')).toEqual([]);
+    expect(report.items[0]?.name).toBe(`${place.zone.host}/app@${report.items[0]?.digest}`);
+    expect(place.zone.tags('app')).toEqual([]);
   });
 });
 
@@ -172,16 +152,16 @@ describe('an archive that holds a layout', () => {
 
   it.each(['docker-archive', 'oci-archive'])('keeps digests and all platforms, read as %s', async (kind) => {
     await put(dockerSaveOfLayout([{ image: index, tags: ['docker.io/team/app:v1'] }]));
-    expect(await toZone(`${kind}:image.tar`)).toBe(index.digest);
-    expect(await toZone(`${kind}:image.tar:team/app:v1`, 'app:y')).toBe(index.digest);
-    expect(await toZone(`${kind}:image.tar:v1`, 'app:z')).toBe(index.digest);
+    expect(await place.toZone(`${kind}:image.tar`)).toBe(index.digest);
+    expect(await place.toZone(`${kind}:image.tar:team/app:v1`, 'app:y')).toBe(index.digest);
+    expect(await place.toZone(`${kind}:image.tar:v1`, 'app:z')).toBe(index.digest);
   });
 
   it('gives its referrers too, and a child by its digest', async () => {
     await put(tarOf(layoutFiles([{ image: index }, { image: sbom }])));
-    expect(await toZone('oci-archive:image.tar')).toBe(index.digest);
-    expect(zone.manifest('app', sbom.digest)).toBeDefined();
-    expect(await toZone(`oci-archive:image.tar@${other.digest}`, 'child:x')).toBe(other.digest);
+    expect(await place.toZone('oci-archive:image.tar')).toBe(index.digest);
+    expect(place.zone.manifest('app', sbom.digest)).toBeDefined();
+    expect(await place.toZone(`oci-archive:image.tar@${other.digest}`, 'child:x')).toBe(other.digest);
   });
 
   it('of some platforms only says how to choose among them', async () => {
@@ -191,14 +171,14 @@ describe('an archive that holds a layout', () => {
     const files = layoutFiles([{ image: many }]).filter(({ path }) => path !== absent);
     await put(tarOf([...files, { path: 'manifest.json', bytes: Buffer.from('[]') }]));
 
-    const error = await failureOf(toZone('docker-archive:image.tar'));
+    const error = await failureOf(place.toZone('docker-archive:image.tar'));
 
     expect(error.code).toBe('E_NOT_FOUND');
     expect(error.message).toContain(image.digest);
     expect(error.hint).toMatch(/`--platform`.*`@sha256:/);
-    expect(await toZone(`docker-archive:image.tar@${arm.digest}`)).toBe(arm.digest);
-    const choice = { source: 'docker-archive:image.tar', target: `${zone.host}/app:y`, referrers: true };
-    const chosen = await copy({ ...choice, platforms: ['linux/arm64'] }, context);
+    expect(await place.toZone(`docker-archive:image.tar@${arm.digest}`)).toBe(arm.digest);
+    const choice = { source: 'docker-archive:image.tar', target: `${place.zone.host}/app:y`, referrers: true };
+    const chosen = await copy({ ...choice, platforms: ['linux/arm64'] }, place.context);
     expect(chosen.items[0]?.detail?.['sourceDigest']).toBe(many.digest);
   });
 
@@ -209,8 +189,8 @@ describe('an archive that holds a layout', () => {
         { image: other, tags: ['docker.io/c/d:v1'] },
       ]),
     );
-    expect(await codeOf(toZone('docker-archive:image.tar:v1'))).toBe('E_USAGE');
-    expect(await toZone('docker-archive:image.tar:c/d:v1')).toBe(other.digest);
+    expect(await codeOf(place.toZone('docker-archive:image.tar:v1'))).toBe('E_USAGE');
+    expect(await place.toZone('docker-archive:image.tar:c/d:v1')).toBe(other.digest);
   });
 });
 
@@ -250,24 +230,24 @@ describe('a hostile or damaged archive', () => {
     ],
   ])('with %s is refused, naming it', async (_, item, bytes) => {
     await put(bytes);
-    const error = await failureOf(toZone('docker-archive:image.tar'));
+    const error = await failureOf(place.toZone('docker-archive:image.tar'));
     expect([error.code, error.at]).toEqual(['E_CORRUPT', { side: 'source', item }]);
-    expect(zone.repositories()).toEqual([]);
+    expect(place.zone.repositories()).toEqual([]);
   });
 
   it('with other bytes in a layer than its config says tags nothing', async () => {
     const wrong = Buffer.from(plain[1]?.bytes ?? []);
     wrong[700] = 1;
     await put(archiveOf([configFile, ...plain.with(1, { path: '1.tar', bytes: wrong })], manifest()));
-    const error = await failureOf(toZone('docker-archive:image.tar'));
+    const error = await failureOf(place.toZone('docker-archive:image.tar'));
     expect([error.code, error.at.side]).toEqual(['E_DIGEST_MISMATCH', 'source']);
-    expect(zone.tags('app')).toEqual([]);
+    expect(place.zone.tags('app')).toEqual([]);
   });
 
   it('with a config that is not what its name says is refused', async () => {
     const changed = Buffer.from(Buffer.from(config).toString().replace('/usr/bin', '/tmp/bin'));
     await put(archiveOf([{ path: configName, bytes: changed }, ...plain], manifest()));
-    expect(await codeOf(toZone('docker-archive:image.tar'))).toBe('E_DIGEST_MISMATCH');
+    expect(await codeOf(place.toZone('docker-archive:image.tar'))).toBe('E_DIGEST_MISMATCH');
   });
 });
 
@@ -275,23 +255,23 @@ describe('a place in the file system', () => {
   it('may have a colon in its name', async () => {
     await mkdir(join(place.path, 'a:b'));
     await put(podmanSave([tagged]), 'a:b/image:1.tar');
-    expect(await toZone('docker-archive:a:b/image:1.tar')).toMatch(/^sha256:/);
-    expect(await toZone('docker-archive:a:b/image:1.tar:team/app:v1')).toMatch(/^sha256:/);
+    expect(await place.toZone('docker-archive:a:b/image:1.tar')).toMatch(/^sha256:/);
+    expect(await place.toZone('docker-archive:a:b/image:1.tar:team/app:v1')).toMatch(/^sha256:/);
   });
 
   it('that is a file is no layout, one that is not there is not found, and none is a mistake', async () => {
     await put(podmanSave([tagged]));
-    expect(await codeOf(toZone('oci:image.tar'))).toBe('E_USAGE');
-    expect(await codeOf(toZone('docker-archive:nothing.tar'))).toBe('E_NOT_FOUND');
-    expect(await codeOf(toZone('docker-archive:'))).toBe('E_USAGE');
-    expect(await codeOf(toZone('docker-archive:image.tar:'))).toBe('E_USAGE');
+    expect(await codeOf(place.toZone('oci:image.tar'))).toBe('E_USAGE');
+    expect(await codeOf(place.toZone('docker-archive:nothing.tar'))).toBe('E_NOT_FOUND');
+    expect(await codeOf(place.toZone('docker-archive:'))).toBe('E_USAGE');
+    expect(await codeOf(place.toZone('docker-archive:image.tar:'))).toBe('E_USAGE');
     await mkdir(dirname(join(place.path, 'd/x')));
-    expect(await codeOf(toZone('docker-archive:d'))).toBe('E_PATH');
+    expect(await codeOf(place.toZone('docker-archive:d'))).toBe('E_PATH');
   });
 
   it.each(['docker-archive:x.tar', 'oci-archive:x.tar', 'bundle:x'])('%s cannot be written to', async (target) => {
     await put(podmanSave([tagged]));
-    expect(await codeOf(copy({ source: 'docker-archive:image.tar', target, referrers: true }, context))).toBe(
+    expect(await codeOf(copy({ source: 'docker-archive:image.tar', target, referrers: true }, place.context))).toBe(
       'E_USAGE',
     );
   });

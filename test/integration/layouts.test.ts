@@ -1,8 +1,7 @@
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
-import type { Context } from '../../src/commands/context.ts';
 import { copy } from '../../src/commands/copy.ts';
 import { keygen } from '../../src/commands/keygen.ts';
 import type { Descriptor } from '../../src/core/descriptor.ts';
@@ -11,7 +10,6 @@ import { directoryTree } from '../../src/fs/tree.ts';
 import { OciLayout, WritableLayout, WritableView } from '../../src/oci/layout.ts';
 import { layoutFiles, type SavedImage } from '../support/archives.ts';
 import { blobOf } from '../support/contents.ts';
-import { testContext } from '../support/context.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import {
   buildArtifact,
@@ -24,25 +22,11 @@ import {
   fallbackTag,
   type ImageDescriptor,
 } from '../support/images.ts';
-import { filesBelow, temporaryDirectory } from '../support/place.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { filesBelow } from '../support/place.ts';
 import { placeTool } from '../support/tool.ts';
+import { zonePlace } from '../support/zone-place.ts';
 
-let place: Awaited<ReturnType<typeof temporaryDirectory>>;
-let zone: TestRegistry;
-let context: Context;
-
-beforeEach(async () => {
-  place = await temporaryDirectory();
-  zone = await startRegistry();
-  ({ context } = await testContext({ cwd: place.path, insecureHosts: [zone.host] }));
-});
-
-afterEach(async () => {
-  await context.close();
-  await zone.close();
-  await place[Symbol.asyncDispose]();
-});
+const place = zonePlace();
 
 const image = buildImage({ seed: 'one' });
 const other = buildImage({ seed: 'two' });
@@ -62,9 +46,6 @@ async function writeLayout(images: readonly BuiltImage[], manifests: readonly Im
     await writeFile(join(place.path, 'layout', path), bytes);
   }
 }
-
-const toZone = async (source: string, target = 'app:x'): Promise<string | undefined> =>
-  (await copy({ source, target: `${zone.host}/${target}`, referrers: true }, context)).items[0]?.digest;
 
 const blobFile = (digest: string): string => join(place.path, 'layout/blobs', digest.replace(':', '/'));
 
@@ -88,7 +69,7 @@ describe('an image of a layout is found', () => {
     ['beside its signature', '', [named(image, 'r:v1'), named(other, `r:${cosignTag(image.digest)}`)], image],
   ])('%s', async (_, choice, manifests, wanted) => {
     await writeLayout([index, sbom], manifests);
-    expect(await toZone(`oci:layout${choice}`)).toBe(wanted.digest);
+    expect(await place.toZone(`oci:layout${choice}`)).toBe(wanted.digest);
   });
 
   it.each<[string, string, string, ImageDescriptor[]]>([
@@ -103,14 +84,14 @@ describe('an image of a layout is found', () => {
     ['in an empty layout', '', 'E_NOT_FOUND', []],
   ])('but not one %s', async (_, choice, code, manifests) => {
     await writeLayout([index], manifests);
-    expect(await codeOf(toZone(`oci:layout${choice}`))).toBe(code);
-    expect(zone.repositories()).toEqual([]);
+    expect(await codeOf(place.toZone(`oci:layout${choice}`))).toBe(code);
+    expect(place.zone.repositories()).toEqual([]);
   });
 
   it('and what refers to it is not offered in its place', async () => {
     await writeLayout([index, sbom], [named(image, 'v1'), descriptorOf(sbom)]);
 
-    const error = await failureOf(toZone('oci:layout:none'));
+    const error = await failureOf(place.toZone('oci:layout:none'));
 
     expect(error.hint).toContain(':v1');
     expect(error.hint).not.toContain(sbom.digest);
@@ -118,7 +99,7 @@ describe('an image of a layout is found', () => {
 
   it('and an error of two digests names both', async () => {
     await writeLayout([index], [named(image, 'v1')]);
-    const { message } = await failureOf(toZone(`oci:layout:v1@${other.digest}`));
+    const { message } = await failureOf(place.toZone(`oci:layout:v1@${other.digest}`));
     expect(message).toContain(image.digest);
     expect(message).toContain(other.digest);
   });
@@ -140,22 +121,22 @@ describe('what refers to an image of a layout comes with it', () => {
     ])(buildIndex({ children: [sbom] })),
   ])('%s', async (_, images, manifests) => {
     await writeLayout(images, manifests);
-    await toZone(`oci:layout${manifests[0]?.annotations ? `@${image.digest}` : ''}`);
-    expect(zone.manifest('app', sbom.digest)).toBeDefined();
+    await place.toZone(`oci:layout${manifests[0]?.annotations ? `@${image.digest}` : ''}`);
+    expect(place.zone.manifest('app', sbom.digest)).toBeDefined();
   });
 
   it('but no list of what refers to something else', async () => {
     const list = buildIndex({ children: [other] });
     await writeLayout([image, other, list], [named(image, 'v1'), named(list, fallbackTag(image.digest))]);
-    await toZone('oci:layout');
-    expect(zone.manifest('app', other.digest)).toBeUndefined();
+    await place.toZone('oci:layout');
+    expect(place.zone.manifest('app', other.digest)).toBeUndefined();
   });
 
   it('and an entry whose manifest is missing is told, if nothing but its subject leads to it', async () => {
     await writeLayout([image], [named(image, 'v1'), descriptorOf(sbom)]);
-    expect(await codeOf(toZone('oci:layout'))).toBe('E_NOT_FOUND');
+    expect(await codeOf(place.toZone('oci:layout'))).toBe('E_NOT_FOUND');
     await writeLayout([image], [named(image, 'v1'), named(other, 'v2')]);
-    expect(await toZone('oci:layout:v1')).toBe(image.digest);
+    expect(await place.toZone('oci:layout:v1')).toBe(image.digest);
   });
 
   it('reads each manifest once, however many are asked for', async () => {
@@ -203,17 +184,17 @@ describe('a damaged layout', () => {
   ])('with %s is no source', async (_, file, code, text) => {
     if (text === undefined) await rm(join(place.path, 'layout', file));
     else await writeFile(join(place.path, 'layout', file), text);
-    expect(await codeOf(toZone('oci:layout:v1'))).toBe(code);
+    expect(await codeOf(place.toZone('oci:layout:v1'))).toBe(code);
   });
 
   it.each([
     ['index.json', 'x', 'E_CORRUPT'],
     ['oci-layout', '{"imageLayoutVersion":"2.0.0"}', 'E_PROTOCOL'],
   ])('is no target either, before anything moves: %s', async (file, text, code) => {
-    zone.put('app', other, 'v2');
+    place.zone.put('app', other, 'v2');
     await writeFile(join(place.path, 'layout', file), text);
     const error = await failureOf(
-      copy({ source: `${zone.host}/app:v2`, target: 'oci:layout', referrers: true }, context),
+      copy({ source: `${place.zone.host}/app:v2`, target: 'oci:layout', referrers: true }, place.context),
     );
     expect([error.code, error.at.side]).toEqual([code, 'target']);
     expect(await readFile(join(place.path, 'layout', file), 'utf8')).toBe(text);
@@ -231,18 +212,18 @@ describe('a damaged layout', () => {
     for (const digest of [image.digest, [...image.blobs.keys()].at(-1) ?? '']) {
       const kept = await readFile(blobFile(digest));
       await damage(blobFile(digest));
-      const error = await failureOf(toZone('oci:layout:v1'));
+      const error = await failureOf(place.toZone('oci:layout:v1'));
       expect([error.code, error.at.side, error.at.item]).toEqual([code, 'source', digest]);
-      expect(zone.tags('app')).toEqual([]);
+      expect(place.zone.tags('app')).toEqual([]);
       await writeFile(blobFile(digest), kept);
     }
   });
 
   it('is mended as a target where a blob has another size', async () => {
-    zone.put('app', image, 'v1');
+    place.zone.put('app', image, 'v1');
     const [digest = ''] = image.blobs.keys();
     await truncate(blobFile(digest), 3);
-    await copy({ source: `${zone.host}/app:v1`, target: 'oci:layout', referrers: true }, context);
+    await copy({ source: `${place.zone.host}/app:v1`, target: 'oci:layout', referrers: true }, place.context);
     expect(await readFile(blobFile(digest))).toHaveLength(image.blobs.get(digest)?.length ?? 0);
   });
 });
@@ -297,8 +278,8 @@ describe('several writers in one layout', () => {
   it('find what a killed one left of the index cleared away', async () => {
     await mkdir(join(place.path, 'layout'));
     await writeFile(join(place.path, 'layout/index.json.0123abcd.partial'), '{');
-    zone.put('app', image, 'v1');
-    await copy({ source: `${zone.host}/app:v1`, target: 'oci:layout', referrers: true }, context);
+    place.zone.put('app', image, 'v1');
+    await copy({ source: `${place.zone.host}/app:v1`, target: 'oci:layout', referrers: true }, place.context);
     expect((await filesBelow(place.path)).filter((path) => path.endsWith('.partial'))).toEqual([]);
   });
 });
@@ -308,57 +289,57 @@ describe('a bundle', () => {
 
   async function makeBundle(sign?: string): Promise<void> {
     const large = buildImage({ seed: 'large', layerBytes: 100_000 });
-    zone.put('team/large', large, 'v3');
-    zone.put('team/app', index, 'v1');
-    zone.put('team/app', sbom);
-    zone.put('team/app', signature, cosignTag(image.digest));
-    zone.put('team/other', other, 'v2');
+    place.zone.put('team/large', large, 'v3');
+    place.zone.put('team/app', index, 'v1');
+    place.zone.put('team/app', sbom);
+    place.zone.put('team/app', signature, cosignTag(image.digest));
+    place.zone.put('team/other', other, 'v2');
     for (const name of ['team/app:v1', 'team/other:v2', 'team/large:v3'])
-      await copy({ source: `${zone.host}/${name}`, target: 'oci:store/oci', referrers: true }, context);
-    const withTool = { ...context, toolFile: await placeTool(place.path) };
+      await copy({ source: `${place.zone.host}/${name}`, target: 'oci:store/oci', referrers: true }, place.context);
+    const withTool = { ...place.context, toolFile: await placeTool(place.path) };
     await bundle({ store: 'store', out: '.', name: 'b', sign, volumeSize: 64 * 1024 }, withTool);
   }
 
   it('is a source of each of its images, with signatures and referrers, over volumes', async () => {
     await makeBundle();
-    expect(await toZone(`bundle:b:${zone.host}/team/app:v1`, 'copied:x')).toBe(index.digest);
-    expect(zone.manifest('copied', sbom.digest)).toBeDefined();
-    expect(zone.manifest('copied', cosignTag(image.digest))?.digest).toBe(signature.digest);
-    expect(await toZone(`bundle:b@${other.digest}`, 'copied:y')).toBe(other.digest);
-    expect(await toZone(`bundle:b:${zone.host}/team/large:v3`, 'copied:z')).toMatch(/^sha256:/);
+    expect(await place.toZone(`bundle:b:${place.zone.host}/team/app:v1`, 'copied:x')).toBe(index.digest);
+    expect(place.zone.manifest('copied', sbom.digest)).toBeDefined();
+    expect(place.zone.manifest('copied', cosignTag(image.digest))?.digest).toBe(signature.digest);
+    expect(await place.toZone(`bundle:b@${other.digest}`, 'copied:y')).toBe(other.digest);
+    expect(await place.toZone(`bundle:b:${place.zone.host}/team/large:v3`, 'copied:z')).toMatch(/^sha256:/);
     expect((await filesBelow(join(place.path, 'b'))).filter((path) => path.endsWith('.tar')).length).toBeGreaterThan(2);
-    expect(await codeOf(toZone('bundle:b'))).toBe('E_USAGE');
+    expect(await codeOf(place.toZone('bundle:b'))).toBe('E_USAGE');
     const report = await copy(
-      { source: `bundle:b:${zone.host}/team/other:v2`, target: 'oci:out', referrers: true },
-      context,
+      { source: `bundle:b:${place.zone.host}/team/other:v2`, target: 'oci:out', referrers: true },
+      place.context,
     );
     expect(report).toMatchObject({ ok: true });
   });
 
   it('is proven by the key of its maker, or not read', async () => {
-    await keygen({ out: '.' }, context);
+    await keygen({ out: '.' }, place.context);
     await makeBundle('sie-mirror.key.pem');
-    const source = `bundle:b:${zone.host}/team/other:v2`;
-    const target = `${zone.host}/copied:x`;
-    expect(await copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, context)).toMatchObject({
+    const source = `bundle:b:${place.zone.host}/team/other:v2`;
+    const target = `${place.zone.host}/copied:x`;
+    expect(await copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, place.context)).toMatchObject({
       ok: true,
     });
     const sums = await readFile(join(place.path, 'b/SHA256SUMS'), 'utf8');
     await writeFile(join(place.path, 'b/SHA256SUMS'), `${sums}\n`);
-    expect(await codeOf(copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, context))).toBe(
+    expect(await codeOf(copy({ source, target, referrers: true, keys: ['sie-mirror.pub.pem'] }, place.context))).toBe(
       'E_SIGNATURE',
     );
   });
 
   it('that lacks a volume, or has a wrong byte in one, is refused', async () => {
     await makeBundle();
-    const source = `bundle:b:${zone.host}/team/app:v1`;
+    const source = `bundle:b:${place.zone.host}/team/app:v1`;
     const volumes = (await filesBelow(join(place.path, 'b'))).filter((path) => path.endsWith('.tar'));
     for (const name of volumes) {
       const path = join(place.path, 'b', name);
       const kept = await readFile(path);
       await rm(path);
-      expect(await codeOf(toZone(source, 'copied:x'))).toBe('E_MISSING');
+      expect(await codeOf(place.toZone(source, 'copied:x'))).toBe('E_MISSING');
       await writeFile(path, kept);
     }
     for (const name of volumes) {
@@ -368,22 +349,22 @@ describe('a bundle', () => {
         (await readFile(path)).map((byte) => byte ^ 1),
       );
     }
-    expect(await codeOf(toZone(source, 'copied:x'))).toBe('E_DIGEST_MISMATCH');
-    expect(zone.tags('copied')).toEqual([]);
+    expect(await codeOf(place.toZone(source, 'copied:x'))).toBe('E_DIGEST_MISMATCH');
+    expect(place.zone.tags('copied')).toEqual([]);
   });
 });
 
 it('an image that is copied by its digest is listed in the layout', async () => {
-  zone.put('app', image, 'v1');
-  await copy({ source: `${zone.host}/app@${image.digest}`, target: 'oci:out', referrers: true }, context);
+  place.zone.put('app', image, 'v1');
+  await copy({ source: `${place.zone.host}/app@${image.digest}`, target: 'oci:out', referrers: true }, place.context);
   const { manifests } = await new OciLayout(directoryTree(join(place.path, 'out')), 'out').index();
   expect(manifests.map(({ digest }) => digest)).toEqual([image.digest]);
 });
 
 it('a medium that is read-only is named as the target', async () => {
-  zone.put('app', image, 'v1');
+  place.zone.put('app', image, 'v1');
   const error = await failureOf(
-    copy({ source: `${zone.host}/app:v1`, target: 'oci:/sys/kernel/layout', referrers: true }, context),
+    copy({ source: `${place.zone.host}/app:v1`, target: 'oci:/sys/kernel/layout', referrers: true }, place.context),
   );
   expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
 });
@@ -391,8 +372,8 @@ it('a medium that is read-only is named as the target', async () => {
 it('blobs of sha512 are carried through layouts', async () => {
   const long = buildImage({ seed: 'long', algorithm: 'sha512' });
   await writeLayout([long], [named(long, 'v1')]);
-  expect(await copy({ source: 'oci:layout', target: 'oci:out:v1', referrers: true }, context)).toMatchObject({
+  expect(await copy({ source: 'oci:layout', target: 'oci:out:v1', referrers: true }, place.context)).toMatchObject({
     ok: true,
   });
-  expect(await toZone('oci:out')).toBe(long.digest);
+  expect(await place.toZone('oci:out')).toBe(long.digest);
 });

@@ -132,7 +132,12 @@ function comments(release: SieRelease, images: SieImages): Comments {
     'workers.common.extraEnv':
       'SIE_HF_FALLBACK would be overwritten by the worker; HF_HUB_OFFLINE is what keeps it from the hub.',
     healthGates: `Its jobs run ${hardCoded.others.join(' and ')}, which nodes find by containerd's hosts.toml only, and not in this zone.`,
-    payloadStore: 'Requests over 1 MB need one: set a url in the zone that the workers may write to.',
+    payloadStore: [
+      'Requests over 1 MB need one: set a url in the zone that gateway and workers may write to.',
+      ...(release.hasSidecar && !release.passesClusterCache
+        ? ['Some charts of this age have one all the same, at payloads/ beside the models.']
+        : []),
+    ].join('\n'),
     serviceAccount: 'It has to be bound to an identity that may list and get the objects of the models.',
   };
 }

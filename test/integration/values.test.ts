@@ -76,6 +76,16 @@ describe('values for SIE', () => {
     });
   });
 
+  it.each([
+    ['0.3.4', false],
+    ['0.6.30', true],
+    ['0.10.1', false],
+  ])('say of the chart %s whether it may write payloads that nobody asked for (%s)', async (version, may) => {
+    await runs.run({ ...whole, images: mirrored(zone, sieReferences(version, version !== '0.3.4')) });
+
+    expect((await runs.text(`sie/values-${version}.yaml`)).includes('payloads/ beside the models')).toBe(may);
+  });
+
   it('leave the pre-pull on when nodes find its image', async () => {
     await runs.run(whole);
 

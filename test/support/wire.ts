@@ -36,6 +36,11 @@ export async function startWire(script: WireScript, options: { tls?: boolean } =
     let text = '';
     socket.on('data', (bytes: Buffer) => {
       text += bytes.toString('latin1');
+      // As servers of plain HTTP do with the first message of TLS.
+      if (!/^[A-Z]/.test(text)) {
+        socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+        return;
+      }
       const end = text.indexOf('\r\n\r\n');
       if (end < 0) return;
       const head = text.slice(0, end);

@@ -8,6 +8,7 @@ import { copyFaults } from './cases/copy-faults.ts';
 import { copySmall } from './cases/copy-small.ts';
 import { copy } from './cases/copy.ts';
 import { importCase } from './cases/import.ts';
+import { smallFiles } from './cases/small-files.ts';
 import { snapshot } from './cases/snapshot.ts';
 import { startup } from './cases/startup.ts';
 import { verify } from './cases/verify.ts';
@@ -25,6 +26,7 @@ const cases: readonly BenchCase[] = [
   copyFaults,
   bundle,
   verify,
+  smallFiles,
   snapshot,
   importCase,
   startup,

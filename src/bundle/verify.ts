@@ -43,12 +43,12 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
     findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
     return { findings: unique(findings), damaged: new Map(), absent: [], unjudged: new Set() };
   }
-  const plain = [...bundle.sums.keys()].filter(
-    (name) => name !== bundleFiles.inventory && !inventory.volumes.some((volume) => volume.name === name),
-  );
+  const proven = new Set([bundleFiles.inventory, ...inventory.volumes.map(({ name }) => name)]);
+  const plain = [...bundle.sums.keys()].filter((name) => !proven.has(name));
   const absent = options.partial ? missingVolumes(inventory, findings) : [];
-  findings = findings.filter(({ file, problem }) => problem !== 'missing' || !absent.includes(file));
-  const here = inventory.volumes.filter(({ name }) => !absent.includes(name));
+  const isAbsent = new Set(absent);
+  findings = findings.filter(({ file, problem }) => problem !== 'missing' || !isAbsent.has(file));
+  const here = inventory.volumes.filter(({ name }) => !isAbsent.has(name));
   options.onTotal(here.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...(await checkSums(bundle, plain, pool)));
   findings.push(...checkSizes(bundle, inventory));

@@ -45,10 +45,12 @@ export class VolumeCheck {
     this.#inventory = inventory;
     this.#reader = new BundleReader(bundle, inventory);
     this.#pool = pool;
-    for (const [index, { name }] of inventory.volumes.entries())
-      if (known.some((finding) => finding.file === name)) this.#badVolumes.add(index + 1);
-    const numbers = inventory.volumes.flatMap(({ name }, index) => (absent.includes(name) ? [index + 1] : []));
-    this.#absent = new Set(numbers);
+    const bad = new Set(known.map(({ file }) => file));
+    const missing = new Set(absent);
+    const numbersOf = (names: ReadonlySet<string>): number[] =>
+      inventory.volumes.flatMap(({ name }, index) => (names.has(name) ? [index + 1] : []));
+    for (const number of numbersOf(bad)) this.#badVolumes.add(number);
+    this.#absent = new Set(numbersOf(missing));
   }
 
   /** The digests of the files that are not whole. */
@@ -183,23 +185,45 @@ export class VolumeCheck {
 
 /** The first byte at which a volume is not what the inventory makes of it, outside the members' own bytes. */
 async function firstMisplaced(file: FileHandle, members: readonly Expected[]): Promise<number | undefined> {
+  const reader = new FrameReader(file);
   let end = 0;
   for (const { start, header: makeHeader, size } of members) {
     const header = makeHeader();
     if (start !== end) return end;
     const padding = paddingOf(size);
-    const found = await readBytes(file, start, header.length);
-    const after = padding > 0 ? await readBytes(file, start + header.length + size, padding) : Buffer.alloc(0);
+    const found = await reader.read(start, header.length, size <= smallBytes);
+    const after = padding > 0 ? await reader.read(start + header.length + size, padding, false) : Buffer.alloc(0);
     if (!found.equals(header) || after.length !== padding || after.some((byte) => byte !== 0)) return start;
     end = start + header.length + size + padding;
   }
-  const rest = await readBytes(file, end, endBytes + blockBytes);
+  const rest = await reader.read(end, endBytes + blockBytes, false);
   return rest.length === endBytes && rest.every((byte) => byte === 0) ? undefined : end;
 }
 
-async function readBytes(file: FileHandle, offset: number, length: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
-  return buffer.subarray(0, bytesRead);
+/** Of a file that is no larger, more than its header is read at once: those of the next ones are near. */
+const smallBytes = 4096;
+const aheadBytes = 64 * 1024;
+
+/** Reads what is between the files of a volume; where they are small, many such pieces at once. */
+class FrameReader {
+  readonly #file: FileHandle;
+  #bytes = Buffer.alloc(0);
+  #start = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** Fewer bytes when the volume ends before. */
+  async read(offset: number, length: number, ahead: boolean): Promise<Buffer> {
+    const at = offset - this.#start;
+    if (at >= 0 && at + length <= this.#bytes.length) return this.#bytes.subarray(at, at + length);
+    const buffer = Buffer.allocUnsafe(ahead ? Math.max(length, aheadBytes) : length);
+    const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, offset);
+    this.#bytes = buffer.subarray(0, bytesRead);
+    this.#start = offset;
+    return this.#bytes.subarray(0, length);
+  }
 }
 
 function misplaced(name: string, offset: number): Finding {

@@ -39,7 +39,9 @@ export async function chooseMedia(
 /** Free bytes, those that an earlier run took included: it goes on with them or clears them away. */
 async function roomIn(directory: string): Promise<number> {
   await ensureWritable(directory);
-  const { bavail, bsize } = await statfs(directory);
+  const { blocks, bavail, bsize } = await statfs(directory);
+  // Some file systems in user space say nothing of themselves; the medium itself says when it is full.
+  if (blocks === 0) return Number.POSITIVE_INFINITY;
   const sizes = await Promise.all(
     (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size),
   );

@@ -80,9 +80,10 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
     journal,
   });
   const inventory = makeInventory(name, contents, written, base && left && { base, left });
+  const document = Buffer.from(formatInventory(inventory));
   // What a verifier would refuse must not leave.
-  parseInventory(Buffer.from(formatInventory(inventory)));
-  await seal(directories, inventory, { carried, nodes }, key, context.signal);
+  parseInventory(document);
+  await seal(directories, { inventory, document, carried, nodes }, key, context.signal);
   await journal?.remove();
   return summarise(directories, inventory, plans, key);
 }
@@ -196,11 +197,18 @@ function makeInventory(
   return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...written };
 }
 
+interface Sealable {
+  inventory: Inventory;
+  /** The inventory as bytes. */
+  document: Buffer;
+  carried: readonly CarriedFile[];
+  nodes: CarriedNodes['nodes'];
+}
+
 /** Each medium gets everything but the volumes of the others, and SHA256SUMS when all of them are written. */
 async function seal(
   directories: readonly string[],
-  inventory: Inventory,
-  { carried, nodes }: { carried: readonly CarriedFile[]; nodes: CarriedNodes['nodes'] },
+  { inventory, document, carried, nodes }: Sealable,
   key: SigningKey | undefined,
   signal: AbortSignal,
 ): Promise<void> {
@@ -218,7 +226,7 @@ async function seal(
     sums.set(name, hex);
   }
   await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint, nodes));
-  await add(bundleFiles.inventory, formatInventory(inventory));
+  await add(bundleFiles.inventory, document);
   // What the sums speak of is on the medium before they are.
   for (const directory of directories) await syncDirectory(directory);
   const text = formatSums(sums);

@@ -125,6 +125,7 @@ async function readRepo(
     await addFile(contents, store, `hub/${path}`, checksumOf(sha256(commit)), runAgain);
   }
   const found = new Map<string, Checksum | undefined>();
+  const snapshots = snapshotsIn(folder, entries);
   for (const [commit, refs] of commits) {
     const base = `${folder}/snapshots/${commit}/`;
     const tree = `hub/${folder}/trees/${commit}.json`;
@@ -135,7 +136,7 @@ async function readRepo(
       files: [],
       tree,
     };
-    for (const entry of entries.filter(({ path }) => path.startsWith(base))) {
+    for (const entry of snapshots.get(commit) ?? []) {
       const stored = 'link' in entry ? linkTarget(`hub/${entry.path}`, entry.link) : `hub/${entry.path}`;
       if (stored === undefined || !stored.startsWith(`hub/${folder}/`))
         throw new MirrorError('E_CORRUPT', `\`hub/${entry.path}\` leads out of its repo`, {
@@ -162,6 +163,20 @@ async function readRepo(
     else contents.links.push({ path, link: posix.relative(posix.dirname(path), first) });
     if (isNamedByHash) placed.set(name, first ?? path);
   }
+}
+
+/** What is in each snapshot of a repo, by commit; a repo may have many, and each many files. */
+function snapshotsIn(folder: string, entries: readonly TreeEntry[]): Map<string, TreeEntry[]> {
+  const base = `${folder}/snapshots/`;
+  const snapshots = new Map<string, TreeEntry[]>();
+  for (const entry of entries) {
+    if (!entry.path.startsWith(base)) continue;
+    const commit = entry.path.slice(base.length, entry.path.indexOf('/', base.length));
+    const list = snapshots.get(commit);
+    if (list) list.push(entry);
+    else snapshots.set(commit, [entry]);
+  }
+  return snapshots;
 }
 
 async function readTree(store: string, path: string): Promise<string> {

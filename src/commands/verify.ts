@@ -1,4 +1,4 @@
-import { type BundleItem, bundleFiles, type BundleVolume, type Inventory } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import type { UncountedApproval } from '../bundle/signers.ts';
 import { type Verdict, verifyBundle } from '../bundle/verify.ts';
@@ -28,15 +28,16 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     signal: context.signal,
   });
   const { findings, inventory } = verdict;
+  const faulty = new Set(findings.map(({ file }) => file));
+  const volumeNames = new Set(inventory?.volumes.map(({ name }) => name));
+  const absent = new Set(verdict.absent);
   const items = [
-    ...findings.map((finding) => findingItem(finding, inventory)),
-    ...(inventory?.volumes ?? [])
-      .filter(({ name }) => findings.every(({ file }) => file !== name))
-      .map((volume) => volumeItem(volume, verdict)),
+    ...findings.map((finding) => findingItem(finding, volumeNames)),
+    ...(inventory?.volumes ?? []).filter(({ name }) => !faulty.has(name)).map((volume) => volumeItem(volume, absent)),
     ...(inventory?.items ?? []).map((item) => contentItem(item, verdict)),
   ];
   const signatures = signaturesOf(bundle);
-  const here = (inventory?.volumes ?? []).filter(({ name }) => !verdict.absent.includes(name));
+  const here = (inventory?.volumes ?? []).filter(({ name }) => !absent.has(name));
   const bytes = here.reduce((sum, { size }) => sum + size, 0);
   const word = verdictOf(verdict, bundle);
   const end = `${word}: ${endOf(verdict, plural(here.length, 'volume'), bytes)}`;
@@ -74,8 +75,8 @@ function endOf({ findings, inventory, absent }: Verdict, volumes: string, bytes:
   return `${volumes}, ${plural(inventory?.items.length ?? 0, 'item')}, ${formatBytes(bytes)}, every byte as it was sealed`;
 }
 
-function volumeItem({ name, size, digest }: BundleVolume, { absent }: Verdict): ReportItem {
-  const state = absent.includes(name) ? 'skipped' : 'done';
+function volumeItem({ name, size, digest }: BundleVolume, absent: ReadonlySet<string>): ReportItem {
+  const state = absent.has(name) ? 'skipped' : 'done';
   return { kind: 'volume', name, state, bytes: size, digest };
 }
 
@@ -102,9 +103,9 @@ const codes: Record<Finding['problem'], ErrorCode> = {
   unreadable: 'E_CORRUPT',
 };
 
-function findingItem({ file, problem, message }: Finding, inventory: Inventory | undefined): ReportItem {
+function findingItem({ file, problem, message }: Finding, volumes: ReadonlySet<string>): ReportItem {
   return {
-    kind: inventory?.volumes.some(({ name }) => name === file) ? 'volume' : 'file',
+    kind: volumes.has(file) ? 'volume' : 'file',
     name: file,
     state: 'failed',
     detail: { problem },

@@ -2,7 +2,9 @@ import { copyFile, open, readdir, readFile, rename, rm, stat, truncate, writeFil
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatInventory } from '../../src/bundle/inventory.ts';
+import { checkSizes, openSealed, readInventory } from '../../src/bundle/reader.ts';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
+import { trustNobody } from '../../src/bundle/signers.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import { unnoticedFlips, verdictOf } from '../support/every-byte.ts';
 import { temporaryDirectory } from '../support/place.ts';
@@ -43,6 +45,21 @@ it('is noticed wherever a volume ends early, and where it goes on', async () => 
   }
   await writeFile(path, Buffer.concat([whole, Buffer.alloc(512)]));
   expect(await verdictOf(bundle.directory)).toBe(4);
+});
+
+it('is noticed by size alone at whichever block a volume ends, before anything is read', async () => {
+  const inventory = await readInventory(await openSealed(bundle.directory, trustNobody));
+  const unnoticed: string[] = [];
+  for (const { name, size } of inventory.volumes) {
+    const whole = await readFile(file(name));
+    for (let end = size - 512; end >= 0; end -= 512) {
+      await truncate(file(name), end);
+      const findings = checkSizes(await openSealed(bundle.directory, trustNobody), inventory);
+      if (findings.length !== 1 || findings[0]?.file !== name) unnoticed.push(`${name} at ${end}`);
+    }
+    await writeFile(file(name), whole);
+  }
+  expect(unnoticed).toEqual([]);
 });
 
 describe('of volumes', () => {
@@ -125,6 +142,20 @@ describe('by the maker, too: what the key has signed is looked at all the same',
 
   it('as it was made, it is good', async () => {
     expect(await resealed(async () => {})).toBe(0);
+  });
+
+  it('a volume that was cut at a block, the last ones above all, is noticed', async () => {
+    const [volume] = bundle.inventory.volumes;
+    if (!volume) throw new Error('there is no volume');
+    const whole = volume.size;
+    for (const end of [whole - 512, whole - 1024, whole - 1536, Math.floor(whole / 1024) * 512, 512, 0]) {
+      expect(
+        await resealed(async () => {
+          await truncate(file(volume.name), end);
+          volume.size = end;
+        }),
+      ).toBe(4);
+    }
   });
 
   // The header of the first member: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06

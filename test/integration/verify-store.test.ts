@@ -1,8 +1,12 @@
 import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Socket } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { inspect } from '../../src/commands/inspect.ts';
+import { verify } from '../../src/commands/verify.ts';
 import type { Report, ReportItem } from '../../src/core/report.ts';
 import type { Lock } from '../../src/manifest/schema.ts';
+import { testContext } from '../support/context.ts';
 import { makeZone, type MadeZone } from '../support/made-zone.ts';
 import { filesBelow } from '../support/place.ts';
 import { imageRepository, imageTag } from '../support/world.ts';
@@ -65,6 +69,19 @@ it('that is as its lock says is good, and nothing of it is touched', async () =>
   // The image, and what cosign and an SBOM say of it.
   expect(report.items.map(({ kind }) => kind)).toEqual(['model', 'image', 'image', 'image']);
   expect(await filesBelow(at(''))).toEqual(before);
+});
+
+describe('stores and bundles', () => {
+  it('are read without a connection to anybody', async () => {
+    const connect = vi.spyOn(Socket.prototype, 'connect');
+    expect((await made.verifyStore()).ok).toBe(true);
+    const { context } = await testContext({ cwd: made.path });
+    expect(await verify({ bundle: 'usb/b' }, context)).toMatchObject({ ok: true });
+    expect(await inspect({ bundle: 'usb/b' }, context)).toMatchObject({ ok: true });
+    await context.close();
+    expect(connect).not.toHaveBeenCalled();
+    connect.mockRestore();
+  });
 });
 
 describe('what is named', () => {

@@ -110,7 +110,7 @@ afterAll(async () => {
 });
 
 describe('a reader that was written from the specification', () => {
-  it.each(['single', 'several', 'delta'])('reads the bundle `%s` as ours does', async (name) => {
+  it.each(['single', 'several', 'delta'])('reads the bundle %s as ours does', async (name) => {
     expect(await bothSay(`usb/${name}`, 'maker/sie-mirror.pub.pem')).toEqual({ ok: true, findings: [], damaged: [] });
   });
 

@@ -1,13 +1,16 @@
 import type { ReceivedObject } from '../bundle/receipt.ts';
-import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
+import { type Checksum, checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { type ErrorCode, MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachBySize } from '../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../core/ports.ts';
-import type { StreamHashPool } from '../fs/stream-hash.ts';
+import type { StreamHash } from '../fs/stream-hash.ts';
 import { repoFolder } from '../hub/cache.ts';
 import type { Context } from './context.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
 import type { KnownReceipt } from './zone-receipts.ts';
+
+/** Reads an object once, to its end. */
+export type ObjectHash = (key: string, size: number, algorithm: Checksum['algorithm']) => Promise<StreamHash>;
 
 /** A model as a receipt has it. */
 interface ZoneModel {
@@ -29,7 +32,7 @@ export class StoredModels {
   readonly #store: ObjectStore;
   readonly #models: ZoneModel[];
   readonly #others: ReadonlySet<string>;
-  readonly #pool: StreamHashPool;
+  readonly #hash: ObjectHash;
   readonly #context: Context;
   readonly #listed = new Map<string, ObjectState>();
   /** What was found under each key, once for all receipts that name it. */
@@ -42,7 +45,7 @@ export class StoredModels {
     store: ObjectStore,
     receipts: readonly KnownReceipt[],
     others: readonly KnownReceipt[],
-    pool: StreamHashPool,
+    hash: ObjectHash,
     context: Context,
   ) {
     this.#store = store;
@@ -51,7 +54,7 @@ export class StoredModels {
       return receipt.models.map((model) => ({ ...model, folder: folderOf(model.repo, model.objects), hint }));
     });
     this.#others = keysOf(others);
-    this.#pool = pool;
+    this.#hash = hash;
     this.#context = context;
   }
 
@@ -88,7 +91,7 @@ export class StoredModels {
     if (!first) return;
     try {
       const { algorithm } = checksumOf(first.digest);
-      const { hex, size: came } = await this.#pool.hash(this.#store.content(key, size), algorithm);
+      const { hex, size: came } = await this.#hash(key, size, algorithm);
       if (came !== size) this.#note(key, 'E_SIZE_MISMATCH', `\`${key}\` gave ${came} bytes, ${size} were listed`);
       const match = objects.find(({ digest }) => digestHex(digest) === hex);
       if (match) this.#found.set(key, match.digest);

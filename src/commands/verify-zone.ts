@@ -1,12 +1,14 @@
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { plural } from '../core/text.ts';
+import { HashPool } from '../fs/hash-pool.ts';
 import { StreamHashPool } from '../fs/stream-hash.ts';
+import { DirectoryStore } from '../objects/dir.ts';
 import type { Context } from './context.ts';
 import { viewObjects } from './objects.ts';
 import { type Checked, type Flaw, placeReport } from './place-verdict.ts';
 import { StoredRepositories } from './verify-images.ts';
-import { StoredModels } from './verify-objects.ts';
+import { type ObjectHash, StoredModels } from './verify-objects.ts';
 import { carriedReceipts, type KnownReceipt, storedReceipts } from './zone-receipts.ts';
 
 export interface VerifyZoneOptions {
@@ -37,15 +39,19 @@ export async function verifyZone(options: VerifyZoneOptions, context: Context): 
   const things: Checked[] = [];
   const notes: string[] = [];
   let bytes = 0;
-  await using pool = new StreamHashPool({
-    threads: context.threads,
-    onBytes: (read) => context.report({ type: 'bytes', bytes: read }),
-    signal: context.signal,
-  });
+  const onBytes = (read: number): void => context.report({ type: 'bytes', bytes: read });
+  const { threads, signal } = context;
+  await using pool = new StreamHashPool({ threads, onBytes, signal });
+  // Files are read where they are hashed.
+  await using files = store instanceof DirectoryStore ? new HashPool(threads, onBytes, signal) : undefined;
   if (store) {
     context.report({ type: 'stage', text: `verifying ${store.name}` });
     const others = carried.length > 0 ? stored.receipts : [];
-    const bucket = new StoredModels(store, receipts, others, pool, context);
+    const hash: ObjectHash = async (key, size, algorithm) =>
+      files && store instanceof DirectoryStore && algorithm === 'sha256'
+        ? { hex: await files.sha256([store.extent(key, size)]), size }
+        : pool.hash(store.content(key, size), algorithm);
+    const bucket = new StoredModels(store, receipts, others, hash, context);
     const found = await bucket.check();
     things.push(...found.models);
     loose.push(...found.extra);

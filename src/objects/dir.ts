@@ -5,7 +5,7 @@ import { checksumOf, type Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { ensureWritable, namePath, partialSuffix, syncFile } from '../fs/atomic.ts';
-import { fileContent } from '../fs/read.ts';
+import { type Extent, fileContent } from '../fs/read.ts';
 import { receiveFile } from '../fs/receive.ts';
 import { listTree } from '../fs/tree.ts';
 
@@ -50,7 +50,12 @@ export class DirectoryStore implements ObjectStore {
   }
 
   content(key: string, size: number): Content {
-    return fileContent([{ path: this.#path(key), offset: 0, size }]);
+    return fileContent([this.extent(key, size)]);
+  }
+
+  /** Where the bytes of an object lie, for who reads files by another way. */
+  extent(key: string, size: number): Extent {
+    return { path: this.#path(key), offset: 0, size };
   }
 
   async copy(from: string, to: string): Promise<void> {

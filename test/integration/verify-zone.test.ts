@@ -154,6 +154,16 @@ describe('what is no fault', () => {
   });
 });
 
+it.each(['plain', 'full'] as const)('holds models in the layout `%s` to the same', async (layout) => {
+  const models = `s3://models/${layout}`;
+  await zone.bring({ models, layout, images: undefined, receipt: `${layout}.json` });
+  const check = (): Promise<Report> => zone.verify({ models, images: undefined, receipts: [`${layout}.json`] });
+  expect((await check()).verdict).toBe('GOOD');
+  const folder = layout === 'plain' ? 'sie-test/tiny-e5' : 'models--sie-test--tiny-e5';
+  zone.world.s3.put('models', `${layout}/${folder}/more.bin`, 'x');
+  expect(findings(await check())).toEqual(['extra E_CORRUPT']);
+});
+
 describe('without a receipt from outside', () => {
   it('the one that lies there is believed, and that is said', async () => {
     const report = await zone.verify({ receipts: [], images: undefined });

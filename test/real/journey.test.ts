@@ -147,6 +147,8 @@ images:
     `oci:${join(directory, 'store/oci')}:${storeReference}`,
   ]);
   expect(sha256(raw)).toBe(image.digest);
+  // The SBOM and the signature have entries of their own.
+  expect(await sie(['verify', '--store', 'store'])).toContain('GOOD: 4 items');
 });
 
 it('bundle: stock tools verify it, tar unpacks it into what readers read', async () => {
@@ -253,6 +255,28 @@ it('the zone: models for huggingface_hub and for SIE, each byte once', async () 
 it('smoke: the cluster answers', async () => {
   const output = await sie(['smoke', gateway.url, '--model', model, '--gpu', 'l4', '--dim', '1024', '--timeout', '30']);
   expect(output).toContain('GOOD');
+});
+
+it('the zone: every byte as the receipt says, and what rots on the disks of the servers is named', async () => {
+  const places = ['s3://models/2026-11/models', '--registry', `${zone.host}/mirror`, '--insecure-host', zone.host];
+  const verify = ['verify', ...places, '--receipt', 'site-a.receipt.json'];
+  expect(await sie(verify, inside)).toContain('GOOD: 2 items');
+  const layer = [...child.blobs].sort(([, a], [, b]) => b.length - a.length)[0]?.[0].slice('sha256:'.length) ?? '';
+  for (const [root, end] of [
+    ['s3', 'model.safetensors'],
+    ['zone', layer],
+  ] as const) {
+    const [path = ''] = (await readdir(join(directory, root), { recursive: true })).filter((each) =>
+      each.endsWith(end),
+    );
+    const bytes = await readFile(join(directory, root, path));
+    bytes[bytes.length - 9] = (bytes[bytes.length - 9] ?? 0) ^ 1;
+    await writeFile(join(directory, root, path), bytes);
+  }
+  const bad = await runCli(verify, { cwd: directory, env: inside });
+  expect(bad.code).toBe(4);
+  expect(bad.stdout).toMatch(/^CORRUPT {2}.*model\.safetensors.*\n.*CORRUPT {2}.*\n(?:cannot be used: .*\n){2}/m);
+  expect(bad.stdout).toContain(layer);
 });
 
 function sha256(text: string): string {

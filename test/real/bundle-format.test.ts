@@ -14,6 +14,7 @@ import { startHub, type TestHub } from '../support/hub.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { tinyModel } from '../support/repos.ts';
 import { buildBundle } from '../support/sealed-bundle.ts';
+import { placeTool } from '../support/tool.ts';
 import { tryCommand } from './command.ts';
 import { findPythons } from './python.ts';
 
@@ -30,10 +31,11 @@ interface Verdict {
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
 let hub: TestHub;
 let python: string;
+let tool: string;
 const at = (path: string): string => join(place.path, path);
 
 async function command<T>(work: (context: Context) => Promise<T>): Promise<T> {
-  const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url }, toolFile: at('tool.mjs') });
+  const { context } = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url }, toolFile: tool });
   try {
     return await work(context);
   } finally {
@@ -87,7 +89,7 @@ beforeAll(async () => {
   place = await temporaryDirectory();
   hub = await startHub();
   python = (await findPythons())[0]?.path ?? '';
-  await writeFile(at('tool.mjs'), '');
+  tool = await placeTool(place.path);
   const files = tinyModel(1, { weightsBytes: 200_000, nonAscii: true });
   hub.addRepo({ id: 'org/one', files });
   hub.addRepo({ id: 'org/two', files: { 'model.bin': Buffer.alloc(30_000, 2) } });

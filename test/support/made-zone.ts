@@ -11,6 +11,7 @@ import { verifyZone, type VerifyZoneOptions } from '../../src/commands/verify-zo
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';
 import { temporaryDirectory } from './place.ts';
+import { placeTool } from './tool.ts';
 import { dockerConfig, imageRepository, imageTag, modelId, startWorld, type World } from './world.ts';
 
 /** A store with a model and an image, the bundle of it, and both in the zone: `s3://models/m` and `HOST/z`. */
@@ -34,8 +35,7 @@ export async function makeZone(options: { weightsBytes?: number; layerBytes?: nu
   const world = await startWorld(options);
   await mkdir(join(place.path, '.docker'));
   await writeFile(join(place.path, '.docker/config.json'), dockerConfig(world.zone));
-  const tool = join(place.path, 'tool.mjs');
-  await writeFile(tool, '');
+  const tool = await placeTool(place.path);
   for (const [name, value] of Object.entries(world.inside)) vi.stubEnv(name, value);
   const run = async (env: Record<string, string>, work: (context: Context) => Promise<Report>): Promise<Report> => {
     const insecureHosts = [world.source.host, world.zone.host];

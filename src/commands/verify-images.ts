@@ -6,9 +6,9 @@ import type { ContentSource } from '../core/ports.ts';
 import type { StreamHashPool } from '../fs/stream-hash.ts';
 import { checkImage, type ImageFlaw } from '../oci/check-image.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
+import { resilientSource } from '../oci/resilient.ts';
 import { resolved } from '../oci/side.ts';
 import type { Context } from './context.ts';
-import { openRepository } from './endpoint.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
 import type { KnownReceipt } from './zone-receipts.ts';
 
@@ -146,8 +146,10 @@ export class StoredRepositories {
       throw new MirrorError('E_DIGEST_MISMATCH', `\`${digest}\` has digest \`${algorithm}:${found.hex}\``);
   }
 
-  async #open({ place, wanted }: ZoneImage): Promise<ContentSource> {
-    return (await openRepository(this.#context, place, wanted)).target;
+  /** The registry itself, and with no more rights than reading needs. */
+  async #open({ place }: ZoneImage): Promise<ContentSource> {
+    const registry = await this.#context.registry(place.registry, 'source');
+    return resilientSource(registry.repository(place.repository), this.#context.retry);
   }
 
   /** Where an image is, seen from here: the registry may have another name than it had for the import. */

@@ -187,6 +187,8 @@ class ImageWalk {
         return { digest, isThere: await this.#limit(() => this.#source.exists(blob)) };
       }),
     );
+    // Of an image that is gone altogether the root says it all.
+    if (this.#manifests.size === 0 && asBlobs.every(({ isThere }) => !isThere)) return;
     for (const { digest, isThere } of asBlobs) if (!isThere) this.#flaws.set(digest, missing(digest));
     // The manifest that says what it is may be damaged; then that is what is wrong.
     const isExplained = this.#flaws.size > 0;

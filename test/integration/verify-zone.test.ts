@@ -2,10 +2,13 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Receipt } from '../../src/bundle/receipt.ts';
+import { verifyZone } from '../../src/commands/verify-zone.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report, ReportItem } from '../../src/core/report.ts';
-import { buildArtifact, cosignTag, descriptorOf } from '../support/images.ts';
+import { testContext } from '../support/context.ts';
+import { buildArtifact, buildImage, cosignTag, descriptorOf } from '../support/images.ts';
 import { makeZone, type MadeZone } from '../support/made-zone.ts';
+import { startRegistry } from '../support/registry.ts';
 import { imageTag, modelId } from '../support/world.ts';
 
 let zone: MadeZone;
@@ -256,6 +259,34 @@ describe('an image', () => {
     for (const digest of gone) zone.world.zone.remove(zone.repository, digest);
     await zone.bring();
     expect((await zone.verify()).verdict).toBe('GOOD');
+  });
+
+  it('that is gone altogether is named once, and with its tag', async () => {
+    for (const { digests } of (await receipt()).images)
+      for (const each of [imageTag, ...digests]) zone.world.zone.remove(zone.repository, each);
+    expect(findings(await zone.verify())).toEqual(['missing E_MISSING', 'missing E_MISSING']);
+  });
+
+  it('is read with no more rights than reading needs', async () => {
+    const open = await startRegistry({ auth: { kind: 'bearer', user: 'u', password: 'p', pullAnonymous: true } });
+    const image = buildImage({ seed: 'open' });
+    open.put('x/app', image, 'v1');
+    const target = `${open.host}/x/app:v1`;
+    const digests = [...image.manifests.keys(), ...image.blobs.keys()];
+    const images = [{ reference: 'source/app:v1', target, digest: image.digest, digests }];
+    const targets = { images: `${open.host}/x` };
+    await writeFile(
+      join(zone.path, 'open.json'),
+      JSON.stringify({ ...(await receipt()), targets, models: [], images }),
+    );
+    const { context } = await testContext({ cwd: zone.path, insecureHosts: [open.host] });
+    const report = await verifyZone({ images: targets.images, receipts: ['open.json'] }, context);
+    const scopes = open.server.requests.filter(({ path }) => path.startsWith('/token')).map(({ path }) => path);
+    await context.close();
+    await open.close();
+    expect(scopes.length).toBeGreaterThan(0);
+    expect(scopes.filter((path) => path.includes('push'))).toEqual([]);
+    expect([report.verdict, failed(report)]).toEqual(['GOOD', []]);
   });
 
   it('whose signature has lost its tag is not whole', async () => {

@@ -1,6 +1,5 @@
 import { parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
-import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
@@ -8,11 +7,13 @@ import { plural } from '../core/text.ts';
 import { otherContent, receiptFindings } from '../doctor/against-receipt.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../doctor/finding.ts';
 import { layoutFindings, repoOfFolder, type SeenModel } from '../doctor/model-layout.ts';
+import { bringModel, importModels, restartWorkers, steps } from '../doctor/names.ts';
 import { companionsNamedBy, namesCompanions } from '../hub/companions.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { DirectoryStore } from '../objects/dir.ts';
 import type { Context } from './context.ts';
-import { type Hosts, unreachable } from './doctor-hosts.ts';
+import { accessFinding, bucketReach, storeAddress } from './doctor-bucket-access.ts';
+import type { Hosts } from './doctor-hosts.ts';
 import { viewObjects } from './objects.ts';
 
 /** What was seen of the models. */
@@ -41,8 +42,11 @@ export async function checkBucket(
   try {
     return await look.run(shut, given);
   } catch (error) {
-    const finding = accessFinding(error, store.name);
-    return { findings: [...shut, finding], repos: undefined, receipts: [] };
+    const address = storeAddress(context.env);
+    const finding = accessFinding(error, store.name, address, hosts.region(address.host));
+    // The refusal says more than what was seen before.
+    const before = shut.filter(({ fault }) => fault !== finding.fault);
+    return { findings: [...before, finding], repos: undefined, receipts: [] };
   }
 }
 
@@ -90,7 +94,12 @@ class BucketLook {
       this.#store.name,
       'bucket-empty',
       `nothing here begins with \`models--\`${other ? `; the receipt says that the models are at \`${elsewhere}\`` : ''}`,
-      other ? `sie-mirror doctor --models ${elsewhere}` : `sie-mirror import BUNDLE --models ${this.#store.name}`,
+      other
+        ? steps(
+            `look there: sie-mirror doctor --models ${elsewhere}`,
+            `and have the workers read it: kubectl -n NAMESPACE set env WORKLOAD SIE_CLUSTER_CACHE=${elsewhere}`,
+          )
+        : importModels,
     );
   }
 
@@ -131,7 +140,7 @@ class BucketLook {
       for (const companion of companionsNamedBy(repo, path, jsonOf(text ?? ''))) {
         if (repos.has(companion.repo)) continue;
         const evidence = `\`${repo}\` needs \`${companion.repo}\` (\`${companion.key}\` in \`${path.split('/').slice(2).join('/')}\`), which is not in \`${this.#store.name}\``;
-        const fix = `sie-mirror snapshot ${companion.repo} --filter sie on the online side, then bundle, import, and kubectl delete pod POD; for code of another repo let workers use \`HF_ENDPOINT\` with sie-mirror serve`;
+        const fix = steps(bringModel(companion.repo), `then: ${restartWorkers}`);
         found.set(`${repo} ${companion.repo}`, faultAt('bucket', folder, 'companion-missing', evidence, fix));
       }
     });
@@ -146,7 +155,10 @@ class BucketLook {
         this.#store.name,
         'prefix-not-models',
         'newer charts make the address of the payload store from it by replacing `/models` at its end',
-        'set `payloadStore.enabled=false`, or import to an address that ends with `/models`',
+        steps(
+          'helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set payloadStore.enabled=false',
+          'or import to an address that ends with `/models`, and name that to the workers',
+        ),
       ),
     ];
   }
@@ -178,7 +190,7 @@ class BucketLook {
       const state = await this.#store.head(key);
       const found = state?.digest ?? (size <= smallConfig ? await this.#digest(key) : undefined);
       if (found === undefined) unknown += 1;
-      else if (found !== digest) findings.push(otherContent(expected, key, found, digest, this.#store.name));
+      else if (found !== digest) findings.push(otherContent(expected, key, found, digest));
     });
     if (unknown > 0)
       findings.push(
@@ -186,7 +198,7 @@ class BucketLook {
           'bucket',
           expected.repo,
           `the content of ${plural(unknown, 'object')} that another tool has put there: the size is right`,
-          `sie-mirror import BUNDLE --models ${this.#store.name} makes sure`,
+          `${importModels} makes sure`,
         ),
       );
     return findings;
@@ -209,55 +221,4 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** Name, address, certificate; and the other way to name the bucket. */
-async function bucketReach(url: string, hosts: Hosts, { env }: Context): Promise<Finding[]> {
-  const bucket = /^s3:\/\/([^/]+)/.exec(url)?.[1];
-  if (bucket === undefined) return [];
-  const own = env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL'];
-  const region = env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'] ?? 'us-east-1';
-  const endpoint = own ?? `https://s3.${region}.amazonaws.com`;
-  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-    throw new MirrorError('E_USAGE', 'AWS_ENDPOINT_URL_S3 is no address that begins with https:// or http://');
-  const address = new URL(endpoint);
-  const error = await hosts.reach(new URL(`/${bucket}`, address), 'HEAD');
-  const ids = { unreachable: 'bucket-unreachable', tls: 'bucket-tls', setting: 'AWS_ENDPOINT_URL_S3' } as const;
-  if (error) return [await unreachable('bucket', address, error, ids)];
-  const found = [ok('bucket', address.host, 'it answers')];
-  // An address of digits has no names below it.
-  if (own === undefined || /^[\d.]+$|^\[/.test(address.hostname)) return found;
-  const named = new URL(address);
-  named.hostname = `${bucket}.${address.hostname}`;
-  const wrong = await hosts.reach(named, 'HEAD');
-  if (!wrong) return [...found, ok('bucket', named.host, 'the bucket answers as a host too')];
-  return [
-    ...found,
-    warningAt(
-      'bucket',
-      named.host,
-      'virtual-host',
-      `${wrong.message}: SIE names the bucket in the path and does not mind, NIM in DataRobot names it in the host`,
-      `give \`*.${address.hostname}\` an address in DNS and a certificate; in MinIO set MINIO_DOMAIN=${address.hostname}`,
-    ),
-  ];
-}
-
-/** Which right is missing. @throws what is no matter of access */
-function accessFinding(error: unknown, store: string): Finding {
-  const known = toMirrorError(error);
-  const name = (known.cause as { name?: string } | undefined)?.name ?? '';
-  const at = (fault: Parameters<typeof faultAt>[2], fix: string): Finding =>
-    faultAt('bucket', store, fault, known.message, known.hint === undefined ? fix : `${known.hint}; ${fix}`);
-  if (name === 'RequestTimeTooSkewed') return at('clock-off', 'sudo chronyc makestep');
-  if (known.code === 'E_NOT_FOUND') return at('bucket-missing', `aws s3 ls shows the buckets there are`);
-  if (known.code === 'E_AUTH' && known.message.includes('s3:ListBucket'))
-    return at('bucket-list-denied', 'a worker needs it on the bucket: aws s3api get-bucket-policy --bucket BUCKET');
-  if (known.code === 'E_AUTH' && known.message.includes('s3:GetObject'))
-    return at('bucket-get-denied', 'a worker needs it on every object: aws s3api get-bucket-policy --bucket BUCKET');
-  if (known.code === 'E_AUTH') return at('bucket-credentials', 'aws sts get-caller-identity shows who asks');
-  if (known.code === 'E_NETWORK' || known.code === 'E_REMOTE' || known.code === 'E_RATE_LIMIT')
-    return at('bucket-unreachable', 'check AWS_ENDPOINT_URL_S3');
-  if (known.code === 'E_TLS') return at('bucket-tls', 'name the authority with `--ca FILE`');
-  throw known;
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import { plural } from '../core/text.ts';
+import { z } from '../core/validate.ts';
 import { chartFindings, readReleases, releaseListSchema } from '../doctor/chart.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../doctor/finding.ts';
 import { explainLog } from '../doctor/known-messages.ts';
@@ -16,15 +17,17 @@ import {
   type SeenPod,
 } from '../doctor/pod.ts';
 import { failsToPull, type ImagePlaces, publicFix, pullFinding } from '../doctor/pull.ts';
+import { type Names, steps } from '../doctor/names.ts';
 import { settingsFindings } from '../doctor/worker-settings.ts';
 import { isForbidden, KubeClient } from '../kube/client.ts';
 import { inClusterAccess, type KubeAccess, kubeconfigAccess } from '../kube/config.ts';
 import { readYaml } from '../manifest/load.ts';
+import { parseModels } from '../sie/models.ts';
 import type { Context } from './context.ts';
-import { failureFinding, workerFindings, workerModelsSchema } from './doctor-gateway.ts';
 import { unreachable } from './doctor-hosts.ts';
 import { mirroredHosts } from './doctor-mirrors.ts';
 import { type CheckedSecret, readPullSecrets } from './doctor-secrets.ts';
+import { failureFinding, workerFindings } from './doctor-worker.ts';
 
 export interface ClusterOptions {
   kubeconfig?: string | undefined;
@@ -45,20 +48,27 @@ export interface ClusterKnowledge {
   targets: readonly string[];
 }
 
+/** What was seen of the cluster, and how things are called there. */
+export interface ClusterSight {
+  findings: Finding[];
+  names: Names;
+}
+
 /** Looks at the pods of a namespace, read-only. @throws E_USAGE */
 export async function checkCluster(
   options: ClusterOptions,
   known: ClusterKnowledge,
   context: Context,
-): Promise<Finding[]> {
+): Promise<ClusterSight> {
   const access = await readAccess(options, context);
   const client = new KubeClient(context.http, access);
   const namespace = options.namespace ?? access.namespace;
   const look = new ClusterLook(client, namespace, options, known, context);
   try {
-    return await look.run();
+    const findings = await look.run();
+    return { findings, names: { namespace, ...look.names } };
   } catch (error) {
-    return [await apiFault(toMirrorError(error), access.server, namespace)];
+    return { findings: [await apiFault(toMirrorError(error), access.server, namespace)], names: { namespace } };
   }
 }
 
@@ -77,7 +87,7 @@ async function apiFault(error: MirrorError, server: URL, namespace: string): Pro
       'cluster',
       `namespace ${namespace}`,
       error.message,
-      `kubectl -n ${namespace} create rolebinding sie-mirror-doctor --clusterrole=view --user=USER`,
+      `have whoever runs the cluster type: kubectl -n ${namespace} create rolebinding sie-mirror-doctor --clusterrole=view --user=USER`,
     );
   if (error.code === 'E_AUTH')
     return faultAt(
@@ -85,13 +95,14 @@ async function apiFault(error: MirrorError, server: URL, namespace: string): Pro
       server.host,
       'kube-denied',
       error.message,
-      'kubectl auth whoami; then get a fresh kubeconfig',
+      steps('who one is by it: kubectl auth whoami', 'have whoever runs the cluster give a fresh kubeconfig or token'),
     );
   if (['E_NETWORK', 'E_TLS', 'E_REMOTE', 'E_PROTOCOL', 'E_NOT_FOUND', 'E_RATE_LIMIT'].includes(error.code))
     return unreachable('cluster', server, error, {
       unreachable: 'kube-unreachable',
       tls: 'kube-unreachable',
-      setting: 'the server in the kubeconfig',
+      change:
+        'if that is not the server of the cluster, mend `server:` in the kubeconfig, or take another context: --context NAME',
     });
   throw error;
 }
@@ -102,6 +113,7 @@ class ClusterLook {
   readonly #options: ClusterOptions;
   readonly #known: ClusterKnowledge;
   readonly #context: Context;
+  names: Names = {};
 
   constructor(
     client: KubeClient,
@@ -129,6 +141,12 @@ class ClusterLook {
         this.#client.listMetadata(`${below}/secrets?labelSelector=owner%3Dhelm`, releaseListSchema),
       ),
     );
+    this.names = {
+      models: pods.flatMap(({ containers }) => containers.flatMap(({ env }) => env.get('SIE_CLUSTER_CACHE') || []))[0],
+      workers: pods.filter(({ containers }) => containers.some(isWorker)).map(({ name }) => name),
+      chart: pods.map(({ labels }) => labels['helm.sh/chart'] ?? '').find((chart) => chart.startsWith('sie-cluster-')),
+      release: releases.length === 1 ? releases[0]?.name : undefined,
+    };
     const secrets = await readPullSecrets(this.#client, this.#namespace, pods);
     unseen.push(...secrets.findings);
     if (pods.length === 0)
@@ -139,7 +157,7 @@ class ClusterLook {
       ...(pods.length > 0 ? [ok('cluster', `namespace ${this.#namespace}`, plural(pods.length, 'pod'))] : []),
       ...chartFindings(releases, pods),
       ...(await this.#images(pods, events, secrets.known)),
-      ...pods.flatMap((pod) => this.#settings(pod)),
+      ...pods.flatMap((pod) => this.#settings(pod, pods)),
       ...(await this.#failures(pods)),
       ...(await this.#workers(pods)),
       ...unseen,
@@ -163,11 +181,7 @@ class ClusterLook {
     events: readonly SeenEvent[],
     secrets: ReadonlyMap<string, CheckedSecret | undefined>,
   ): Promise<Finding[]> {
-    const places: ImagePlaces = {
-      namespace: this.#namespace,
-      images: this.#known.images,
-      targets: this.#known.targets,
-    };
+    const places: ImagePlaces = { images: this.#known.images, targets: this.#known.targets };
     const hosts = new Map([...secrets].map(([name, secret]) => [name, secret?.hosts] as const));
     const failing = pods.flatMap((pod) =>
       pod.containers.filter(failsToPull).map((container) => pullFinding(pod, container, events, hosts, places)),
@@ -193,18 +207,18 @@ class ClusterLook {
             `pod ${pod}`,
             'image-public',
             `\`${image}\`: a node that does not hold it yet asks \`${host}\``,
-            publicFix(image, host, places),
+            publicFix(image, host),
           ),
     );
     return [...failing, ...named];
   }
 
-  #settings(pod: SeenPod): Finding[] {
+  #settings(pod: SeenPod, all: readonly SeenPod[]): Finding[] {
+    const workers = all.flatMap(({ containers }) => containers.filter(isWorker));
+    const pools = [...new Set(workers.flatMap(({ env }) => env.get('SIE_POOL') || []))];
     return pod.containers
       .filter(isWorker)
-      .flatMap((container) =>
-        settingsFindings(pod, container, { models: this.#options.models, namespace: this.#namespace }),
-      );
+      .flatMap((container) => settingsFindings(pod, container, { models: this.#options.models, pools }));
   }
 
   /** Containers that ended badly, by the last words in their logs. */
@@ -242,13 +256,16 @@ class ClusterLook {
           worker: pod.name,
           fault: told.fault,
           words: `${where}: ${told.said}`,
-          fix: told.fix.replace('serviceaccount NAME', `serviceaccount ${pod.serviceAccount}`),
+          fix: told.fix
+            .replaceAll(/\bSERVICE_ACCOUNT\b/g, pod.serviceAccount)
+            .replaceAll(/\bWORKLOAD\b/g, pod.owner ?? 'WORKLOAD')
+            .replaceAll(/\bCONTAINER\b/g, container.name),
           repo: told.repo ?? '',
           imported: this.#known.imported,
         }),
       ];
     if (!isFailing(container)) return [];
-    const fix = `kubectl -n ${this.#namespace} logs ${pod.name} -c ${container.name}${container.restarts > 0 ? ' --previous' : ''}`;
+    const fix = `the whole of it: kubectl -n ${this.#namespace} logs ${pod.name} -c ${container.name}${container.restarts > 0 ? ' --previous' : ''}`;
     return [faultAt('cluster', `pod ${pod.name}`, 'pod-failing', `${where}: ${state}`, fix)];
   }
 
@@ -262,8 +279,8 @@ class ClusterLook {
         /^--port[= ]?(\d+)?$/.exec(worker.args.find((each) => each.startsWith('--port=')) ?? '')?.[1] ?? 8080,
       );
       try {
-        const said = await this.#client.throughPod(this.#namespace, pod.name, port, '/v1/models', workerModelsSchema);
-        findings.push(...workerFindings('cluster', pod.name, said, this.#known.imported));
+        const said = await this.#client.throughPod(this.#namespace, pod.name, port, '/v1/models', z.unknown());
+        findings.push(...workerFindings('cluster', pod.name, parseModels(said), this.#known.imported));
       } catch (error) {
         const known = toMirrorError(error);
         const fix = `kubectl -n ${this.#namespace} port-forward pod/${pod.name} ${port} & sie-mirror doctor --worker http://127.0.0.1:${port}`;

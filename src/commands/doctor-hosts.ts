@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import type { FaultId } from '../doctor/faults.ts';
 import { faultAt, type Finding, type Layer, ok } from '../doctor/finding.ts';
+import { steps } from '../doctor/names.ts';
 import type { Context } from './context.ts';
 
 /** S3 refuses signatures that are a quarter of an hour off, tokens and certificates sooner. */
@@ -11,6 +12,7 @@ const clockLimitMs = 5 * 60_000;
 export class Hosts {
   readonly #context: Context;
   readonly #offsets = new Map<string, number>();
+  readonly #regions = new Map<string, string>();
 
   constructor(context: Context) {
     this.#context = context;
@@ -25,6 +27,8 @@ export class Hosts {
       const response = await this.#context.http.send({ method, url, at: {}, follow: false });
       const date = Date.parse(response.headers['date'] ?? '');
       if (!Number.isNaN(date)) this.#offsets.set(url.host, date - Date.now());
+      const region = response.headers['x-amz-bucket-region'];
+      if (region !== undefined) this.#regions.set(url.host, region);
       await response.discard();
       return undefined;
     } catch (error) {
@@ -32,6 +36,11 @@ export class Hosts {
       if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL' || known.code === 'E_USAGE') throw known;
       return known;
     }
+  }
+
+  /** The region that a store has named for a bucket: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html */
+  region(host: string): string | undefined {
+    return this.#regions.get(host);
   }
 
   /** This machine's clock against those of the hosts that were asked. */
@@ -50,11 +59,28 @@ export class Hosts {
         'clock-off',
         `it is ${minutes} minutes ${offset > 0 ? 'behind' : 'ahead of'} \`${host}\``,
         wrong.length === all.length
-          ? 'set it: sudo chronyc makestep, or sudo timedatectl set-time "YYYY-MM-DD HH:MM:SS"'
-          : `see which is right: the other hosts agree with this machine, so set the clock of \`${host}\``,
+          ? setClock(offset)
+          : `the other hosts agree with this machine, so that of \`${host}\` is wrong; there: ${setClock(-offset)}`,
       ),
     ];
   }
+}
+
+/** @param offset milliseconds by which the clock is behind */
+function setClock(offset: number): string {
+  const minutes = Math.round(Math.abs(offset) / 60_000);
+  return steps(
+    `sudo date -s '${minutes} minutes${offset > 0 ? '' : ' ago'}'`,
+    "so that it stays right, have it follow the zone's time server, in /etc/chrony/chrony.conf or /etc/systemd/timesyncd.conf",
+  );
+}
+
+/** What a host is called in faults, and in what is said to do about them. */
+export interface HostTerms {
+  unreachable: FaultId;
+  tls: FaultId;
+  /** What to change when the address is the wrong one. */
+  change: string;
 }
 
 /** Why a host cannot be asked, by layer: its name, its address, or its certificate. */
@@ -62,10 +88,9 @@ export async function unreachable(
   layer: Layer,
   url: URL,
   error: MirrorError,
-  ids: { unreachable: FaultId; tls: FaultId; setting: string },
+  { unreachable: fault, tls, change }: HostTerms,
 ): Promise<Finding> {
-  if (error.code === 'E_TLS')
-    return faultAt(layer, url.host, ids.tls, error.message, error.hint ?? 'name the authority with `--ca FILE`');
+  if (error.code === 'E_TLS') return faultAt(layer, url.host, tls, error.message, trustSteps(url, error.hint));
   const name = url.hostname;
   const resolves = await lookup(name).then(
     ({ address }) => address,
@@ -75,15 +100,32 @@ export async function unreachable(
     return faultAt(
       layer,
       url.host,
-      ids.unreachable,
+      fault,
       `the name \`${name}\` cannot be resolved`,
-      `check ${ids.setting}; then: getent hosts ${name}`,
+      steps(
+        change,
+        `or have the name entered in the zone's DNS, or here: echo "ADDRESS ${name}" | sudo tee -a /etc/hosts`,
+        `this has to give its address then: getent hosts ${name}`,
+      ),
     );
   return faultAt(
     layer,
     url.host,
-    ids.unreachable,
+    fault,
     error.message,
-    `check ${ids.setting} and the firewall; then: curl -v ${url.origin}`,
+    steps(
+      change,
+      `or have whoever keeps it start it, or open the firewall; this has to connect then: curl -v ${url.origin}`,
+    ),
+  );
+}
+
+/** What helps against a certificate that is not trusted, or what was said of one that is wrong in another way. */
+export function trustSteps(url: URL, hint: string | undefined): string {
+  if (hint !== undefined && !hint.includes('--ca')) return hint;
+  const port = url.port === '' ? '443' : url.port;
+  return steps(
+    'get the authority of the zone as a PEM file from whoever issues its certificates, and name it in every command: --ca CA_FILE',
+    `which one it is, says: openssl s_client -connect ${url.hostname}:${port} -showcerts </dev/null`,
   );
 }

@@ -6,13 +6,14 @@ import type { ContentSource } from '../core/ports.ts';
 import { metadataLimit, readAll } from '../core/stream.ts';
 import { plural } from '../core/text.ts';
 import { faultAt, type Finding, notSeen, ok } from '../doctor/finding.ts';
+import { importImages, steps } from '../doctor/names.ts';
 import { directEndpoint } from '../oci/access.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { resilientSource } from '../oci/resilient.ts';
 import { isIndex, isManifest, parseManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';
-import { type Hosts, unreachable } from './doctor-hosts.ts';
+import { type Hosts, trustSteps, unreachable } from './doctor-hosts.ts';
 
 /** Looks for each image of the receipts where it was imported, or below `place`. @param place `HOST[:PORT][/PREFIX]` @throws E_USAGE */
 export async function checkRegistry(
@@ -40,13 +41,7 @@ export async function checkRegistry(
     findings.push(notSeen('registry', 'images', 'whether all images are there', 'give `--receipt FILE`'));
   const slots = limitTo(context.slots);
   const found = await Promise.all(
-    images
-      .filter(({ target }) => open.has(hostOf(target)))
-      .map((image) =>
-        slots(() =>
-          checkImage(image, `sie-mirror import BUNDLE --images ${place ?? `${hostOf(image.target)}/PREFIX`}`, context),
-        ),
-      ),
+    images.filter(({ target }) => open.has(hostOf(target))).map((image) => slots(() => checkImage(image, context))),
   );
   return [...findings, ...found.flat()];
 }
@@ -64,12 +59,13 @@ function moved(image: ReceivedImage, before: string | undefined, now: string | u
 async function registryReach(host: string, hosts: Hosts, context: Context): Promise<Finding | undefined> {
   const url = new URL('/v2/', directEndpoint(host, context.http).origin);
   const error = await hosts.reach(url);
-  const ids = { unreachable: 'registry-unreachable', tls: 'registry-tls', setting: '`--images`' } as const;
+  const change = `if that is not the registry, name the right one: --images HOST/PREFIX`;
+  const ids = { unreachable: 'registry-unreachable', tls: 'registry-tls', change } as const;
   return error && unreachable('registry', url, error, ids);
 }
 
 /** One image with every platform and every blob of it. */
-async function checkImage(image: ReceivedImage, again: string, context: Context): Promise<Finding[]> {
+async function checkImage(image: ReceivedImage, context: Context): Promise<Finding[]> {
   const reference = parseReference(image.target);
   try {
     const registry = await context.registry(reference.registry, 'source');
@@ -82,16 +78,19 @@ async function checkImage(image: ReceivedImage, again: string, context: Context)
           image.target,
           'image-other',
           `the tag names \`${root.digest}\`, imported was \`${image.digest}\``,
-          `${again}; or name it by digest: ${reference.registry}/${reference.repository}@${image.digest}`,
+          steps(
+            importImages,
+            `where the other one has to stay, name this one by its digest in the values: ${reference.registry}/${reference.repository}@${image.digest}`,
+          ),
         ),
       ];
-    const look = new ImageLook(source, image, again);
+    const look = new ImageLook(source, image);
     await look.walk(root, []);
     return look.findings.length > 0
       ? look.findings
       : [ok('registry', image.target, `\`${image.digest}\`, ${plural(look.seen.size, 'object')} with all platforms`)];
   } catch (error) {
-    return [imageFault(toMirrorError(error), image, reference, again)];
+    return [imageFault(toMirrorError(error), image, reference)];
   }
 }
 
@@ -100,12 +99,10 @@ class ImageLook {
   readonly seen = new Set<string>();
   readonly #source: ContentSource;
   readonly #image: ReceivedImage;
-  readonly #again: string;
 
-  constructor(source: ContentSource, image: ReceivedImage, again: string) {
+  constructor(source: ContentSource, image: ReceivedImage) {
     this.#source = source;
     this.#image = image;
-    this.#again = again;
   }
 
   /** @param path platforms on the way from the root */
@@ -140,24 +137,31 @@ class ImageLook {
   #missing(fault: 'image-blob' | 'image-platform', what: string, path: readonly string[]): void {
     const platform = path.length === 0 ? '' : ` for ${path.join(', ')}`;
     this.findings.push(
-      faultAt('registry', this.#image.target, fault, `${what}${platform} is not in the registry`, this.#again),
+      faultAt(
+        'registry',
+        this.#image.target,
+        fault,
+        `${what}${platform} is not in the registry`,
+        `${importImages} --verify`,
+      ),
     );
   }
 }
 
-function imageFault(
-  error: MirrorError,
-  image: ReceivedImage,
-  { registry, repository }: Reference,
-  again: string,
-): Finding {
+function imageFault(error: MirrorError, image: ReceivedImage, { registry, repository }: Reference): Finding {
   const at = (fault: Parameters<typeof faultAt>[2], fix: string): Finding =>
     faultAt('registry', image.target, fault, error.message, fix);
   const { code, hint } = error;
-  if (code === 'E_NOT_FOUND') return at('image-missing', again);
+  if (code === 'E_NOT_FOUND') return at('image-missing', importImages);
   if (code === 'E_AUTH')
-    return at('registry-denied', `docker login ${registry}, with a user who may pull \`${repository}\``);
-  if (code === 'E_TLS') return at('registry-tls', hint ?? 'name the authority with `--ca FILE`');
+    return at(
+      'registry-denied',
+      steps(
+        `with a user who may pull \`${repository}\`: docker login ${registry}`,
+        `podman, skopeo and crane log in as well; without any of them: mkdir -p ~/.docker && printf '{"auths":{"${registry}":{"auth":"%s"}}}' "$(printf %s 'USER:PASSWORD' | base64 -w0)" > ~/.docker/config.json`,
+      ),
+    );
+  if (code === 'E_TLS') return at('registry-tls', trustSteps(new URL(`https://${registry}`), hint));
   if (['E_NETWORK', 'E_REMOTE', 'E_RATE_LIMIT', 'E_PROTOCOL'].includes(code))
     return at('registry-unreachable', hint ?? `curl -v https://${registry}/v2/`);
   throw error;

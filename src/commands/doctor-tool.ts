@@ -7,6 +7,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { toolName, version } from '../core/version.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../doctor/finding.ts';
+import { steps } from '../doctor/names.ts';
 import type { Context } from './context.ts';
 
 /** Receipts, journals and reports need this at most. */
@@ -36,7 +37,7 @@ export function spaceFinding(path: string, free: number | undefined): Finding {
     'free space',
     'disk-full',
     `${formatBytes(free)} at \`${path}\``,
-    `df -h ${path}; then free some`,
+    steps(`see what takes it: df -h ${path}; du -xh ${path} | sort -h | tail`, 'and remove what nobody needs'),
   );
 }
 
@@ -50,7 +51,7 @@ function newerThanUs(tools: readonly string[]): Finding[] {
       'version',
       'bundle-newer',
       `this is ${toolName}, the import was done by ${newer}`,
-      'node BUNDLE/sie-mirror.mjs doctor ... is the newer one',
+      'the newer one is on the medium, with the same flags: node BUNDLE/sie-mirror.mjs doctor',
     ),
   ];
 }
@@ -64,7 +65,13 @@ function isNewer(a: string, b: string): boolean {
 /** What can be seen of a bundle without reading it all: the set of its files, their sizes, and the inventory's own sum. */
 export async function checkBundle(directory: string, context: Context): Promise<Finding[]> {
   const damaged = (evidence: string): Finding =>
-    faultAt('bundle', directory, 'bundle-damaged', evidence, `copy it again, then: sie-mirror verify ${directory}`);
+    faultAt(
+      'bundle',
+      directory,
+      'bundle-damaged',
+      evidence,
+      steps('copy that file again from where the bundle was made', `then: sie-mirror verify ${directory}`),
+    );
   try {
     const sealed = await openSealed(context.path(directory), trustNobody);
     const findings = checkFileSet(sealed).map(({ message }) => damaged(message));

@@ -3,16 +3,19 @@ import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { type Finding, type Layer, notSeen } from '../doctor/finding.ts';
+import { meanings, type Names, withNames } from '../doctor/names.ts';
 import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
 import { doctorReport } from '../doctor/report.ts';
 import { type Context, hasPassword } from './context.ts';
 import { writeSupportFile } from './doctor-archive.ts';
+import { ownEndpoint } from './doctor-bucket-access.ts';
 import { type BucketSight, checkBucket } from './doctor-bucket.ts';
 import { checkCluster, type ClusterOptions } from './doctor-cluster.ts';
-import { checkGateway, checkWorker } from './doctor-gateway.ts';
+import { checkGateway } from './doctor-gateway.ts';
 import { Hosts } from './doctor-hosts.ts';
 import { checkRegistry } from './doctor-registry.ts';
 import { checkBundle, checkTool } from './doctor-tool.ts';
+import { checkWorker } from './doctor-worker.ts';
 
 export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
   bundle?: string | undefined;
@@ -54,10 +57,13 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
     findings.push(...(await checkRegistry(images, receipts, hosts, context)));
   }
   const imported = bucket.repos ?? reposOf(receipts);
+  let names: Names = {};
   if (options.kubeconfig !== undefined || options.inCluster) {
     stage('looking at the cluster');
     const targets = receipts.flatMap((each) => each.images.map(({ target }) => target));
-    findings.push(...(await checkCluster({ ...options, models }, { imported, images, targets }, context)));
+    const cluster = await checkCluster({ ...options, models }, { imported, images, targets }, context);
+    findings.push(...cluster.findings);
+    names = cluster.names;
   }
   if (options.gateway !== undefined) {
     stage(`asking ${options.gateway}`);
@@ -66,16 +72,31 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
   for (const worker of options.workers ?? []) findings.push(...(await checkWorker(worker, imported, context)));
   findings.unshift(...(await checkTool(receipts, context)), ...hosts.clock());
   findings.push(...unseen({ ...options, models, images }));
-  const clean = withoutValues(context.env);
-  const report = doctorReport(
-    findings.map((each) => ({
-      ...each,
-      evidence: withoutSecretForms(clean(each.evidence)),
-      ...(each.fix === undefined ? {} : { fix: clean(each.fix) }),
-    })),
-  );
+  const { env, ca } = context;
+  names = {
+    ...names,
+    bundle: options.bundle,
+    bundleName: receipts[0]?.bundle.name,
+    models: models ?? names.models,
+    images,
+    receipt: options.receipt,
+    gateway: options.gateway,
+    endpoint: ownEndpoint(env),
+    hasOwnAuthorities: ca !== undefined,
+  };
+  const report = doctorReport(findings.map((each) => readable(each, names, context)));
   if (options.bundleReport !== undefined) await writeSupportFile(context.path(options.bundleReport), report, context);
   return report;
+}
+
+/** With the names of this zone, and without its secrets. */
+function readable(finding: Finding, names: Names, { env }: Context): Finding {
+  const clean = withoutValues(env);
+  const evidence = withoutSecretForms(clean(finding.evidence));
+  if (finding.fix === undefined) return { ...finding, evidence };
+  const fix = withNames(finding.fix, names);
+  const words = meanings(fix, names);
+  return { ...finding, evidence, fix: clean(fix), ...(words.length === 0 ? {} : { words }) };
 }
 
 function checkAddress(url: string | undefined): void {

@@ -1,6 +1,7 @@
 import { plural } from '../core/text.ts';
 import { faultAt, type Finding } from './finding.ts';
 import type { SeenModel } from './model-layout.ts';
+import { importModels, restartWorkers, steps } from './names.ts';
 
 /** What a receipt says of one model. */
 export interface ExpectedModel {
@@ -10,13 +11,14 @@ export interface ExpectedModel {
   objects: { key: string; size: number }[];
 }
 
+const again = steps(importModels, `then, as workers keep what they have: ${restartWorkers}`);
+
 /** Objects that were imported against those that are there, by name and size. */
 export function receiptFindings(expected: ExpectedModel, seen: SeenModel | undefined, store: string): Finding[] {
   const sizes = new Map((seen?.objects ?? []).map(({ path, size }) => [`${seen?.folder ?? ''}/${path}`, size]));
   const missing = expected.objects.filter(({ key }) => !sizes.has(key));
   const other = expected.objects.filter(({ key, size }) => sizes.has(key) && sizes.get(key) !== size);
   const name = `${expected.repo}@${expected.commit.slice(0, 12)}`;
-  const again = `sie-mirror import BUNDLE --models ${store}, then delete the worker pods that have seen it: \`kubectl delete pod POD\``;
   const found: Finding[] = [];
   if (missing.length === expected.objects.length)
     return [
@@ -53,18 +55,12 @@ export function receiptFindings(expected: ExpectedModel, seen: SeenModel | undef
 }
 
 /** An object of the right size whose stored sha256 is another one. */
-export function otherContent(
-  expected: ExpectedModel,
-  key: string,
-  found: string,
-  wanted: string,
-  store: string,
-): Finding {
+export function otherContent(expected: ExpectedModel, key: string, found: string, wanted: string): Finding {
   return faultAt(
     'bucket',
     `${expected.repo}@${expected.commit.slice(0, 12)}`,
     'content-wrong',
     `\`${key}\` has digest \`${found}\`, the receipt says \`${wanted}\``,
-    `sie-mirror import BUNDLE --models ${store}`,
+    again,
   );
 }

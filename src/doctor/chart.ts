@@ -1,5 +1,6 @@
 import { z } from '../core/validate.ts';
 import { faultAt, type Finding, ok } from './finding.ts';
+import { steps } from './names.ts';
 import { publicRegistry, type SeenPod } from './pod.ts';
 
 /** One revision of a Helm release, by the labels of its secret. */
@@ -51,7 +52,11 @@ export function chartFindings(releases: readonly SeenRelease[], pods: readonly S
         `release ${name}`,
         'chart-hangs',
         `it is \`${status}\`, waiting for ${stuck.map(({ pod, image }) => `\`${pod.name}\` (\`${image}\`)`).join(', ')}`,
-        `helm uninstall ${name}, then install from the carried file with what is not needed switched off and the rest from the zone's registry: helm install ${name} ./sie-cluster-VERSION.tgz --set ${part}.install=false`,
+        steps(
+          'what comes from the zone, and what is switched off, stands in the values that this writes: sie-mirror values RECEIPT --for sie --out deploy',
+          `helm -n NAMESPACE uninstall ${name}`,
+          `helm -n NAMESPACE install ${name} CHART -f deploy/sie/values-*.yaml --set ${part}.install=false`,
+        ),
       ),
     );
   }

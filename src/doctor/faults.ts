@@ -20,6 +20,7 @@ const table = {
   'bucket-tls': { title: 'the certificate of the object store is not trusted', code: 'E_TLS' },
   'bucket-missing': { title: 'there is no such bucket', code: 'E_NOT_FOUND' },
   'bucket-credentials': { title: 'the object store does not take the credentials', code: 'E_AUTH' },
+  'bucket-region': { title: 'the bucket is in another region than the one that is asked', code: 'E_AUTH' },
   'bucket-list-denied': { title: '403 from the bucket: `s3:ListBucket` is not allowed', code: 'E_AUTH' },
   'bucket-get-denied': { title: '403 from the bucket: `s3:GetObject` is not allowed', code: 'E_AUTH' },
   'bucket-empty': { title: 'there is no model at this address', code: 'E_NOT_FOUND' },

@@ -17,8 +17,10 @@ export interface Finding {
   fault?: FaultId;
   /** What was seen, or why nothing was. */
   evidence: string;
-  /** What to type, or to do where no command does it. */
+  /** What to type, or to do where no command does it: a line for each step, a command at its end. */
   fix?: string;
+  /** What the words in capitals mean that are in it. */
+  words?: string[];
 }
 
 export function ok(layer: Layer, name: string, evidence: string): Finding {

@@ -1,5 +1,6 @@
 import { printable } from '../core/text.ts';
 import type { FaultId } from './faults.ts';
+import { bringModel, importModels, lasting, restartWorkers, steps } from './names.ts';
 
 /** What a worker's own words mean. */
 export interface Explanation {
@@ -17,83 +18,118 @@ interface Known {
   fix: string;
 }
 
-const restart = 'kubectl delete pod POD';
+const restart = 'kubectl -n NAMESPACE delete pod POD';
+const setEnv = 'kubectl -n NAMESPACE set env WORKLOAD';
+const setHub = `${setEnv} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1`;
+
+/** What a worker's identity has to be allowed: https://docs.aws.amazon.com/AmazonS3/latest/userguide/security_iam_service-with-iam.html */
+export const readPolicy =
+  '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:ListBucket"],"Resource":"arn:aws:s3:::BUCKET"},{"Effect":"Allow","Action":["s3:GetObject"],"Resource":"arn:aws:s3:::BUCKET/*"}]}';
+
+const needsRepo = { fault: 'hub-asked', fix: steps(bringModel('REPO'), `when it is there: ${restart}`) } as const;
+const needsMemory = {
+  fault: 'load-memory',
+  fix: steps(
+    'serve it on a machine profile with more memory (a100-40gb, a100-80gb), or fewer models on this one: in the values of the chart, under `workers.pools`',
+    `then: ${restart}`,
+  ),
+} as const;
+const needsAdapter = {
+  fault: 'load-dependency',
+  fix: steps(
+    'serve it with the SIE bundle that has its adapter, whose worker image is sie-server:vVERSION-PLATFORM-SIE_BUNDLE; which one has it says: curl GATEWAY_URL/v1/configs/bundles',
+  ),
+} as const;
 
 /** The most telling first: a traceback that ends in one of these often names others on its way. */
 const known: readonly Known[] = [
   {
     fault: 'marker-key',
     pattern: /IsADirectoryError/,
-    fix: 'sie-mirror doctor --models s3://BUCKET/PREFIX names the key; remove it, then kubectl delete pod POD',
+    fix: steps(
+      'find the object whose key ends in `/`, and remove it as is said there: sie-mirror doctor --models MODELS_URL',
+      `then: ${restartWorkers}`,
+    ),
   },
-  {
-    fault: 'tree-wrong',
-    pattern: /IncompleteSnapshotError/,
-    fix: `sie-mirror import BUNDLE --models s3://BUCKET/PREFIX, then ${restart}`,
-  },
+  { fault: 'tree-wrong', pattern: /IncompleteSnapshotError/, fix: steps(importModels, `then: ${restart}`) },
   {
     fault: 'worker-credentials',
     pattern:
       /SignatureDoesNotMatch|InvalidAccessKeyId|NoCredentialsError|Unable to locate credentials|ExpiredToken|InvalidClientTokenId/,
-    fix: 'mend the secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY that `workers.common.extraEnv` names, or the role of the service account',
+    fix: steps(
+      'kubectl -n NAMESPACE create secret generic model-bucket --from-literal=AWS_ACCESS_KEY_ID=ACCESS_KEY --from-literal=AWS_SECRET_ACCESS_KEY=SECRET_KEY --dry-run=client -o yaml | kubectl apply -f -',
+      `${setEnv} --from=secret/model-bucket`,
+      lasting,
+      'where the pods have a role instead of keys, see that the service account names it: kubectl -n NAMESPACE describe serviceaccount SERVICE_ACCOUNT',
+    ),
   },
   {
     fault: 'worker-denied',
     pattern:
       /AccessDenied|\b403\b[^\n]*(?:Forbidden|HeadObject|GetObject|ListObjects|bucket|storage)|(?:HeadObject|GetObject|ListObjectsV2)[^\n]*\b403\b/,
-    fix: "allow `s3:ListBucket` on the bucket and `s3:GetObject` on its objects for the worker's role: kubectl describe serviceaccount NAME shows which",
+    fix: steps(
+      'see who the pods are: kubectl -n NAMESPACE describe serviceaccount SERVICE_ACCOUNT (a role in its annotations; without one, the keys that the pods are given)',
+      `have whoever keeps the bucket give that role or key this policy: ${readPolicy}`,
+      `then: ${restart}`,
+    ),
   },
-  { fault: 'bucket-missing', pattern: /NoSuchBucket/, fix: 'check `workers.common.clusterCache.url`' },
+  {
+    fault: 'bucket-missing',
+    pattern: /NoSuchBucket/,
+    fix: steps(
+      'the workers were told a bucket that does not exist; what they were told: kubectl -n NAMESPACE get pod POD -o yaml | grep -A1 SIE_CLUSTER_CACHE',
+      `with the right address: ${setEnv} SIE_CLUSTER_CACHE=s3://...`,
+      lasting,
+    ),
+  },
   {
     fault: 'worker-tls',
     pattern: /CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSL validation failed/,
-    fix: 'mount the authority into the workers and set `AWS_CA_BUNDLE` to its path in `workers.common.extraEnv`',
+    fix: steps(
+      'kubectl -n NAMESPACE create configmap zone-ca --from-file=ca.pem=CA_FILE',
+      'have the workers see it: kubectl -n NAMESPACE patch WORKLOAD -p \'{"spec":{"template":{"spec":{"volumes":[{"name":"zone-ca","configMap":{"name":"zone-ca"}}],"containers":[{"name":"CONTAINER","volumeMounts":[{"name":"zone-ca","mountPath":"/zone-ca"}],"env":[{"name":"AWS_CA_BUNDLE","value":"/zone-ca/ca.pem"}]}]}}}}\'',
+      'the chart cannot mount it: patch again after each helm upgrade, or build the authority into the image of the workers',
+    ),
   },
   {
     fault: 'worker-endpoint',
     pattern: /Could not connect to the endpoint URL|EndpointConnectionError|ConnectTimeoutError/,
-    fix: 'set `AWS_ENDPOINT_URL_S3` in `workers.common.extraEnv` to the address of the store',
+    fix: steps(`${setEnv} AWS_ENDPOINT_URL_S3=STORE_URL`, lasting),
   },
+  { fault: 'offline-missing', pattern: /_patch_mistral_regex|model_info\(/, fix: steps(setHub, lasting) },
   {
-    fault: 'offline-missing',
-    pattern: /_patch_mistral_regex|model_info\(/,
-    fix: 'helm upgrade ... with `workers.common.extraEnv: [{name: HF_HUB_OFFLINE, value: "1"}]`',
-  },
-  {
-    fault: 'hub-asked',
+    ...needsRepo,
     pattern:
       /huggingface\.co|hf\.co\/|OfflineModeIsEnabled|LocalEntryNotFoundError|couldn'?t connect to the Hub|GatedRepoError|RepositoryNotFoundError/i,
-    fix: 'sie-mirror snapshot REPO --filter sie --with-companions on the online side, bundle and import it, then kubectl delete pod POD',
   },
-  {
-    fault: 'load-memory',
-    pattern: /out of memory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED/i,
-    fix: 'serve it on a machine profile with more memory, or fewer models on this one',
-  },
+  { ...needsMemory, pattern: /out of memory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED/i },
   {
     fault: 'cache-poisoned',
     pattern:
       /SafetensorError|InvalidHeader|incomplete metadata|PytorchStreamReader|UnpicklingError|EOFError|MetadataIncompleteBuffer/,
-    fix: `when doctor finds the bucket whole: ${restart}; a restart of the container keeps the bad copy`,
+    fix: steps(
+      'see that the bucket is whole: sie-mirror doctor --models MODELS_URL --receipt RECEIPT',
+      `when it is, as a restart of the container keeps the bad copy: ${restart}`,
+    ),
   },
-  {
-    fault: 'load-dependency',
-    pattern: /ModuleNotFoundError|ImportError|No module named/,
-    fix: 'serve it with the SIE bundle that has its adapter: see `GET /v1/configs/bundles`',
-  },
+  { ...needsAdapter, pattern: /ModuleNotFoundError|ImportError|No module named/ },
 ];
 
 /** Classes of a failed load: https://github.com/superlinked/sie */
 const byClass: Record<string, Pick<Known, 'fault' | 'fix'>> = {
-  OOM: known.find(({ fault }) => fault === 'load-memory') ?? { fault: 'load-memory', fix: '' },
-  DEPENDENCY: known.find(({ fault }) => fault === 'load-dependency') ?? { fault: 'load-dependency', fix: '' },
+  OOM: needsMemory,
+  DEPENDENCY: needsAdapter,
   CONFIG: {
     fault: 'load-config',
-    fix: `import the model, then ${restart}: this class is permanent, the worker does not look again`,
+    fix: steps(
+      importModels,
+      `then, as the worker does not look again by itself: ${restart}`,
+      'when doctor finds the bucket whole, the second step is all',
+    ),
   },
-  NOT_FOUND: known.find(({ fault }) => fault === 'hub-asked') ?? { fault: 'hub-asked', fix: '' },
-  NETWORK: known.find(({ fault }) => fault === 'hub-asked') ?? { fault: 'hub-asked', fix: '' },
-  GATED: known.find(({ fault }) => fault === 'hub-asked') ?? { fault: 'hub-asked', fix: '' },
+  NOT_FOUND: needsRepo,
+  NETWORK: needsRepo,
+  GATED: needsRepo,
 };
 
 /** The line of a log that tells most, explained; undefined when nothing in it is known. */
@@ -118,7 +154,7 @@ export function explainFailure(errorClass: string, message: string): Explanation
   if (told) return { ...told, said };
   const { fault, fix } = byClass[errorClass] ?? {
     fault: 'load-failed' as const,
-    fix: 'kubectl logs POD shows the whole of it',
+    fix: 'the whole of it: kubectl -n NAMESPACE logs POD',
   };
   return { fault, said, fix, repo: repoIn(message) };
 }

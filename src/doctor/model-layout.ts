@@ -1,5 +1,6 @@
 import { formatBytes, plural } from '../core/text.ts';
 import { faultAt, type Finding, ok, warningAt } from './finding.ts';
+import { importModels, restartWorkers, steps } from './names.ts';
 import { type StoreCommands, storeCommands } from './shell.ts';
 
 /** What lies below one `models--ORG--NAME` in a store. */
@@ -45,16 +46,17 @@ export function layoutFindings(model: SeenModel, store: string): Finding[] {
   ];
 }
 
+/** Workers have downloaded what was wrong. */
+const afresh = `then, as workers keep what they have: ${restartWorkers}`;
+
 class LayoutLook {
   readonly #model: SeenModel;
   readonly #commands: StoreCommands;
-  readonly #store: string;
   /** Paths of each snapshot, by commit. */
   readonly #snapshots = new Map<string, string[]>();
 
   constructor(model: SeenModel, store: string) {
     this.#model = model;
-    this.#store = store;
     this.#commands = storeCommands(store);
     for (const { path } of model.objects) {
       const [, commit, file] = /^snapshots\/([^/]+)\/(.*[^/])$/.exec(path) ?? [];
@@ -72,7 +74,7 @@ class LayoutLook {
         folder,
         'marker-key',
         `there is an object \`${folder}/${path}\`: a folder marker, as consoles and \`rclone --s3-directory-markers\` make`,
-        this.#commands.remove(`${folder}/${path}`),
+        steps(this.#commands.remove(`${folder}/${path}`), afresh),
       ),
     );
   }
@@ -81,9 +83,7 @@ class LayoutLook {
     const { folder, texts } = this.#model;
     const key = `${folder}/refs/main`;
     const commits = [...this.#snapshots.keys()];
-    // Two snapshots and no word which of them is meant: only the maker knows.
-    const wanted = commits.length === 1 ? (commits[0] ?? '') : 'COMMIT';
-    const mend = this.#commands.write(key, wanted);
+    const mend = this.#mendRef(key, commits);
     if (commits.length === 0)
       return [
         faultAt(
@@ -91,7 +91,7 @@ class LayoutLook {
           folder,
           'model-incomplete',
           `\`${folder}/snapshots/\` has no file`,
-          `sie-mirror import BUNDLE --models ${this.#store}`,
+          steps(importModels, afresh),
         ),
       ];
     if (!this.#model.objects.some(({ path }) => path === 'refs/main'))
@@ -113,7 +113,7 @@ class LayoutLook {
           folder,
           'ref-newline',
           `\`${key}\` has ${Buffer.byteLength(text)} bytes, 40 are wanted: readers do not strip the line break`,
-          this.#commands.write(key, text.trim()),
+          steps(this.#commands.write(key, text.trim()), afresh),
         ),
       ];
     if (!/^[0-9a-f]{40}$/.test(text))
@@ -142,7 +142,7 @@ class LayoutLook {
     const { folder, texts } = this.#model;
     return [...this.#snapshots].flatMap(([commit, files]) => {
       const path = `trees/${commit}.json`;
-      const again = `${this.#commands.remove(`${folder}/${path}`)} && sie-mirror import BUNDLE --models ${this.#store}`;
+      const again = steps(importModels, afresh);
       if (!this.#model.objects.some((object) => object.path === path))
         return [
           warningAt(
@@ -150,7 +150,7 @@ class LayoutLook {
             folder,
             'tree-missing',
             `\`${folder}/${path}\` does not exist: huggingface_hub 1.26 to 2.1 finds no pinned snapshot offline without it`,
-            `sie-mirror import BUNDLE --models ${this.#store}`,
+            importModels,
           ),
         ];
       const text = texts.get(path);
@@ -198,26 +198,42 @@ class LayoutLook {
           folder,
           'leftovers',
           `${plural(local.length, 'object')} like \`${folder}/${first.path}\``,
-          first.path.startsWith('.')
-            ? this.#commands.removeBelow(`${folder}/${first.path.split('/')[0] ?? ''}/`)
-            : this.#commands.remove(`${folder}/${first.path}`),
+          steps(...new Set(local.map(({ path }) => this.#removeLeftover(path)))),
         ),
       );
     return found;
+  }
+
+  #removeLeftover(path: string): string {
+    const { folder } = this.#model;
+    const [top = ''] = path.split('/');
+    return top.startsWith('.')
+      ? this.#commands.removeBelow(`${folder}/${top}/`)
+      : this.#commands.remove(`${folder}/${path}`);
+  }
+
+  /** With two snapshots and no word which of them is meant, the bundle knows. */
+  #mendRef(key: string, commits: readonly string[]): string {
+    const [only] = commits;
+    return steps(commits.length === 1 && only !== undefined ? this.#commands.write(key, only) : importModels, afresh);
   }
 
   snapshotCount(): Finding[] {
     const { folder, texts } = this.#model;
     const commits = [...this.#snapshots.keys()];
     if (commits.length < 2) return [];
-    const old = commits.find((commit) => commit !== texts.get('refs/main')) ?? '';
+    const old = commits.filter((commit) => commit !== texts.get('refs/main'));
     return [
       warningAt(
         'bucket',
         folder,
         'snapshots-many',
         `\`${folder}\` has ${commits.length} snapshots: ${commits.map((commit) => `\`${commit}\``).join(', ')}`,
-        `when no pod needs it any more: ${this.#commands.removeBelow(`${folder}/snapshots/${old}/`)}`,
+        steps(
+          'when the workers have been started again since the newer one was imported, the others go:',
+          ...old.map((commit) => this.#commands.removeBelow(`${folder}/snapshots/${commit}/`)),
+          ...old.map((commit) => this.#commands.remove(`${folder}/trees/${commit}.json`)),
+        ),
       ),
     ];
   }

@@ -1,6 +1,7 @@
 import { printable } from '../core/text.ts';
 import type { FaultId } from './faults.ts';
 import { faultAt, type Finding } from './finding.ts';
+import { importImages, lasting, steps } from './names.ts';
 import { publicRegistry, type SeenContainer, type SeenEvent, type SeenPod } from './pod.ts';
 import { quoted } from './shell.ts';
 
@@ -9,7 +10,6 @@ export type PullSecrets = ReadonlyMap<string, readonly string[] | undefined>;
 
 /** Where images of the zone are, by the receipt or by what was asked. */
 export interface ImagePlaces {
-  namespace: string;
   /** Host and prefix of the internal registry. */
   images?: string | undefined;
   /** `registry/repository:tag` of each imported image. */
@@ -46,87 +46,110 @@ export function pullFinding(
   if (/no match for platform/i.test(words))
     return said(
       'pull-platform',
-      `sie-mirror copy SOURCE ${image} without \`--platform\` brings every platform; the node's is in: kubectl get nodes -L kubernetes.io/arch`,
+      steps(
+        'see what platform the node has: kubectl get nodes -L kubernetes.io/arch',
+        'on the online side take `platforms:` out of the entry of this image in the mirror manifest, or add that platform; then: sie-mirror pull MANIFEST && sie-mirror bundle --out MEDIUM',
+        `with what that made: ${importImages}`,
+      ),
     );
   if (/x509|certificate signed by unknown authority|server gave HTTP response to HTTPS client/i.test(words))
-    return said(
-      'pull-tls',
-      `put the authority and the address of the registry into /etc/containerd/certs.d/${hostOf(image)}/hosts.toml on each node`,
-    );
+    return said('pull-tls', trustFix(hostOf(image), /HTTP response to HTTPS/i.test(words)));
   const open = publicRegistry(image);
-  if (open !== undefined) return said('public-image', publicFix(image, open, places));
+  if (open !== undefined) return said('public-image', publicFix(image, open));
   if (
     /\b40[13]\b|unauthori[sz]ed|authorization failed|no basic auth|access denied|authentication required|denied:/i.test(
       words,
     )
   )
-    return secretFinding(pod, container, secrets, places, said);
-  return notFoundFinding(image, words, pod.name, places, said);
+    return secretFinding(pod, container, secrets, said);
+  return notFoundFinding(pod, container, words, places, said);
+}
+
+/** What containerd on a node is told of the zone's registry: https://github.com/containerd/containerd/blob/main/docs/hosts.md */
+function trustFix(host: string, isPlain: boolean): string {
+  const text = isPlain
+    ? `server = "http://${host}"`
+    : `server = "https://${host}"\nca = "/etc/containerd/certs.d/${host}/ca.pem"`;
+  const directory = `/etc/containerd/certs.d/${host}`;
+  return steps(
+    `on each node: sudo mkdir -p ${directory}`,
+    isPlain ? undefined : `on each node, with the authority of the registry: sudo cp CA_FILE ${directory}/ca.pem`,
+    `on each node: printf '${text.replaceAll('\n', '\\n')}\\n' | sudo tee ${directory}/hosts.toml`,
+    '`config_path = "/etc/containerd/certs.d"` has to stand in /etc/containerd/config.toml; only that needs: sudo systemctl restart containerd',
+  );
 }
 
 /** How an image of a public registry is made to come from the internal one. */
-export function publicFix(image: string, host: string, { images }: ImagePlaces): string {
+export function publicFix(image: string, host: string): string {
   const [, repository = image] = /^[^/]*\.[^/]*\/(.*)$/.exec(image) ?? [];
-  return `point the value of the chart at ${images ?? 'REGISTRY/PREFIX'}/${repository.replace(/^library\//, '')}; where the template has it hard-coded, mirror ${host} in /etc/containerd/certs.d/${host}/hosts.toml on each node`;
+  return steps(
+    `where a value of the chart names it: set that to IMAGES_PLACE/${repository.replace(/^library\//, '')}; values for all that was imported: sie-mirror values RECEIPT --for sie,containerd --out deploy`,
+    `where a template has it hard-coded, on each node: sudo cp -r deploy/containerd/certs.d/${host} /etc/containerd/certs.d/`,
+  );
 }
 
 function secretFinding(
   pod: SeenPod,
   { image }: SeenContainer,
   secrets: PullSecrets,
-  { namespace }: ImagePlaces,
   said: (fault: FaultId, fix: string) => Finding,
 ): Finding {
   const host = hostOf(image);
   const create = (name: string): string =>
-    `kubectl -n ${namespace} create secret docker-registry ${quoted(name)} --docker-server=${host} --docker-username=USER --docker-password=PASSWORD`;
+    `kubectl -n NAMESPACE create secret docker-registry ${quoted(name)} --docker-server=${host} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl -n NAMESPACE apply -f -`;
   const [first] = pod.pullSecrets;
   if (first === undefined)
     return said(
       'pull-secret-missing',
-      `${create('regcred')}, and name it in the values: \`imagePullSecrets: [{name: regcred}]\``,
+      steps(
+        create('regcred'),
+        `have the pods name it: kubectl -n NAMESPACE patch serviceaccount ${pod.serviceAccount} -p '{"imagePullSecrets":[{"name":"regcred"}]}'`,
+        again(pod),
+      ),
     );
   const gone = pod.pullSecrets.find((name) => secrets.has(name) && secrets.get(name) === undefined);
-  if (gone !== undefined) return said('pull-secret-missing', create(gone));
+  if (gone !== undefined) return said('pull-secret-missing', steps(create(gone), again(pod)));
   const hosts = pod.pullSecrets.flatMap((name) => secrets.get(name) ?? []);
   const known = pod.pullSecrets.some((name) => secrets.has(name));
   if (known && !hosts.includes(host))
     return said(
       'pull-secret-host',
-      `kubectl -n ${namespace} delete secret ${quoted(first)} && ${create(first)} (it knows ${hosts.join(', ') || 'no registry'})`,
+      steps(
+        `it is for ${hosts.map((each) => `\`${each}\``).join(', ') || 'no registry'}, \`${host}\` is wanted: ${create(first)}`,
+        again(pod),
+      ),
     );
-  return said(
-    'pull-denied',
-    `kubectl -n ${namespace} delete secret ${quoted(first)} && ${create(first)}, with a user who may pull`,
-  );
+  return said('pull-denied', steps(`with a user who may pull: ${create(first)}`, again(pod)));
+}
+
+/** The kubelet waits longer from time to time. */
+function again({ name }: SeenPod): string {
+  return `so that it is pulled at once: kubectl -n NAMESPACE delete pod ${name}`;
 }
 
 function notFoundFinding(
-  image: string,
+  pod: SeenPod,
+  { image, name: container }: SeenContainer,
   words: string,
-  podName: string,
-  places: ImagePlaces,
+  { targets }: ImagePlaces,
   said: (fault: FaultId, fix: string) => Finding,
 ): Finding {
-  const { targets, images } = places;
   const repository = image.replace(/@.*$/, '').replace(/:[^:/]*$/, '');
   const same = targets.filter((target) => target.startsWith(`${repository}:`));
   const name = repository.slice(repository.lastIndexOf('/') + 1);
   const alike = targets.filter((target) => target.includes(`/${name}:`));
-  if (same.length > 0) return said('pull-tag', `use a tag that was imported: ${same.slice(0, 5).join(', ')}`);
-  if (alike.length > 0)
-    return said('pull-path', `the image was imported as ${alike.slice(0, 5).join(', ')}: set that in the values`);
-  if (/name unknown|NAME_UNKNOWN|repository .*not found/i.test(words))
-    return said(
-      'pull-path',
-      `sie-mirror import BUNDLE --images ${images ?? `${hostOf(image)}/PREFIX`}, or mend the path in the values`,
+  const use = (found: readonly string[]): string =>
+    steps(
+      found.length > 1 ? `imported were ${found.slice(0, 5).join(', ')}` : undefined,
+      `kubectl -n NAMESPACE set image ${pod.owner ?? 'WORKLOAD'} ${container}=${found[0] ?? ''}`,
+      lasting,
     );
-  if (/not found|manifest unknown/i.test(words))
-    return said(
-      'pull-tag',
-      `sie-mirror import BUNDLE --images ${images ?? `${hostOf(image)}/PREFIX`}, or use a tag that is there`,
-    );
-  return said('pull-failed', `kubectl -n ${places.namespace} describe pod ${podName} shows the whole of it`);
+  if (same.length > 0) return said('pull-tag', use(same));
+  if (alike.length > 0) return said('pull-path', use(alike));
+  const bring = steps(importImages, `then: kubectl -n NAMESPACE delete pod ${pod.name}`);
+  if (/name unknown|NAME_UNKNOWN|repository .*not found/i.test(words)) return said('pull-path', bring);
+  if (/not found|manifest unknown/i.test(words)) return said('pull-tag', bring);
+  return said('pull-failed', `the whole of it: kubectl -n NAMESPACE describe pod ${pod.name}`);
 }
 
 function hostOf(image: string): string {

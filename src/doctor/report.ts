@@ -34,11 +34,13 @@ export function doctorReport(unsorted: readonly Finding[]): Report {
 }
 
 /** How one cause is told: what it is, what was seen, and what to do. */
-function causeLines({ layer, name, verdict, fault, evidence, fix = '' }: ReturnType<typeof causes>[number]): string[] {
+function causeLines(cause: ReturnType<typeof causes>[number]): string[] {
+  const { layer, name, verdict, fault, evidence, fix = '', words = [] } = cause;
   return [
     line(verdict === 'fault' ? 'FAULT' : 'warning', `${faults[fault].title} [${fault}]`),
     line('', `${layer}: ${name}: ${evidence}`),
-    line('', `fix: ${fix}`),
+    ...fix.split('\n').map((step, index) => line('', `${index === 0 ? 'fix: ' : '     '}${step}`)),
+    ...words.map((word) => line('', `     (${word})`)),
   ];
 }
 
@@ -56,12 +58,13 @@ function verdictOf(
   return `GOOD: no fault in what was seen${warnings}`;
 }
 
-function itemOf({ layer, name, verdict, fault, evidence, fix }: Finding): ReportItem {
+function itemOf({ layer, name, verdict, fault, evidence, fix, words }: Finding): ReportItem {
   const detail = {
     verdict,
     evidence,
     ...(fault === undefined ? {} : { fault }),
     ...(fix === undefined ? {} : { fix }),
+    ...(words === undefined ? {} : { words }),
   };
   if (verdict !== 'fault' || fault === undefined)
     return { kind: layer, name, state: verdict === 'not seen' ? 'skipped' : 'done', detail };

@@ -1,22 +1,22 @@
 import { faultAt, type Finding, notSeen, ok, warningAt } from './finding.ts';
+import { lasting, steps } from './names.ts';
 import type { SeenContainer, SeenPod } from './pod.ts';
 
 /** What the workers have to be told so that they read the mirror. */
 export interface WantedSettings {
   /** Address of the models as the user gave it. */
   models?: string | undefined;
-  namespace: string;
+  /** Pools that other workers name. */
+  pools?: readonly string[];
 }
-
-const extraEnv = 'workers.common.extraEnv';
 
 /**
  * The settings of a worker against those that work without the internet.
  */
 export function settingsFindings(pod: SeenPod, container: SeenContainer, wanted: WantedSettings): Finding[] {
   const { name } = pod;
-  const settings = new Settings(pod, container, wanted.namespace);
-  const found = [...settings.offline(), ...settings.clusterCache(wanted), ...settings.rest()];
+  const settings = new Settings(pod, container);
+  const found = [...settings.offline(), ...settings.clusterCache(wanted), ...settings.rest(wanted)];
   return found.length > 0
     ? found
     : [ok('cluster', `pod ${name}`, 'its settings are those that work without the internet')];
@@ -28,14 +28,14 @@ class Settings {
   /** Places in the template that the pod was made from. */
   readonly #index: number;
   readonly #owner: string;
-  readonly #namespace: string;
+  readonly #setEnv: string;
 
-  constructor(pod: SeenPod, container: SeenContainer, namespace: string) {
+  constructor(pod: SeenPod, container: SeenContainer) {
     this.#name = `pod ${pod.name}`;
     this.#container = container;
     this.#index = pod.containers.filter(({ init }) => !init).indexOf(container);
-    this.#owner = pod.owner ?? 'KIND/NAME';
-    this.#namespace = namespace;
+    this.#owner = pod.owner ?? 'WORKLOAD';
+    this.#setEnv = `kubectl -n NAMESPACE set env ${this.#owner} -c ${container.name}`;
   }
 
   offline(): Finding[] {
@@ -48,13 +48,16 @@ class Settings {
           this.#name,
           'offline-missing',
           '`HF_ENDPOINT` and `HF_HUB_OFFLINE` are both set: the endpoint is never asked',
-          `take one of them out of \`${extraEnv}\``,
+          steps(
+            `to read the bucket: ${this.#setEnv} HF_ENDPOINT-`,
+            `to ask the endpoint: ${this.#setEnv} HF_HUB_OFFLINE-`,
+          ),
         ),
       ];
     if (offline || endpoint !== undefined) return [];
     if (this.#hidden('HF_HUB_OFFLINE'))
       return [notSeen('cluster', `${this.#name}: HF_HUB_OFFLINE`, 'it may come from a config map or a secret')];
-    const fix = `kubectl -n ${this.#namespace} set env ${this.#owner} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1; and so that it lasts, in the values \`${extraEnv}: [{name: HF_HUB_OFFLINE, value: "1"}, {name: TRANSFORMERS_OFFLINE, value: "1"}]\``;
+    const fix = steps(`${this.#setEnv} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1`, lasting);
     if (this.#value('SIE_HF_FALLBACK') !== undefined && !this.#container.args.includes('--no-hf-fallback'))
       return [
         faultAt(
@@ -88,7 +91,10 @@ class Settings {
           this.#name,
           'cluster-cache-ignored',
           `\`SIE_CLUSTER_CACHE=${variable}\` is set and \`--cluster-cache\` is not given: \`serve\` deletes the variable then (charts before 0.7)`,
-          `kubectl -n ${this.#namespace} patch ${this.#owner} --type=json -p='[{"op":"add","path":"/spec/template/spec/containers/${this.#index}/args/-","value":"--cluster-cache=$(SIE_CLUSTER_CACHE)"}]'; again after each helm upgrade`,
+          steps(
+            `kubectl -n NAMESPACE patch ${this.#owner} --type=json -p='[{"op":"add","path":"/spec/template/spec/containers/${this.#index}/args/-","value":"--cluster-cache=$(SIE_CLUSTER_CACHE)"}]'`,
+            'again after each helm upgrade, as no value of these charts does it; or with the post-renderer that this writes: sie-mirror values RECEIPT --for sie --out deploy',
+          ),
         ),
       ];
     if (given === undefined) {
@@ -99,7 +105,7 @@ class Settings {
           this.#name,
           'cluster-cache-missing',
           'neither `--cluster-cache` nor `SIE_CLUSTER_CACHE` is set',
-          `helm upgrade ... --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=${models ?? 's3://BUCKET/PREFIX/models'}`,
+          'sie-mirror values RECEIPT --for sie --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=MODELS_URL',
         ),
       ];
     }
@@ -111,12 +117,15 @@ class Settings {
         this.#name,
         'cluster-cache-elsewhere',
         `it reads \`${url}\`, the models are at \`${models}\``,
-        `helm upgrade ... --set workers.common.clusterCache.url=${models}`,
+        steps(
+          `now: ${after === '$(SIE_CLUSTER_CACHE)' ? `${this.#setEnv} SIE_CLUSTER_CACHE=MODELS_URL` : 'nothing but the next step, as the address stands in the arguments'}`,
+          'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set workers.common.clusterCache.url=MODELS_URL',
+        ),
       ),
     ];
   }
 
-  rest(): Finding[] {
+  rest({ pools = [] }: WantedSettings): Finding[] {
     const found: Finding[] = [];
     if (this.#container.env.has('SIE_POOL') && this.#value('SIE_POOL') === '')
       found.push(
@@ -125,7 +134,11 @@ class Settings {
           this.#name,
           'pool-missing',
           '`SIE_POOL` is empty: the worker is listed as live, and the gateway answers 202 for ever',
-          `kubectl -n ${this.#namespace} set env ${this.#owner} SIE_POOL=POOL, with the name of its pool as in the other workers`,
+          steps(
+            `${this.#setEnv} SIE_POOL=POOL`,
+            'workers of one pool share its work: a name for those of one machine profile only',
+            pools.length === 0 ? undefined : `other workers here name ${pools.join(', ')}`,
+          ),
         ),
       );
     if (!this.#isOn('SIE_TELEMETRY_DISABLED') && !this.#isOn('DO_NOT_TRACK') && !this.#hidden('SIE_TELEMETRY_DISABLED'))
@@ -135,7 +148,10 @@ class Settings {
           this.#name,
           'telemetry-on',
           'neither `SIE_TELEMETRY_DISABLED` nor `DO_NOT_TRACK` is set: it tries telemetry.superlinked.com every hour',
-          'helm upgrade ... --set telemetry.enabled=false',
+          steps(
+            `${this.#setEnv} SIE_TELEMETRY_DISABLED=1`,
+            'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set telemetry.enabled=false',
+          ),
         ),
       );
     return found;

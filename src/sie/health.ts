@@ -3,6 +3,8 @@ import { z } from '../core/validate.ts';
 /** A worker as the gateway lists it. */
 export interface SieWorker {
   name: string;
+  /** Where it can be asked itself, inside the cluster; empty when the gateway does not say. */
+  url: string;
   /** Machine profile: `l4`, `cpu`. */
   profile: string;
   /** SIE bundle that it serves; empty when the gateway does not say. */
@@ -23,6 +25,7 @@ export interface SieHealth {
 const names = z.array(z.string());
 const workerSchema = z.looseObject({
   name: z.string().default(''),
+  url: z.string().nullish(),
   gpu: z.string().nullish(),
   machine_profile: z.string().nullish(),
   bundle: z.string().nullish(),
@@ -46,6 +49,7 @@ export function parseHealth(document: unknown): SieHealth | undefined {
     live,
     workers: workers.map((worker) => ({
       name: worker.name,
+      url: worker.url ?? '',
       profile: worker.gpu ?? worker.machine_profile ?? '',
       sieBundle: worker.bundle ?? '',
       healthy: worker.healthy,

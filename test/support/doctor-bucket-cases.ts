@@ -63,6 +63,9 @@ export const bucketCases: DoctorCase[] = [
       return zone.doctor({ models });
     },
   },
+  inBucket('bucket-region', 'AWS_REGION says another one than that of the bucket', nothing, {
+    options: { region: 'zone-east' },
+  }),
   inBucket('bucket-list-denied', 'the role may read objects and not list them', nothing, {
     options: { deny: (action) => action === 'ListObjectsV2' },
   }),

@@ -135,11 +135,12 @@ function receiptOf(): Receipt {
   return { ...receipt, complete: true, models: [{ repo: model, commit, objects }] };
 }
 
-/** The three lines that name the most probable cause, without what differs from run to run. */
+/** The lines that name the most probable cause and its fix, without what differs from run to run. */
 export function firstCause(report: Report, zone: SickZone): string {
   const start = report.summary.findIndex((line) => /^(?:FAULT|warning) /.test(line));
+  const length = report.summary.slice(start + 1).findIndex((line) => !line.startsWith(' '));
   return report.summary
-    .slice(start, start + 3)
+    .slice(start, start + 1 + length)
     .join('\n')
     .replaceAll(zone.path, '/DIR')
     .replaceAll(/127\.0\.0\.1:(?!9\b)\d+/g, 'HOST:PORT')

@@ -22,7 +22,7 @@ export const zoneCommands: readonly CommandRow[] = [
         fallback: 'sie',
       },
       { flags: '--dry-run', text: 'look at the targets, say what would move, write nothing' },
-      { flags: '--verify', text: 'read the bytes of what the target has already' },
+      { flags: '--verify', text: 'read the bytes of what the target has already; ask a registry for every blob' },
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
     ],
     examples: [

@@ -10,6 +10,7 @@ import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { OciLayout } from '../oci/layout.ts';
 import { splitName } from '../oci/layout-index.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
+import { doubted } from '../oci/doubted.ts';
 import { resolved } from '../oci/side.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
@@ -57,12 +58,14 @@ function readPlace(repository: string, reference: string, item: ImageItem): Refe
   }
 }
 
+/** @param verify a registry that has a manifest is not believed to have what is below it */
 export async function importImages(
   reader: BundleReader,
   images: readonly PlacedImage[],
   items: ReportItem[],
   receipt: Receipt,
   media: MediaToCome,
+  verify: boolean,
   context: Context,
 ): Promise<void> {
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
@@ -73,6 +76,7 @@ export async function importImages(
     });
     await attempt(items, 'image', image.item.reference, async () => {
       const target = await openRepository(context, image.target, image.reference);
+      if (verify) target.target = doubted(target.target);
       const there = blobsOver(image.item, reader);
       if (there.lacking.length > 0 && (await isTagged(image, target))) {
         record(image, target.name, { copied: 0, copiedBytes: 0 }, items, receipt, context);

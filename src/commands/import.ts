@@ -69,7 +69,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const items: ReportItem[] = [];
   const media = new MediaToCome();
   if (state) await importModels(reader, state, layout, items, receipt, media, context);
-  await importImages(reader, images, items, receipt, media, context);
+  await importImages(reader, images, items, receipt, media, options.verify === true, context);
   receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeFileAtomic(receiptPath, formatReceipt(receipt));

@@ -26,6 +26,7 @@ import { parseModels } from '../sie/models.ts';
 import type { Context } from './context.ts';
 import { unreachable } from './doctor-hosts.ts';
 import { mirroredHosts } from './doctor-mirrors.ts';
+import { tryPullSecrets } from './doctor-pull-credentials.ts';
 import { type CheckedSecret, readPullSecrets } from './doctor-secrets.ts';
 import { failureFinding, workerFindings } from './doctor-worker.ts';
 
@@ -157,11 +158,17 @@ class ClusterLook {
       ...(pods.length > 0 ? [ok('cluster', `namespace ${this.#namespace}`, plural(pods.length, 'pod'))] : []),
       ...chartFindings(releases, pods),
       ...(await this.#images(pods, events, secrets.known)),
+      ...(await tryPullSecrets(pods, secrets.known, this.#registries(), this.#context)),
       ...pods.flatMap((pod) => this.#settings(pod, pods)),
       ...(await this.#failures(pods)),
       ...(await this.#workers(pods)),
       ...unseen,
     ];
+  }
+
+  #registries(): ReadonlySet<string> {
+    const places = [this.#known.images ?? '', ...this.#known.targets];
+    return new Set(places.map((place) => place.split('/')[0] ?? place));
   }
 
   /** The pods tell much alone. */

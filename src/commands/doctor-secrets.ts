@@ -3,10 +3,14 @@ import { z } from '../core/validate.ts';
 import { type Finding, notSeen, ok } from '../doctor/finding.ts';
 import type { SeenPod } from '../doctor/pod.ts';
 import { isForbidden, type KubeClient } from '../kube/client.ts';
+import { type CredentialFile, parseCredentialFile } from '../oci/credential-file.ts';
 
-/** For which registries a pull secret is; nothing else of it is kept. */
+/** What is kept of a pull secret while doctor runs. */
 export interface CheckedSecret {
+  /** For which registries it is. */
   hosts: string[];
+  /** Undefined for one that no kubelet can read. */
+  credentials: CredentialFile | undefined;
 }
 
 export interface PullSecretSight {
@@ -32,15 +36,15 @@ export async function readPullSecrets(
         `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets/${encodeURIComponent(name)}`,
         secretSchema,
       );
-      const hosts = secret && hostsOf(secret.data ?? {});
-      known.set(name, hosts && { hosts });
+      const checked = secret && readSecret(secret.data ?? {}, name);
+      known.set(name, checked);
       // That it does not exist is told of the pod that wants it.
-      if (hosts)
+      if (checked)
         findings.push(
           ok(
             'cluster',
             `secret ${name}`,
-            `it is for ${hosts.map((host) => `\`${host}\``).join(', ') || 'no registry'}`,
+            `it is for ${checked.hosts.map((host) => `\`${host}\``).join(', ') || 'no registry'}`,
           ),
         );
     } catch (error) {
@@ -51,15 +55,14 @@ export async function readPullSecrets(
   return { findings, known };
 }
 
-function hostsOf(data: Record<string, string>): string[] {
+function readSecret(data: Record<string, string>, name: string): CheckedSecret {
   const current = data['.dockerconfigjson'];
-  const text = Buffer.from(current ?? data['.dockercfg'] ?? '', 'base64').toString('utf8');
   try {
-    const document: unknown = JSON.parse(text);
-    const auths =
-      current === undefined ? z.record(z.string(), z.unknown()).parse(document) : configSchema.parse(document).auths;
-    return Object.keys(auths).map((key) => key.replace(/^https?:\/\//, '').replace(/\/.*$/, ''));
+    const document: unknown = JSON.parse(Buffer.from(current ?? data['.dockercfg'] ?? '', 'base64').toString('utf8'));
+    const config = configSchema.parse(current === undefined ? { auths: document } : document);
+    const hosts = Object.keys(config.auths).map((key) => key.replace(/^https?:\/\//, '').replace(/\/.*$/, ''));
+    return { hosts, credentials: parseCredentialFile(JSON.stringify(config), `secret ${name}`) };
   } catch {
-    return [];
+    return { hosts: [], credentials: undefined };
   }
 }

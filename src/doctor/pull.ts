@@ -88,6 +88,11 @@ export function publicFix(image: string, host: string): string {
   );
 }
 
+/** Makes a pull secret, or writes over it. */
+export function createPullSecret(name: string, host: string): string {
+  return `kubectl -n NAMESPACE create secret docker-registry ${quoted(name)} --docker-server=${host} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl -n NAMESPACE apply -f -`;
+}
+
 function secretFinding(
   pod: SeenPod,
   { image }: SeenContainer,
@@ -95,8 +100,7 @@ function secretFinding(
   said: (fault: FaultId, fix: string) => Finding,
 ): Finding {
   const host = hostOf(image);
-  const create = (name: string): string =>
-    `kubectl -n NAMESPACE create secret docker-registry ${quoted(name)} --docker-server=${host} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl -n NAMESPACE apply -f -`;
+  const create = (name: string): string => createPullSecret(name, host);
   const [first] = pod.pullSecrets;
   if (first === undefined)
     return said(

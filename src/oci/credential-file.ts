@@ -48,6 +48,11 @@ export async function readCredentialFile(path: string, variable?: string): Promi
   }
   // Podman makes an empty file where docker makes none.
   if (text.trim() === '') return undefined;
+  return parseCredentialFile(text, path);
+}
+
+/** @param path for messages @throws E_USAGE for what is no such file */
+export function parseCredentialFile(text: string, path: string): CredentialFile {
   const document = validate(fileSchema, parseJson(text, path, 'E_USAGE'), path, 'E_USAGE');
   const helpers = byHost(document.credHelpers ?? {});
   const auths = byHost(document.auths ?? {});

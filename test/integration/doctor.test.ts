@@ -8,7 +8,7 @@ import { MirrorError } from '../../src/core/errors.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
-import { multiArch } from '../support/images.ts';
+import { buildImage, multiArch } from '../support/images.ts';
 import { offlineEnv, pod, podEvent, pullSecret } from '../support/kube.ts';
 import { startRegistry } from '../support/registry.ts';
 import { commit, folder, model, models, SickZone } from '../support/sick-zone.ts';
@@ -48,7 +48,10 @@ it('finds nothing wrong with a zone that is whole, and says so with exit code 0'
   expect(faultsOf(report)).toEqual([]);
   expect(report).toMatchObject({ ok: true, totals: { faults: 0, warnings: 0 } });
   expect(report.exit).toBeUndefined();
-  expect(verdicts(report).filter((each) => each.startsWith('not seen'))).toEqual(['not seen bundle bundle']);
+  expect(verdicts(report).filter((each) => each.startsWith('not seen'))).toEqual([
+    'not seen bundle bundle',
+    'not seen cluster secret regcred',
+  ]);
   expect(report.summary.at(-1)).toMatch(/^GOOD/);
 });
 
@@ -273,4 +276,36 @@ it('writes a file for support in which no secret stands', async () => {
   const names: string[] = [];
   await list({ file: join(zone.path, 'support.tar'), strict: true, onReadEntry: ({ path }) => names.push(path) });
   expect(names).toEqual(['report.json', 'report.txt', 'settings.json'].map((name) => `sie-mirror-doctor/${name}`));
+});
+
+it.each([
+  ['tries the user of a pull secret at the registry', 'canary-pull-password', undefined],
+  ['names a pull secret with a wrong password though its pods still run', 'another', 'pull-denied'],
+])('%s', async (_, password, cause) => {
+  await using zone = await SickZone.start();
+  const registry = zone.keep(await startRegistry({ auth: { kind: 'bearer', user: 'puller', password } }));
+  zone.insecureHosts = [registry.host];
+  registry.put('sie/nats', buildImage({ seed: 'nats' }), '2');
+  const kubeconfig = await zone.cluster({
+    pods: [pod({ name: 'nats-0', image: `${registry.host}/sie/nats:2` })],
+    secrets: [pullSecret(registry.host)],
+  });
+
+  const report = await zone.doctor({ kubeconfig, images: `${registry.host}/sie` });
+
+  expect(report.facts?.['cause']).toBe(cause);
+  expect(JSON.stringify(registry.server.requests)).toContain('Basic ');
+  expect(JSON.stringify(report)).not.toContain('canary');
+});
+
+it('shows a pull secret to no registry that was not given', async () => {
+  await using zone = await SickZone.start();
+  const registry = zone.keep(await startRegistry({}));
+  zone.insecureHosts = [registry.host];
+  const kubeconfig = await zone.cluster({
+    pods: [pod({ name: 'nats-0', image: `${registry.host}/sie/nats:2` })],
+    secrets: [pullSecret(registry.host)],
+  });
+  expect(verdicts(await zone.doctor({ kubeconfig }))).toContain('not seen cluster secret regcred');
+  expect(registry.server.requests).toEqual([]);
 });

@@ -76,6 +76,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
       report: progress.report,
       signal: stop.signal,
       process: { pid: process.pid, isRunning },
+      nodeVersion: process.versions.node,
     };
     const context = await createContext(outside, {
       concurrency: flags.concurrency,

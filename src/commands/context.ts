@@ -29,6 +29,8 @@ export interface Outside {
   report: Reporter;
   signal: AbortSignal;
   process: LockOwner;
+  /** Version of the Node.js that runs this: `22.21.1`. */
+  nodeVersion: string;
 }
 
 /** Flags that every command takes. */
@@ -57,6 +59,7 @@ export interface Context {
   readonly toolFile: string | undefined;
   /** Who this process is to others that write to the same place. */
   readonly owner: LockOwner;
+  readonly nodeVersion: string;
   path(path: string): string;
   hub(): HubClient;
   /** The registry itself. @throws E_USAGE */
@@ -127,6 +130,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     ca: pem,
     toolFile: outside.toolFile,
     owner: outside.process,
+    nodeVersion: outside.nodeVersion,
     path,
     hub: () => {
       if (hub) return hub;

@@ -35,7 +35,9 @@ export async function tryPullSecrets(
         if (checked?.hosts.includes(host)) attempts.set(`${secret} ${host}`, { secret, host, image, checked });
       }
   return Promise.all(
-    [...attempts.values()].map((each) => (given.has(each.host) ? tryOne(each, context) : notTried(each))),
+    [...attempts.values()].map((each) =>
+      given.has(each.host) ? tryOne(each, context) : Promise.resolve(notTried(each)),
+    ),
   );
 }
 

@@ -16,7 +16,29 @@ const wantedBytes = 64 * 1024 * 1024;
 /** The tool itself and the machine that it runs on. */
 export async function checkTool(receipts: readonly Receipt[], context: Context): Promise<Finding[]> {
   const here = context.path('.');
-  return [ok('tool', 'version', toolName), ...newerThanUs(receipts.map(({ tool }) => tool)), await freeSpace(here)];
+  return [
+    ok('tool', 'version', toolName),
+    nodeFinding(context.nodeVersion),
+    ...newerThanUs(receipts.map(({ tool }) => tool)),
+    await freeSpace(here),
+  ];
+}
+
+/** As `engines` in package.json has it. */
+const oldestNode = '20.19.0';
+
+function nodeFinding(found: string): Finding {
+  if (!isNewer(oldestNode, found)) return ok('tool', 'Node.js', found);
+  return warningAt(
+    'tool',
+    'Node.js',
+    'node-old',
+    `this is ${found}, ${oldestNode} is the oldest that is tested`,
+    steps(
+      'on the online side fetch node-VERSION-linux-x64.tar.xz of version 22 from https://nodejs.org/dist/latest-v22.x/, and carry it here',
+      'here: tar xf node-*-linux-x64.tar.xz && export PATH="$(echo $PWD/node-*-linux-x64/bin):$PATH"',
+    ),
+  );
 }
 
 async function freeSpace(path: string): Promise<Finding> {

@@ -83,6 +83,7 @@ const table = {
   'tree-missing': { title: '`trees/COMMIT.json` is missing', code: 'E_SMOKE' },
   'file-too-large': { title: 'a file is larger than clients of the Hub fetch by plain HTTP', code: 'E_SMOKE' },
   'prefix-not-models': { title: 'the address does not end with `/models`', code: 'E_SMOKE' },
+  'node-old': { title: 'this Node.js is older than what the tool is made for', code: 'E_REFUSED' },
   'virtual-host': { title: 'the bucket is not reachable as a host name', code: 'E_NETWORK' },
   'profile-idle': { title: 'a machine profile has no live worker', code: 'E_SMOKE' },
   'image-public': { title: 'a running pod has an image of a public registry', code: 'E_SMOKE' },

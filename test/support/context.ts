@@ -17,6 +17,7 @@ export async function testContext(options: {
   ca?: string;
   hostsDir?: string;
   toolFile?: string;
+  nodeVersion?: string;
 }): Promise<TestContext> {
   const events: Event[] = [];
   const controller = new AbortController();
@@ -30,6 +31,7 @@ export async function testContext(options: {
       report: (event) => events.push(event),
       signal: controller.signal,
       process: { pid: process.pid, isRunning: () => false },
+      nodeVersion: options.nodeVersion ?? process.versions.node,
     },
     { insecureHosts: options.insecureHosts, retries: options.retries ?? 0, ca: options.ca, hostsDir: options.hostsDir },
   );

@@ -163,6 +163,14 @@ export const bucketCases: DoctorCase[] = [
     },
   },
   {
+    fault: 'node-old',
+    when: 'the machine has an older Node.js',
+    look: (zone) => {
+      zone.nodeVersion = '18.20.8';
+      return zone.doctor({});
+    },
+  },
+  {
     fault: 'bundle-damaged',
     when: 'a copy to the medium was broken off',
     look: async (zone) => {

@@ -28,6 +28,7 @@ export class SickZone implements AsyncDisposable {
   readonly #end: (() => Promise<unknown>)[] = [];
   env: Record<string, string> = {};
   insecureHosts: string[] = [];
+  nodeVersion: string | undefined;
 
   private constructor(path: string) {
     this.path = path;
@@ -80,7 +81,12 @@ export class SickZone implements AsyncDisposable {
   }
 
   async doctor(options: DoctorOptions): Promise<Report> {
-    const { context } = await testContext({ cwd: this.path, env: this.env, insecureHosts: this.insecureHosts });
+    const { context } = await testContext({
+      cwd: this.path,
+      env: this.env,
+      insecureHosts: this.insecureHosts,
+      ...(this.nodeVersion === undefined ? {} : { nodeVersion: this.nodeVersion }),
+    });
     try {
       return await doctor(options, context);
     } finally {

@@ -14,6 +14,11 @@ export const smokeFlags: readonly Flag[] = [
   },
   { flags: '--pool <name>', text: 'pool whose workers have to answer (its state needs SIE_ADMIN_TOKEN)' },
   { flags: '--create-pool', text: 'make that pool for the time of the test, and remove it' },
+  {
+    flags: '--output <kind>',
+    text: 'form of the vectors, for models that give several (default: the first of them)',
+    choices: ['dense', 'sparse', 'multivector'],
+  },
   { flags: '--dim <n>', text: 'dimensions that the vector must have', parse: parseCount('--dim', 1) },
   { flags: '--dtype <type>', text: 'number format to ask for: float32, float16, int8, uint8, binary' },
   { flags: '--format <kind>', text: 'how requests are written', choices: ['msgpack', 'json'], fallback: 'msgpack' },

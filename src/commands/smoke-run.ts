@@ -1,13 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, placeError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 import type { SieCall } from '../sie/calls.ts';
 import type { AnswerFacts, SieClient } from '../sie/client.ts';
+import type { OutputType } from '../sie/embedding.ts';
 import { loadFailure, type WaitPhase } from '../sie/faults.ts';
 import { isOfProfile, type SieHealth } from '../sie/health.ts';
 import { plainModelId, type SieModel } from '../sie/models.ts';
 import type { Context } from './context.ts';
-import { Patience } from './smoke-patience.ts';
+import { type Clock, Patience } from './smoke-patience.ts';
 import { enoughRequests, type Proof, prove, rivals, type Sighting, wantedWorkers } from './smoke-proof.ts';
 import { kindOf, makeTrial, type Trial, type TrialKind, type TrialResult } from './smoke-trial.ts';
 
@@ -20,11 +20,13 @@ export interface RunOptions {
   kind: TrialKind | undefined;
   gpu: string | undefined;
   pool: string | undefined;
+  output: OutputType | undefined;
   dim: number | undefined;
   dtype: string | undefined;
   format: 'msgpack' | 'json';
   /** In seconds. */
   timeout: number;
+  clock: Clock | undefined;
   /** Commit of the weights that must answer. */
   revision: string | undefined;
 }
@@ -68,18 +70,19 @@ export class SmokeRun {
     this.#options = options;
     this.#context = context;
     this.#id = plainModelId(options.model);
-    this.#patience = new Patience(options.timeout, options.model, context.report, context.signal);
+    const { timeout, model, clock } = options;
+    this.#patience = new Patience(timeout, model, context.report, context.signal, clock);
   }
 
   /** @throws E_SMOKE, E_NOT_FOUND, E_AUTH, and E_NETWORK or E_REMOTE for a gateway that was never reached */
   async run(): Promise<RunResult> {
-    const { model, gpu, kind, dim, dtype } = this.#options;
+    const { model, gpu, kind, output, dim, dtype } = this.#options;
     try {
       const health = await this.#look();
       if (gpu !== undefined) checkProfile(health, gpu, this.#options.url);
       const known = checkModel(this.#id, await this.#patiently(() => this.#client.models()));
       this.#checkRevision(known.revision);
-      const trial = makeTrial({ kind: kind ?? kindOf(known), model, dim, dtype }, known);
+      const trial = makeTrial({ kind: kind ?? kindOf(known), model, output, dim, dtype }, known);
       const [first] = trial.calls;
       if (!first) throw new MirrorError('E_INTERNAL', 'nothing to ask');
       await this.#answer(first);
@@ -119,13 +122,10 @@ export class SmokeRun {
     for (let count = 0; count < enoughRequests; count += 1) answers.add(fingerprint(await this.#answer(first)));
     sighting.requests += enoughRequests;
     sighting.variants = answers.size;
-    const until = performance.now() + Math.min(statusAgeMs, Math.max(0, this.#patience.left()));
-    for (;;) {
+    await this.#patience.settle(statusAgeMs, async () => {
       sighting.after = await this.#gateway(sighting.profile);
-      const wanted = wantedWorkers(sighting);
-      if (performance.now() >= until || wanted.some(({ loaded }) => loaded?.includes(this.#id) ?? true)) return;
-      await sleep(500, undefined, { signal: this.#context.signal });
-    }
+      return wantedWorkers(sighting).some(({ loaded }) => loaded?.includes(this.#id) ?? true);
+    });
   }
 
   async #series(trial: Trial): Promise<{ documents: unknown[]; proof: undefined }> {

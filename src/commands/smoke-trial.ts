@@ -36,6 +36,8 @@ const trialTexts = [
 export interface TrialOptions {
   kind: TrialKind;
   model: string;
+  /** Form of the embedding; the first that the model gives when undefined. */
+  output: OutputType | undefined;
   dim: number | undefined;
   dtype: string | undefined;
 }
@@ -44,7 +46,7 @@ export interface TrialOptions {
 export function makeTrial(options: TrialOptions, known: SieModel | undefined): Trial {
   if (options.kind === 'score') return scoreTrial(options.model);
   if (options.kind === 'extract') return extractTrial(options.model);
-  return embeddingTrial(options, outputOf(known));
+  return embeddingTrial(options, outputOf(known, options.output));
 }
 
 /** What a model does by its outputs, for those who want it tried whatever it is. */
@@ -54,7 +56,12 @@ export function kindOf(known: SieModel | undefined): TrialKind {
   return outputs.includes('score') ? 'score' : 'extract';
 }
 
-function outputOf(known: SieModel | undefined): OutputType {
+/** @throws E_SMOKE for a form that the model does not give */
+function outputOf(known: SieModel | undefined, wanted: OutputType | undefined): OutputType {
+  const outputs = known?.outputs ?? [];
+  if (wanted !== undefined && outputs.length > 0 && !outputs.includes(wanted))
+    throw wrong(`the model gives no ${wanted} vectors`, `it gives ${outputs.join(', ')}: leave out \`--output\``);
+  if (wanted !== undefined) return wanted;
   return outputTypes.find((type) => known?.outputs.includes(type)) ?? 'dense';
 }
 

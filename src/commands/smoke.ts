@@ -3,11 +3,12 @@ import { limitTo } from '../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import { SieClient } from '../sie/client.ts';
+import type { OutputType } from '../sie/embedding.ts';
 import { plainModelId } from '../sie/models.ts';
 import { attempt } from './attempt.ts';
 import { type Context, hasPassword } from './context.ts';
 import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke-golden.ts';
-import { Patience } from './smoke-patience.ts';
+import { type Clock, Patience } from './smoke-patience.ts';
 import { checkPoolName, withPool } from './smoke-pool.ts';
 import { type RunOptions, type RunResult, SmokeRun } from './smoke-run.ts';
 import { smokeTable } from './smoke-table.ts';
@@ -27,6 +28,8 @@ export interface SmokeOptions {
   pool?: string | undefined;
   /** Makes the pool, and removes it at the end. */
   createPool?: boolean | undefined;
+  /** Form of the embedding; the first that the model gives when undefined. */
+  output?: OutputType | undefined;
   /** Dimensions that the vector must have. */
   dim?: number | undefined;
   /** Number format of the vectors. */
@@ -34,6 +37,8 @@ export interface SmokeOptions {
   format?: 'msgpack' | 'json' | undefined;
   /** In seconds, for each model. */
   timeout: number;
+  /** What `timeout` is measured by. */
+  clock?: Clock | undefined;
   /** Commit of the weights that must answer. */
   revision?: string | undefined;
   /** Receipt or lock that names it. */
@@ -156,7 +161,8 @@ class SmokeJob {
     const mirrored = await readMirrored(path, this.#context);
     const golden = await this.#golden();
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for the models of ${path}` });
-    const patience = new Patience(this.#options.timeout, path, this.#context.report, this.#context.signal);
+    const { timeout, clock } = this.#options;
+    const patience = new Patience(timeout, path, this.#context.report, this.#context.signal, clock);
     const { models, unknown } = splitKnown(mirrored, await patience.through(() => this.#client.models()));
     if (models.length === 0)
       throw new MirrorError('E_NOT_FOUND', `the cluster knows none of the ${mirrored.size} models of \`${path}\``, {
@@ -198,8 +204,8 @@ class SmokeJob {
   }
 
   async #try(target: Target, golden: readonly GoldenModel[] | undefined): Promise<RunResult> {
-    const { url, kind, pool, dim, dtype, format = 'msgpack', timeout, tolerance } = this.#options;
-    const options: RunOptions = { ...target, url, kind, pool, dim, dtype, format, timeout };
+    const { url, kind, pool, output, dim, dtype, format = 'msgpack', timeout, clock, tolerance } = this.#options;
+    const options: RunOptions = { ...target, url, kind, pool, output, dim, dtype, format, timeout, clock };
     // Each has its own bound for answers, by the time that it has left.
     const client = newClient(this.#options, this.#context);
     const result = await new SmokeRun(client, options, this.#context).run();

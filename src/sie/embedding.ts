@@ -36,7 +36,7 @@ export function readEmbedding(document: unknown, output: OutputType, wanted: num
   const items = (document as { items?: unknown } | null)?.items;
   const item: unknown = Array.isArray(items) ? items[0] : undefined;
   const part = (item as Record<string, unknown> | null | undefined)?.[output];
-  if (output === 'sparse') return sparse(part);
+  if (output === 'sparse') return sparse(part, wanted);
   if (output === 'multivector') return multivector(part, wanted);
   const dense = denseSchema.safeParse(part);
   if (!dense.success) throw none(output);
@@ -58,15 +58,23 @@ function none(output: OutputType): MirrorError {
   });
 }
 
-function sparse(part: unknown): Embedding {
+/** Its dimensions are the vocabulary, which not every model tells. */
+function sparse(part: unknown, wanted: number | undefined): Embedding {
   const found = sparseSchema.safeParse(part);
   if (!found.success) throw none('sparse');
-  const { indices, values, dtype: type } = found.data;
+  const { dims, indices, values, dtype: type } = found.data;
+  const end = dims ?? largestIndex;
   if (
     indices.length !== values.length ||
-    indices.some((index) => !Number.isInteger(index) || index < 0 || index > largestIndex)
+    indices.some((index) => !Number.isInteger(index) || index < 0 || index >= end)
   )
-    throw new MirrorError('E_SMOKE', 'the sparse vector has indices that do not fit its values');
+    throw new MirrorError('E_SMOKE', 'the sparse vector has indices that do not fit its values or its dimensions', {
+      hint: 'the tokenizer is that of another model: verify the import',
+    });
+  if (wanted !== undefined && typeof dims === 'number' && dims !== wanted)
+    throw new MirrorError('E_SMOKE', `the vector has ${dims} dimensions, ${wanted} were wanted`, {
+      hint: 'check that `--model` and `--dim` belong together',
+    });
   const weights = checkVector(values, undefined, undefined);
   const vector = Array.from({ length: indices.reduce((most, index) => Math.max(most, index), 0) + 1 }, () => 0);
   for (const [place, index] of indices.entries()) vector[index] = weights[place] ?? 0;
@@ -78,13 +86,22 @@ function multivector(part: unknown, wanted: number | undefined): Embedding {
   if (!found.success) throw none('multivector');
   const { token_dims: dims, dtype: type } = found.data;
   const flat = found.data.values.flat();
-  const values = checkVector(isPacked(type) ? bits(flat, undefined) : flat, undefined, undefined);
+  const values = checkVector(isPacked(type) ? packedTokens(flat, dims) : flat, undefined, undefined);
   if (values.length % dims !== 0)
     throw new MirrorError('E_SMOKE', `the multivector has ${values.length} numbers, which are no tokens of ${dims}`);
   const tokens = values.length / dims;
   const vector = Array.from({ length: dims }, () => 0);
   for (const [place, value] of values.entries()) vector[place % dims] = (vector[place % dims] ?? 0) + value / tokens;
   return { vector: checkVector(vector, dims, wanted), dtype: type };
+}
+
+/** Each token begins with a byte of its own. */
+function packedTokens(values: readonly unknown[], dims: number): number[] | undefined {
+  const size = Math.ceil(dims / 8);
+  const tokens = Array.from({ length: Math.ceil(values.length / size) }, (_, token) =>
+    bits(values.slice(token * size, (token + 1) * size), dims),
+  );
+  return tokens.every((token) => token !== undefined) ? tokens.flat() : undefined;
 }
 
 function isPacked(type: string): boolean {

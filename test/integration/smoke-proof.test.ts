@@ -108,7 +108,7 @@ describe('a pool', () => {
   it('is never named before its worker is up', async () => {
     const { error, gateway } = await smokeAgainst(
       { models, workers: [{ ...l4, healthy: false }, cpu], pools: { eval: ['l4'] } },
-      { gpu: 'l4', pool: 'eval', timeout: 1 },
+      { gpu: 'l4', pool: 'eval', timeout: 20 },
     );
     expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('no live worker') });
     expect(gateway.server.requests.some(({ headers }) => headers['x-sie-pool'] !== undefined)).toBe(false);

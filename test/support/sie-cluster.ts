@@ -18,7 +18,7 @@ export interface GatewayModel {
   /** Commit that a 0.10 gateway reports. */
   revision?: string;
   /** What it gives; default dense vectors. */
-  outputs?: ('dense' | 'score' | 'extract')[];
+  outputs?: ('dense' | 'sparse' | 'multivector' | 'score' | 'extract')[];
 }
 
 /** One worker that the gateway knows. */
@@ -158,11 +158,18 @@ export function defaultVector(id: string, text: string, dim: number): number[] {
   return numbers.map((number) => number / norm);
 }
 
+const wordVectors = new Map<string, number[]>();
+
 function wordVector(id: string, word: string, dim: number): number[] {
-  return Array.from({ length: dim }, (_, index) => {
-    const digest = createHash('sha256').update(`${id}\0${word}\0${index}`).digest();
+  const key = `${id}\0${word}\0`;
+  const known = wordVectors.get(`${key}${dim}`);
+  if (known) return known;
+  const vector = Array.from({ length: dim }, (_, index) => {
+    const digest = createHash('sha256').update(`${key}${index}`).digest();
     return digest.readUInt32LE() / 2 ** 31 - 1;
   });
+  wordVectors.set(`${key}${dim}`, vector);
+  return vector;
 }
 
 function poolOf({ pool, profile }: GatewayWorker): string {

@@ -3,10 +3,55 @@ import { encode } from '@msgpack/msgpack';
 /** Number formats of answers, spelled as numpy does. */
 export type Dtype = '<f2' | '<f4' | '<f8' | '>f2' | '>f4' | '>f8' | '<V2' | '|i1' | '|u1' | 'binary';
 
-/** One vector as an answer carries it; `values` is null where a fault asks for it. */
-export interface DenseItem {
+/** One embedding as an answer carries it; `values` is null where a fault asks for it. */
+export interface EncodedItem {
   id?: string;
-  dense: { dtype: Dtype; values: number[] } | null;
+  output: 'dense' | 'sparse' | 'multivector';
+  dtype: Dtype;
+  /** Of a vector, of the vocabulary, or of a token. */
+  dims: number;
+  /** Of a multivector one token after the other. */
+  values: number[] | null;
+  /** Of a sparse vector. */
+  indices?: number[];
+}
+
+/** What becomes a list in JSON, and in msgpack what msgpack-numpy writes. */
+class NumpyArray {
+  readonly dtype: Dtype | '<i4';
+  readonly rows: readonly (readonly number[])[];
+  readonly isMatrix: boolean;
+
+  constructor(dtype: Dtype | '<i4', rows: readonly (readonly number[])[], isMatrix = false) {
+    this.dtype = dtype;
+    this.rows = rows;
+    this.isMatrix = isMatrix;
+  }
+
+  json(): unknown {
+    const rows = this.rows.map((row) => (this.dtype === 'binary' ? [...pack(row)] : row.map(clip(this.dtype))));
+    return this.isMatrix ? rows : rows[0];
+  }
+
+  msgpack(): Uint8Array[] {
+    const rows = this.rows.map((row) => toBytes(row, this.dtype));
+    const [first = []] = this.rows;
+    const length = this.dtype === 'binary' ? Math.ceil(first.length / BITS) : first.length;
+    return [
+      // Its keys are byte strings, which the library cannot write as keys of a map.
+      mapHeader(5),
+      encode(Buffer.from('nd')),
+      encode(true),
+      encode(Buffer.from('type')),
+      encode(this.dtype === 'binary' ? '|u1' : this.dtype),
+      encode(Buffer.from('kind')),
+      encode(Buffer.alloc(0)),
+      encode(Buffer.from('shape')),
+      encode(this.isMatrix ? [rows.length, length] : [length]),
+      encode(Buffer.from('data')),
+      encode(Buffer.concat(rows)),
+    ];
+  }
 }
 
 const NAMES: Record<string, string> = {
@@ -20,26 +65,28 @@ const NAMES: Record<string, string> = {
 const BITS = 8;
 
 /** An answer as JSON: what is no number there becomes null. */
-export function jsonAnswer(model: string, items: readonly DenseItem[]): Buffer {
-  const body = items.map(({ id, dense }) => ({
-    ...(id === undefined ? {} : { id }),
-    dense: dense && {
-      dims: dense.values.length,
-      dtype: dtypeName(dense.dtype),
-      values: dense.dtype === 'binary' ? [...pack(dense.values)] : dense.values.map(clip(dense.dtype)),
-    },
-  }));
+export function jsonAnswer(model: string, items: readonly EncodedItem[]): Buffer {
+  const body = items.map((item) => {
+    const fields = fieldsOf(item)?.map(([name, value]) => [name, value instanceof NumpyArray ? value.json() : value]);
+    return {
+      ...(item.id === undefined ? {} : { id: item.id }),
+      [item.output]: fields ? Object.fromEntries(fields) : null,
+    };
+  });
   return Buffer.from(JSON.stringify({ model, items: body }));
 }
 
 /** An answer as msgpack, arrays as msgpack-numpy writes them. A `keys` above two promises more than follows. */
-export function msgpackAnswer(model: string, items: readonly DenseItem[], keys = 2): Buffer {
-  const body = items.flatMap(({ id, dense }) => [
-    mapHeader(id === undefined ? 1 : 2),
-    ...(id === undefined ? [] : [encode('id'), encode(id)]),
-    encode('dense'),
-    ...(dense ? denseMap(dense) : [encode(null)]),
-  ]);
+export function msgpackAnswer(model: string, items: readonly EncodedItem[], keys = 2): Buffer {
+  const body = items.flatMap((item) => {
+    const fields = fieldsOf(item);
+    return [
+      mapHeader(item.id === undefined ? 1 : 2),
+      ...(item.id === undefined ? [] : [encode('id'), encode(item.id)]),
+      encode(item.output),
+      ...(fields ? [mapHeader(fields.length), ...fields.flatMap(packField)] : [encode(null)]),
+    ];
+  });
   return Buffer.concat([
     mapHeader(keys),
     encode('model'),
@@ -50,27 +97,24 @@ export function msgpackAnswer(model: string, items: readonly DenseItem[], keys =
   ]);
 }
 
-function denseMap({ dtype, values }: { dtype: Dtype; values: number[] }): Uint8Array[] {
-  return [
-    mapHeader(3),
-    encode('dims'),
-    encode(values.length),
-    encode('dtype'),
-    encode(dtypeName(dtype)),
-    encode('values'),
-    // Its keys are byte strings, which the library cannot write as keys of a map.
-    mapHeader(5),
-    encode(Buffer.from('nd')),
-    encode(true),
-    encode(Buffer.from('type')),
-    encode(dtype === 'binary' ? '|u1' : dtype),
-    encode(Buffer.from('kind')),
-    encode(Buffer.alloc(0)),
-    encode(Buffer.from('shape')),
-    encode([dtype === 'binary' ? Math.ceil(values.length / BITS) : values.length]),
-    encode(Buffer.from('data')),
-    encode(toBytes(values, dtype)),
-  ];
+function packField([name, value]: [string, unknown]): Uint8Array[] {
+  return [encode(name), ...(value instanceof NumpyArray ? value.msgpack() : [encode(value)])];
+}
+
+/** As sie_server/types/outputs.py has them. */
+function fieldsOf({ output, dtype, dims, values, indices }: EncodedItem): [string, unknown][] | undefined {
+  if (!values) return undefined;
+  const named: [string, unknown] = ['dtype', dtypeName(dtype)];
+  if (output === 'dense') return [['dims', dims], named, ['values', new NumpyArray(dtype, [values])]];
+  if (output === 'sparse')
+    return [
+      ['dims', dims],
+      named,
+      ['indices', new NumpyArray('<i4', [indices ?? []])],
+      ['values', new NumpyArray(dtype, [values])],
+    ];
+  const tokens = Array.from({ length: values.length / dims }, (_, at) => values.slice(at * dims, (at + 1) * dims));
+  return [['token_dims', dims], ['num_tokens', tokens.length], named, ['values', new NumpyArray(dtype, tokens, true)]];
 }
 
 /** As numpy.packbits has it: a bit for each number above zero, the highest first. */
@@ -83,7 +127,7 @@ function pack(values: readonly number[]): Buffer {
   return bytes;
 }
 
-function toBytes(values: number[], dtype: Dtype): Buffer {
+function toBytes(values: readonly number[], dtype: Dtype | '<i4'): Buffer {
   if (dtype === 'binary') return pack(values);
   const size = Number(dtype[2]);
   const bytes = Buffer.alloc(values.length * size);
@@ -94,6 +138,7 @@ function toBytes(values: number[], dtype: Dtype): Buffer {
     const at = index * size;
     if (dtype.endsWith('f8')) view.setFloat64(at, value, little);
     else if (dtype.endsWith('f4')) view.setFloat32(at, value, little);
+    else if (dtype === '<i4') view.setInt32(at, value, little);
     else if (dtype.endsWith('f2')) view.setUint16(at, toHalf(value), little);
     else if (dtype.endsWith('V2')) view.setUint16(at, toBrain(value), little);
     else if (dtype === '|i1') view.setInt8(at, fit(value));
@@ -103,7 +148,7 @@ function toBytes(values: number[], dtype: Dtype): Buffer {
 }
 
 /** Whole-number formats hold a vector scaled to their range, the others hold it as it is. */
-function clip(dtype: Dtype): (value: number) => number {
+function clip(dtype: Dtype | '<i4'): (value: number) => number {
   if (dtype === '|i1') return (value) => Math.max(-127, Math.min(127, Math.round(value * 127)));
   if (dtype === '|u1') return (value) => Math.max(0, Math.min(255, Math.round((value + 1) * 127.5)));
   return (value) => value;

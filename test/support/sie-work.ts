@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { decode, encode } from '@msgpack/msgpack';
 import { defaultVector } from './sie-cluster.ts';
-import type { Dtype } from './sie-wire.ts';
+import type { Dtype, EncodedItem } from './sie-wire.ts';
 
 /** What a request asks for, by its path. */
 export type WorkKind = 'encode' | 'score' | 'extract' | 'embeddings';
@@ -12,6 +12,7 @@ export interface Asked {
   query?: { text: string };
   labels?: string[];
   dtype?: Dtype;
+  output?: EncodedItem['output'];
 }
 
 const DTYPES: Record<string, Dtype> = {
@@ -28,7 +29,9 @@ export function readAsked(kind: WorkKind, request: IncomingMessage, body: Buffer
   try {
     const isMsgpack = MSGPACK.test(request.headers['content-type'] ?? '');
     const value = (isMsgpack ? decode(body) : JSON.parse(body.toString())) as Record<string, unknown>;
-    const { params = {} } = value as { params?: { output_dtype?: string; labels?: string[] } };
+    const { params = {} } = value as {
+      params?: { output_dtype?: string; output_types?: EncodedItem['output'][]; labels?: string[] };
+    };
     const texts = [value['input']].flat().map((text) => ({ text }));
     const items = kind === 'embeddings' ? texts : value['items'];
     if (!Array.isArray(items) || items.length === 0 || !items.every(hasText)) return undefined;
@@ -38,6 +41,10 @@ export function readAsked(kind: WorkKind, request: IncomingMessage, body: Buffer
       asked.query = value['query'];
     }
     if (params.labels) asked.labels = params.labels;
+    const [output, ...others] = params.output_types ?? [];
+    // What smoke never asks for is not played.
+    if (others.length > 0) return undefined;
+    if (output !== undefined) asked.output = output;
     if (params.output_dtype === undefined) return asked;
     const dtype = DTYPES[params.output_dtype];
     return dtype && { ...asked, dtype };
@@ -97,6 +104,23 @@ export function openaiAnswer(model: string, asked: Asked, vector: (text: string)
 export function vectorOf(id: string, text: string, dim: number, noise: number): number[] {
   const vector = defaultVector(id, text, dim);
   return noise === 0 ? vector : vector.with(0, (vector[0] ?? 0) + noise);
+}
+
+/** The embedding of one text in the form that was asked for. */
+export function encodedItem(
+  { output = 'dense' }: Asked,
+  dtype: Dtype,
+  text: string,
+  vector: (text: string) => number[],
+): EncodedItem {
+  if (output === 'multivector') {
+    const tokens = wordsOf(text).map((word) => vector(word));
+    return { output, dtype, dims: tokens[0]?.length ?? 0, values: tokens.flat() };
+  }
+  const values = vector(text);
+  if (output === 'dense') return { output, dtype, dims: values.length, values };
+  const indices = values.flatMap((value, index) => (value > 0 ? [index] : []));
+  return { output, dtype, dims: values.length, indices, values: indices.map((index) => values[index] ?? 0) };
 }
 
 export function toMsgpack(value: unknown): Buffer {

@@ -53,7 +53,9 @@ describe('answers', () => {
       'a676616c75657385c4026e64c3c40474797065a33c6634c4046b696e64c400c40573686170659104c40464617461c410';
     const data = Buffer.from('c77413bf06e8a33dac1dc33e8dff37bf', 'hex');
     const values = [...new Float32Array(data.buffer, data.byteOffset, 4)];
-    expect(msgpackAnswer(ID, [{ dense: { dtype: '<f4', values } }]).toString('hex')).toBe(hex + data.toString('hex'));
+    expect(msgpackAnswer(ID, [{ output: 'dense', dtype: '<f4', dims: 4, values }]).toString('hex')).toBe(
+      hex + data.toString('hex'),
+    );
   });
 
   it('is JSON by default, msgpack when asked, and reads both', async () => {

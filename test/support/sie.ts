@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Cluster, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
 import { bundleOf, health, modelEntry, type Dialect } from './sie-health.ts';
 import { Pools } from './sie-pools.ts';
-import { jsonAnswer, msgpackAnswer, type DenseItem } from './sie-wire.ts';
+import { jsonAnswer, msgpackAnswer, type EncodedItem } from './sie-wire.ts';
 import * as work from './sie-work.ts';
 import { readBody, sendJson, TestServer, type ServerOptions } from './server.ts';
 
@@ -297,11 +297,16 @@ class Gateway {
       const value = make(id, asked, answer !== 'good');
       return isJson ? sendJson(response, 200, value) : send(response, this.#msgpackType(), work.toMsgpack(value));
     }
-    const items = asked.items.map((item): DenseItem => {
+    const outputs = model.outputs ?? ['dense'];
+    if (!outputs.includes(asked.output ?? 'dense'))
+      return this.#fail(response, 400, 'INVALID_INPUT', `${id} gives ${outputs.join(', ')}`);
+    const items = asked.items.map((item): EncodedItem => {
       // The gateway drops the id of an item, a worker returns it.
       const name = this.#options.standalone && item.id !== undefined ? { id: item.id } : {};
       const dtype = asked.dtype ?? model.dtype ?? '<f4';
-      return { ...name, dense: answer === 'null' ? null : { dtype, values: spoil(vector(item.text), answer) } };
+      const good = work.encodedItem(asked, dtype, item.text, vector);
+      const values = answer === 'null' ? null : spoil(good.values ?? [], answer);
+      return { ...name, ...good, values, ...(good.output === 'dense' ? { dims: values?.length ?? 0 } : {}) };
     });
     if (isJson) {
       const body = jsonAnswer(id, items);

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../../src/commands/smoke-patience.ts';
 import { smoke, type SmokeOptions } from '../../src/commands/smoke.ts';
 import type { Event } from '../../src/core/events.ts';
 import { MirrorError } from '../../src/core/errors.ts';
@@ -15,6 +17,18 @@ export const l4Worker: GatewayWorker = {
   bundle: 'default',
 };
 export const cpuWorker: GatewayWorker = { ...l4Worker, name: 'cpu-0', profile: 'cpu', memoryTotalBytes: 0 };
+
+/** Goes on only while somebody sleeps, and then in a moment: no test waits, and none is hurried by a slow machine. */
+export function hastyClock(): Clock {
+  let now = 0;
+  return {
+    now: () => now,
+    sleep: async (ms, signal) => {
+      await sleep(5, undefined, { signal });
+      now += ms;
+    },
+  };
+}
 
 export interface SmokeOutcome {
   report: Report | undefined;
@@ -43,7 +57,7 @@ export async function smokeAgainst(
   const model = options.all === undefined ? { model: smokeModel } : {};
   try {
     setting.during?.(gateway, () => outside.stop());
-    const report = await smoke({ url: gateway.url, ...model, timeout: 5, ...options }, context);
+    const report = await smoke({ url: gateway.url, ...model, timeout: 600, clock: hastyClock(), ...options }, context);
     return { report, error: undefined, notes: textsOf(events), gateway };
   } catch (error) {
     if (!(error instanceof MirrorError)) throw error;

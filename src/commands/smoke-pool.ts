@@ -16,7 +16,7 @@ export function checkPoolName(name: string): void {
 
 /**
  * A pool for the time of a run: its lease is renewed, and it is removed at the end, also of a run that was stopped.
- * @throws E_AUTH, E_REFUSED, E_NETWORK
+ * @throws E_REFUSED for one that is there, and is somebody else's to remove; E_AUTH, E_NETWORK
  */
 export async function withPool<T>(
   client: SieClient,
@@ -28,7 +28,17 @@ export async function withPool<T>(
   const { name, gpus } = pool;
   const warn = (what: string) => (error: unknown) =>
     report({ type: 'warning', text: `the pool \`${name}\` was not ${what}: ${toMirrorError(error).message}` });
-  await client.createPool(name, gpus);
+  if (await client.pool(name))
+    throw new MirrorError('E_REFUSED', `there is a pool \`${name}\` already`, {
+      hint: 'leave out `--create-pool` to use it, or give the new one another name',
+    });
+  try {
+    await client.createPool(name, gpus);
+  } catch (error) {
+    // Who is stopped does not hear whether it was made.
+    if (['E_ABORTED', 'E_NETWORK'].includes(toMirrorError(error).code)) await client.deletePool(name).catch(() => {});
+    throw error;
+  }
   report({ type: 'note', text: `made the pool \`${name}\`` });
   const timer = setInterval(() => void client.renewPool(name).catch(warn('renewed')), everyMs);
   try {

@@ -70,6 +70,8 @@ export async function smoke(options: SmokeOptions, context: Context): Promise<Re
     options.all === undefined ? job.one(profiles) : job.all(options.all, profiles);
   if (options.createPool !== true || pool === undefined) return work();
   const gpus = Object.fromEntries(profiles.map((profile) => [profile, 1]));
+  const patience = new Patience(options.timeout, pool, context.report, context.signal, options.clock);
+  await patience.through(() => client.health());
   return withPool(client, { name: pool, gpus }, context.report, work);
 }
 

@@ -125,6 +125,12 @@ describe('a pool', () => {
     expect(gateway.pools()).toEqual([]);
     expect(notes).toEqual(expect.arrayContaining([containing('made the pool'), containing('removed the pool')]));
   });
+  it('is made when the gateway has started', async () => {
+    let count = 0;
+    const faults = () => (++count < 3 ? { kind: 'reset' as const, after: 0 } : undefined);
+    const { report } = await smokeAgainst({ models, workers, faults }, { gpu: 'smoke/l4', createPool: true });
+    expect(report).toMatchObject({ ok: true });
+  });
   it('is removed when the run fails, and when it is stopped', async () => {
     const options = { gpu: 'smoke/l4', createPool: true, timeout: 600 };
     const failed = await smokeAgainst({ models, workers, answer: 'zeros' }, options);
@@ -140,6 +146,29 @@ describe('a pool', () => {
     });
     expect([stopped.error?.code, stopped.gateway.pools()]).toEqual(['E_ABORTED', []]);
     expect(stopped.gateway.server.count(/DELETE \/v1\/pools\/smoke/)).toBe(1);
+  });
+  it('is removed when the run was stopped before it heard that it was made', async () => {
+    const { error, gateway } = await smokeAgainst(
+      { models, workers },
+      { gpu: 'smoke/l4', createPool: true },
+      {
+        during: ({ server }, stop) => {
+          server.gate = ({ method, path }) => {
+            if (method !== 'POST' || path !== '/v1/pools') return undefined;
+            stop();
+            // The gateway makes it all the same.
+            return new Promise((resolve) => setTimeout(resolve, 20));
+          };
+        },
+      },
+    );
+    expect([error?.code, gateway.server.count(/DELETE \/v1\/pools\/smoke/)]).toEqual(['E_ABORTED', 1]);
+  });
+  it('that is there already is neither made nor removed', async () => {
+    const switches = { models, workers, pools: { eval: ['l4'] } };
+    const { error, gateway } = await smokeAgainst(switches, { gpu: 'eval/l4', createPool: true });
+    expect([error?.code, gateway.pools()]).toEqual(['E_REFUSED', ['eval']]);
+    expect(gateway.server.count(/(?:POST|DELETE) \/v1\/pools/)).toBe(0);
   });
   it('needs the admin token where there is one, which does not encode', async () => {
     const switches = { models, workers, token: 'user', adminToken: 'admin', pools: { eval: ['l4'] } };

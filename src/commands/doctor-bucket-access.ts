@@ -2,6 +2,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { faultAt, type Finding, ok, warningAt } from '../doctor/finding.ts';
 import { readPolicy } from '../doctor/known-messages.ts';
 import { steps } from '../doctor/names.ts';
+import { redactUrl } from '../http/client.ts';
 import type { Context } from './context.ts';
 import { type Hosts, trustSteps, unreachable } from './doctor-hosts.ts';
 
@@ -13,8 +14,14 @@ export function storeAddress(env: Context['env']): URL {
   return new URL(endpoint);
 }
 
+/** As it may be printed; undefined for AWS itself, and for what is no address. */
+export function shownEndpoint(env: Context['env']): string | undefined {
+  const own = ownEndpoint(env);
+  return own !== undefined && URL.canParse(own) ? redactUrl(own).replace(/\/$/, '') : undefined;
+}
+
 /** Undefined for AWS itself. */
-export function ownEndpoint(env: Context['env']): string | undefined {
+function ownEndpoint(env: Context['env']): string | undefined {
   return env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL'];
 }
 

@@ -8,7 +8,7 @@ import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
 import { doctorReport } from '../doctor/report.ts';
 import { type Context, hasPassword } from './context.ts';
 import { writeSupportFile } from './doctor-archive.ts';
-import { ownEndpoint } from './doctor-bucket-access.ts';
+import { shownEndpoint } from './doctor-bucket-access.ts';
 import { type BucketSight, checkBucket } from './doctor-bucket.ts';
 import { checkCluster, type ClusterOptions } from './doctor-cluster.ts';
 import { checkGateway } from './doctor-gateway.ts';
@@ -81,7 +81,7 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
     images,
     receipt: options.receipt,
     gateway: options.gateway,
-    endpoint: ownEndpoint(env),
+    endpoint: shownEndpoint(env),
     hasOwnAuthorities: ca !== undefined,
   };
   const report = doctorReport(findings.map((each) => readable(each, names, context)));

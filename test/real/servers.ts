@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { get as httpGet, type IncomingMessage } from 'node:http';
+import { get as httpsGet } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,12 +48,14 @@ interface GatewayOptions {
   buckets: string[];
 }
 
-interface Launch {
+/** A program and how it becomes a server. */
+export interface Launch {
   program: string;
   args: (port: number) => Promise<string[]> | string[];
   env?: Record<string, string>;
-  /** A path that answers below 500 once the server is ready. */
+  /** A path that answers below 500 once the server is ready; by HTTPS whatever its certificate. */
   probe: string;
+  isHttps?: boolean;
   log: string;
 }
 
@@ -213,11 +217,14 @@ async function writeIn(directory: string, name: string, text: string): Promise<s
   return path;
 }
 
-async function launch(plan: Launch): Promise<RealServer> {
+/** Starts a program on a free port, and waits until it answers. */
+export async function launch(plan: Launch): Promise<RealServer> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const child = start(plan, await plan.args(port));
-    if (await isReady(child, `http://127.0.0.1:${port}${plan.probe}`)) return serverOf(child, port, plan.log);
+    const scheme = plan.isHttps === true ? 'https' : 'http';
+    if (await isReady(child, `${scheme}://127.0.0.1:${port}${plan.probe}`))
+      return serverOf(child, port, plan.log, scheme);
     await end(child);
     const logs = readFileSync(plan.log, 'utf8');
     // Another process may take the free port before the server does.
@@ -241,20 +248,34 @@ function start(plan: Launch, args: string[]): ChildProcess {
   return child;
 }
 
-function serverOf(child: ChildProcess, port: number, log: string): RealServer {
+function serverOf(child: ChildProcess, port: number, log: string, scheme: string): RealServer {
   const host = `127.0.0.1:${port}`;
-  return { host, url: `http://${host}`, logs: () => readFileSync(log, 'utf8'), stop: () => end(child) };
+  return { host, url: `${scheme}://${host}`, logs: () => readFileSync(log, 'utf8'), stop: () => end(child) };
 }
 
 async function isReady(child: ChildProcess, url: string): Promise<boolean> {
   const deadline = Date.now() + READY_MS;
   while (isRunning(child) && Date.now() < deadline) {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2000) }).catch(() => undefined);
-    await response?.body?.cancel();
-    if (response && response.status < 500) return isRunning(child);
+    if ((await statusOf(url)) < 500) return isRunning(child);
     await sleep(50);
   }
   return false;
+}
+
+/** 599 while nobody answers. */
+function statusOf(url: string): Promise<number> {
+  return new Promise((resolve) => {
+    const seen = (response: IncomingMessage): void => {
+      response.resume();
+      resolve(response.statusCode ?? 599);
+    };
+    const options = { agent: false, timeout: 2000 };
+    const request = url.startsWith('https:')
+      ? httpsGet(url, { ...options, rejectUnauthorized: false }, seen)
+      : httpGet(url, options, seen);
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(599));
+  });
 }
 
 function isRunning(child: ChildProcess): boolean {

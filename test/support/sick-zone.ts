@@ -29,6 +29,8 @@ export class SickZone implements AsyncDisposable {
   env: Record<string, string> = {};
   insecureHosts: string[] = [];
   nodeVersion: string | undefined;
+  /** Another API server than the one in this process. */
+  startKube: (options: KubeOptions) => Promise<Closing & { kubeconfig(): string }> = startKube;
 
   private constructor(path: string) {
     this.path = path;
@@ -68,7 +70,7 @@ export class SickZone implements AsyncDisposable {
 
   /** @returns path of its kubeconfig */
   async cluster(options: KubeOptions): Promise<string> {
-    const kube = this.keep(await startKube({ token: 'canary-kube-token', ...options }));
+    const kube = this.keep(await this.startKube({ token: 'canary-kube-token', ...options }));
     await writeFile(join(this.path, 'kubeconfig'), kube.kubeconfig());
     return 'kubeconfig';
   }

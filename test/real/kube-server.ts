@@ -70,6 +70,14 @@ export class RealKube {
     };
   }
 
+  /** Creates an object; a field that the server does not know is an error. */
+  async apply(namespace: string, body: KubeObject): Promise<void> {
+    const [group, version] = body.apiVersion.includes('/') ? body.apiVersion.split('/') : [undefined, body.apiVersion];
+    const root = group === undefined ? `/api/${version}` : `/apis/${group}/${version}`;
+    const kind = `${body.kind.toLowerCase()}s`;
+    await this.#send('POST', `${root}/namespaces/${namespace}/${kind}?fieldValidation=Strict`, body);
+  }
+
   /** Many small objects, so that a list has several pages. */
   async putConfigMaps(namespace: string, count: number): Promise<void> {
     const names = Array.from({ length: count }, (_, index) => `map-${index}`);
@@ -144,6 +152,12 @@ export class RealKube {
     const text = await answer.body.text();
     if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`);
   }
+}
+
+/** What is in a manifest. */
+export interface KubeObject {
+  apiVersion: string;
+  kind: string;
 }
 
 interface Pod {

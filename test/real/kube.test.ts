@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { z } from '../../src/core/validate.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { kubeconfigAccess } from '../../src/kube/config.ts';
@@ -12,7 +13,7 @@ import { clusterCases } from '../support/doctor-cluster-cases.ts';
 import { pod, pullSecret } from '../support/kube.ts';
 import { firstCause, SickZone } from '../support/sick-zone.ts';
 import { hasKubePrograms } from './kube-programs.ts';
-import { kubeTokens, RealKube } from './kube-server.ts';
+import { type KubeObject, kubeTokens, RealKube } from './kube-server.ts';
 
 /**
  * The faults of docs/doctor.md that lie in pods, events and secrets, seen through a real API server by a user with the
@@ -73,6 +74,16 @@ describe.skipIf(!isThere)('a real kube-apiserver', () => {
     expect(nothing.ok).toBe(true);
     expect(nothing.summary.join('\n')).toContain('create rolebinding');
   });
+
+  it.each(['smoke-job.yaml', 'smoke-helm-test.yaml', 'doctor-job.yaml', 'doctor-daemonset.yaml'])(
+    'takes manifests/kubernetes/%s, and knows each of its fields',
+    async (name) => {
+      const { namespace } = await kube.makeNamespace({});
+      const text = await readFile(join(projectRoot, 'manifests/kubernetes', name), 'utf8');
+      for (const each of parseAllDocuments(text.replaceAll('{{ .Release.Name }}', 'sie')))
+        await kube.apply(namespace, each.toJS() as KubeObject);
+    },
+  );
 
   it('gives a long list page by page', async () => {
     const filled = await kube.makeNamespace({});

@@ -6,8 +6,11 @@ import { isCpu, servesProfile, type SieHealth, type SieWorker } from '../sie/hea
 export interface Proof {
   profile: string;
   workers: string[];
-  /** `alone`: nobody else was live. `loaded`: nobody else has the model. `bits`: all answers are the same to the bit. */
-  by: 'alone' | 'loaded' | 'bits';
+  /**
+   * `alone`: nobody else was live. `loaded`: nobody else has the model. `instance`: no more processes answered than there
+   * are wanted workers. `bits`: all answers are the same to the bit, as other hardware does not give them.
+   */
+  by: 'alone' | 'loaded' | 'instance' | 'bits';
   requests: number;
   text: string;
 }
@@ -23,6 +26,8 @@ export interface Sighting {
   requests: number;
   /** How many different answers the same request got, bit by bit. */
   variants: number;
+  /** How many processes gave them; undefined where the release names none. */
+  instances?: number | undefined;
 }
 
 /** Live workers of the profile that were there before and after. @throws E_SMOKE for a fall-back */
@@ -81,17 +86,35 @@ export function prove(sighting: Sighting): Proof {
   const has = ({ loaded }: SieWorker): boolean => loaded?.includes(model) === true;
   const rest = others.map(({ name }) => name).join(', ');
   if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
-  // Workers on other hardware, or in another number format, do not agree to the last bit.
-  if (variants === 1 && requests >= enoughRequests)
+  const many = requests >= enoughRequests;
+  if (many && sighting.instances !== undefined && sighting.instances <= wanted.length)
+    return proof(
+      'instance',
+      `all answers came from ${sighting.instances === 1 ? 'one process' : `${sighting.instances} processes`}, and ${rest} would have taken a share`,
+    );
+  // Workers on other hardware do not agree to the last bit; those on the same do.
+  const alike = others.some((other) => wanted.some((each) => hardware(each) === hardware(other)));
+  if (many && sighting.instances === undefined && variants === 1 && !alike)
     return proof('bits', `all answers agree to the last bit, so ${rest} had no part in them`);
   throw new MirrorError(
     'E_SMOKE',
-    `answers came while ${names.map((name) => `\`${name}\``).join(', ')} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${variants > 1 ? `the same text got ${variants} different answers` : `${requests} requests are too few to tell`}`,
+    `answers came while ${names.map((name) => `\`${name}\``).join(', ')} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${doubt(sighting, alike)}`,
     {
       hint: 'workers that share a pool (SIE_POOL) share its work: give each machine profile a pool of its own, as the chart does, or name the pool with `--pool`',
       at: { side: 'target', item: model },
     },
   );
+}
+
+function doubt({ variants, instances, requests }: Sighting, alike: boolean): string {
+  if (instances !== undefined && instances > 1) return `${instances} processes answered`;
+  if (variants > 1) return `the same text got ${variants} different answers`;
+  return alike ? 'they are of the same hardware, and answer alike' : `${requests} requests are too few to tell`;
+}
+
+/** Of `a100-40gb` and `a100-80gb` the same. */
+function hardware({ profile }: SieWorker): string {
+  return profile.toLowerCase().split('-')[0] ?? '';
 }
 
 /** If a third of the work went elsewhere, this many in a row would miss it once in 3,000 times. */

@@ -118,10 +118,15 @@ export class SmokeRun {
   async #exclude(sighting: Sighting, trial: Trial): Promise<void> {
     const [first] = trial.calls;
     const answers = new Set<string>();
+    const instances = new Set<string | undefined>();
     if (!first) return;
-    for (let count = 0; count < enoughRequests; count += 1) answers.add(fingerprint(await this.#answer(first)));
+    for (let count = 0; count < enoughRequests; count += 1) {
+      answers.add(fingerprint(await this.#answer(first)));
+      instances.add(this.#facts.instance);
+    }
     sighting.requests += enoughRequests;
     sighting.variants = answers.size;
+    sighting.instances = instances.has(undefined) ? undefined : instances.size;
     await this.#patience.settle(statusAgeMs, async () => {
       sighting.after = await this.#gateway(sighting.profile);
       return wantedWorkers(sighting).some(({ loaded }) => loaded?.includes(this.#id) ?? true);

@@ -20,6 +20,8 @@ export interface AnswerFacts {
   /** Commit of the weights that answered. */
   revision?: string;
   version?: string;
+  /** The very process that answered; newer releases name it. */
+  instance?: string;
   /** By how many milliseconds the gateway's clock is ahead of this machine's. */
   clockAheadMs?: number;
 }
@@ -295,6 +297,7 @@ function factsOf({ headers }: HttpResponse): AnswerFacts {
   if (Number.isFinite(inference)) facts.inferenceMs = inference;
   if (headers['x-sie-model-revision'] !== undefined) facts.revision = headers['x-sie-model-revision'];
   if (headers['x-sie-version'] !== undefined) facts.version = headers['x-sie-version'];
+  if (headers['x-sie-runtime-instance'] !== undefined) facts.instance = headers['x-sie-runtime-instance'];
   const date = Date.parse(headers['date'] ?? '');
   if (Number.isFinite(date)) facts.clockAheadMs = date - Date.now();
   return facts;

@@ -94,6 +94,25 @@ describe.each(['0.3', '0.10'] as const)('the GPU that must have answered a gatew
   });
 });
 
+describe('workers on the same hardware', () => {
+  const big = { ...l4, name: 'big-0', profile: 'a100-80gb', warm: [model] };
+  const small = { ...l4, name: 'small-0', profile: 'a100-40gb', warm: [model] };
+
+  it('are not told apart by bits', async () => {
+    const error = await smokeFails({ models, workers: [big, small] }, { gpu: 'a100-80gb' });
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('small-0'), hint: containing('--pool') });
+  });
+  it('are told apart where answers name the process', async () => {
+    const switches = { models, dialect: '0.10' as const, namesInstances: true };
+    const report = await smokePasses({ ...switches, workers: [big, small] }, { gpu: 'a100-80gb' });
+    expect(proofOf(report)).toMatchObject({ by: 'instance', workers: ['big-0'] });
+    const shared = [big, small].map((worker) => ({ ...worker, pool: 'shared' }));
+    expect(await smokeFails({ ...switches, workers: shared }, { gpu: 'a100-80gb' })).toMatchObject({
+      message: containing('2 processes answered'),
+    });
+  });
+});
+
 describe('a pool', () => {
   const workers = [l4, cpu];
 

@@ -81,7 +81,7 @@ describe.skipIf(!isThere)('a real kube-apiserver', () => {
       const { namespace } = await kube.makeNamespace({});
       const text = await readFile(join(projectRoot, 'manifests/kubernetes', name), 'utf8');
       for (const each of parseAllDocuments(text.replaceAll('{{ .Release.Name }}', 'sie')))
-        await kube.apply(namespace, each.toJS() as KubeObject);
+        await expect(kube.apply(namespace, each.toJS() as KubeObject)).resolves.toBeUndefined();
     },
   );
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { digestOf } from './digest.ts';
 import { Cluster, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
 import { bundleOf, health, modelEntry, type Dialect } from './sie-health.ts';
 import { Pools } from './sie-pools.ts';
@@ -33,6 +34,8 @@ export interface GatewayOptions extends ServerOptions {
   pools?: Record<string, string[]>;
   /** Where a 0.10 gateway says that the work was done; default `local`. */
   servedBy?: string;
+  /** Whether a 0.10 gateway names the process that answered. */
+  namesInstances?: boolean;
   /** How far the gateway's clock is ahead. */
   clockAheadMs?: number;
   answer?: Answer;
@@ -286,7 +289,7 @@ class Gateway {
     { id, model, asked, worker }: { id: string; model: GatewayModel; asked: work.Asked; worker: GatewayWorker },
   ): true {
     const answer = this.#options.answer ?? 'good';
-    for (const [name, value] of Object.entries(this.#answerHeaders(model))) response.setHeader(name, value);
+    for (const [name, value] of Object.entries(this.#answerHeaders(model, worker))) response.setHeader(name, value);
     if (answer === 'html') return send(response, 'text/html', Buffer.from('<html><body>Please log in</body></html>'));
     const vector = (text: string): number[] =>
       model.vector?.(text) ?? work.vectorOf(id, text, model.dim, worker.noise ?? 0);
@@ -324,10 +327,11 @@ class Gateway {
     return this.#options.standalone ? 'application/msgpack' : 'application/x-msgpack';
   }
 
-  #answerHeaders(model: GatewayModel): Record<string, string> {
+  #answerHeaders(model: GatewayModel, worker: GatewayWorker): Record<string, string> {
     if (this.#options.standalone) return {};
     const requestId = randomUUID();
     const newer: Record<string, string> = { 'x-sie-served-by': this.#options.servedBy ?? 'local' };
+    if (this.#options.namesInstances === true) newer['x-sie-runtime-instance'] = digestOf(Buffer.from(worker.name));
     if (model.revision) newer['x-sie-model-revision'] = model.revision;
     return {
       'x-sie-request-id': requestId,

@@ -67,6 +67,7 @@ const table = {
   'load-config': { title: 'a model was missing when the worker looked (CONFIG, permanent)', code: 'E_SMOKE' },
   'load-memory': { title: 'a model does not fit into the memory of the GPU', code: 'E_SMOKE' },
   'load-dependency': { title: 'the worker image lacks what the model needs', code: 'E_SMOKE' },
+  'load-slow': { title: 'a model did not come within the time that a worker waits for it', code: 'E_NETWORK' },
   'load-failed': { title: 'a model cannot be loaded', code: 'E_SMOKE' },
   'pool-missing': { title: 'a worker names no pool and gets no work', code: 'E_SMOKE' },
   'pod-failing': { title: 'a pod does not run', code: 'E_SMOKE' },

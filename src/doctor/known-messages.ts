@@ -127,6 +127,14 @@ const byClass: Record<string, Pick<Known, 'fault' | 'fix'>> = {
       'when doctor finds the bucket whole, the second step is all',
     ),
   },
+  TIMEOUT: {
+    fault: 'load-slow',
+    fix: steps(
+      'see how long it takes from there: kubectl -n NAMESPACE logs POD',
+      'see that nothing is downloaded that nobody needs, such as `blobs/` or a second snapshot: sie-mirror doctor --models MODELS_URL',
+      `then: ${restart}`,
+    ),
+  },
   NOT_FOUND: needsRepo,
   NETWORK: needsRepo,
   GATED: needsRepo,

@@ -190,6 +190,8 @@ const loadHints: Record<string, string> = {
     'the worker asked the hub: set HF_HUB_OFFLINE=1, check workers.common.clusterCache.url, import what is missing, restart the pod',
   CONFIG: 'a file was missing when it was loaded: import it, then restart the pod of the worker',
   OOM: 'the model does not fit into the memory of this GPU: use a larger machine profile or fewer models',
+  TIMEOUT:
+    'the weights came too slowly: see the log of the worker, and what the bucket gives; then restart the pod of the worker',
   DEPENDENCY: 'this image has not what the model needs: use the SIE bundle that serves it',
 };
 

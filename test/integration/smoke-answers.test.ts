@@ -89,7 +89,7 @@ const rows: Row[] = [
     body: { status: 'gpu_not_configured', configured_gpu_types: ['l4', 'cpu'] },
     exit: 9,
   },
-  ...['GATED', 'NOT_FOUND', 'OOM', 'NETWORK', 'DEPENDENCY', 'CONFIG', 'UNKNOWN'].map((errorClass) => ({
+  ...['GATED', 'NOT_FOUND', 'OOM', 'NETWORK', 'DEPENDENCY', 'CONFIG', 'TIMEOUT', 'UNKNOWN'].map((errorClass) => ({
     answer: `502 MODEL_LOAD_FAILED, ${errorClass}`,
     status: 502,
     body: detail(errorClass),

@@ -1,8 +1,10 @@
-import { writeFile, mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { smoke } from '../../src/commands/smoke.ts';
 import { decodeMsgpack, encodeMsgpack } from '../../src/sie/msgpack.ts';
+import { testContext } from '../support/context.ts';
 import { type GatewayOptions, startGateway } from '../support/sie.ts';
 import { runCommand } from './command.ts';
 import { installTools, type VersionedTool } from './tools.ts';
@@ -21,6 +23,9 @@ for dtype in ('float32', 'float16', 'int8', 'uint8', 'binary'):
     found[dtype] = [str(dense.dtype), int(dense.shape[0])]
 dense = client.encode(model, text)['dense']
 found['norm'] = float(np.linalg.norm(dense))
+sparse = client.encode(model, text, output_types=['sparse'])['sparse']
+found['sparse'] = [str(sparse['indices'].dtype), len(sparse['indices']) == len(sparse['values'])]
+found['multivector'] = list(client.encode(model, text, output_types=['multivector'])['multivector'].shape)
 scores = client.score(model, {'text': 'the cat'}, [{'id': 'a', 'text': 'rates'}, {'id': 'b', 'text': 'the cat'}])
 found['best'] = scores['scores'][0]['item_id']
 found['entity'] = client.extract(model, {'text': 'Marie Curie worked'}, labels=['person'])['entities'][0]['text']
@@ -44,15 +49,41 @@ read = msgpack.unpackb(bytes.fromhex(sys.argv[1]), object_hook=msgpack_numpy.dec
 print(json.dumps({'packed': packed, 'read': read}))
 `;
 
+const agreement = `
+import json, sys
+import numpy as np
+from sie_sdk import SIEClient
+client = SIEClient(sys.argv[1])
+record = json.load(open(sys.argv[2]))['models'][0]
+found = {}
+for dtype in ('float32', 'float16', 'int8', 'uint8'):
+    lowest = 1.0
+    for each in record['vectors']:
+        wanted = np.array(each['vector'], dtype=np.float64)
+        given = client.encode(record['model'], {'text': each['text']}, output_dtype=dtype)['dense'].astype(np.float64)
+        if dtype == 'uint8':
+            wanted, given = wanted - wanted.mean(), given - given.mean()
+        lowest = min(lowest, float(wanted @ given / (np.linalg.norm(wanted) * np.linalg.norm(given))))
+    found[dtype] = lowest
+print(json.dumps(found))
+`;
+
 let sdks: VersionedTool[];
-let scripts: { client: string; arrays: string };
+let directory: string;
+let scripts: { client: string; arrays: string; agreement: string };
 
 beforeAll(async () => {
   sdks = (await installTools()).sdks ?? [];
-  const directory = await mkdtemp(join(tmpdir(), 'sie-sdk-'));
-  scripts = { client: join(directory, 'client.py'), arrays: join(directory, 'arrays.py') };
+  directory = await mkdtemp(join(tmpdir(), 'sie-sdk-'));
+  const script = (name: string): string => join(directory, `${name}.py`);
+  scripts = { client: script('client'), arrays: script('arrays'), agreement: script('agreement') };
+  await writeFile(scripts.agreement, agreement);
   await writeFile(scripts.client, client);
   await writeFile(scripts.arrays, arrays);
+});
+
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true });
 });
 
 const expected = {
@@ -63,6 +94,8 @@ const expected = {
   uint8: ['uint8', 64],
   binary: ['uint8', 8],
   norm: expect.closeTo(1, 4) as number,
+  sparse: ['int32', true],
+  multivector: [2, 64],
   best: 'b',
   entity: 'Marie Curie',
 };
@@ -74,7 +107,8 @@ describe.each<[string, Partial<GatewayOptions>]>([
 ])('a %s', (name, switches) => {
   it('is understood by every release of the client', async () => {
     for (const python of sdks) {
-      const gateway = await startGateway({ models: { 'BAAI/bge-m3': { dim: 64 } }, ...switches });
+      const outputs = ['dense' as const, 'sparse' as const, 'multivector' as const];
+      const gateway = await startGateway({ models: { 'BAAI/bge-m3': { dim: 64, outputs } }, ...switches });
       const kind = name === 'worker' ? 'worker' : 'gateway';
       const found = JSON.parse(await runCommand(python.path, [scripts.client, gateway.url, kind])) as object;
       const pool = { pool: 'l4', pooled: 64, deleted: [true, null] };
@@ -97,5 +131,21 @@ it('msgpack of numpy is read, and what is written is read by it', async () => {
       const wanted = { scalar: 1.5, bits: [129, 128] }[type] ?? [0, 1, 2, 100, 127];
       expect(decodeMsgpack(Buffer.from(packed, 'hex')), `${python.version} ${type}`).toEqual({ v: wanted });
     }
+  }
+});
+
+it('recorded vectors agree as numpy says that they do, in every number format', async () => {
+  const model = 'BAAI/bge-m3';
+  for (const python of sdks) {
+    const gateway = await startGateway({ models: { [model]: { dim: 64 } } });
+    const { context } = await testContext({ cwd: directory });
+    await smoke({ url: gateway.url, model, timeout: 60, record: 'golden.json' }, context);
+    const by = await runCommand(python.path, [scripts.agreement, gateway.url, join(directory, 'golden.json')]);
+    for (const [dtype, cosine] of Object.entries(JSON.parse(by) as Record<string, number>)) {
+      const report = await smoke({ url: gateway.url, model, timeout: 60, golden: 'golden.json', dtype }, context);
+      expect(report.items[0]?.detail?.['golden'], `${python.version} ${dtype}`).toBeCloseTo(cosine, 6);
+    }
+    await context.close();
+    await gateway.close();
   }
 });

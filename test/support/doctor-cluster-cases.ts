@@ -211,6 +211,10 @@ export const clusterCases: DoctorCase[] = [
     error_class: 'DEPENDENCY',
     message: "No module named 'gliner'",
   }),
+  failing('load-slow', 'the bucket is slow, or a model twice as large as it should be', model, {
+    error_class: 'TIMEOUT',
+    message: 'load did not finish within 600 s',
+  }),
   failing('load-failed', 'for another reason', model, {
     error_class: 'UNKNOWN',
     message: 'ValueError: unexpected key',

@@ -35,8 +35,8 @@ function nodeFinding(found: string): Finding {
     'node-old',
     `this is ${found}, ${oldestNode} is the oldest that is tested`,
     steps(
-      'on the online side fetch node-VERSION-linux-x64.tar.xz of version 22 from https://nodejs.org/dist/latest-v22.x/, and carry it here',
-      'here: tar xf node-*-linux-x64.tar.xz && export PATH="$(echo $PWD/node-*-linux-x64/bin):$PATH"',
+      'where the bundle brings one: BUNDLE/node-linux-x64 BUNDLE/sie-mirror.mjs doctor, and so for every command',
+      'else, on the online side, fetch https://nodejs.org/dist/latest-v22.x/node-VERSION-linux-x64.tar.gz, and: sie-mirror bundle --out MEDIUM --with-node linux-x64=node-VERSION-linux-x64.tar.gz',
     ),
   );
 }

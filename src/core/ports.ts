@@ -72,5 +72,7 @@ export interface ObjectStore {
    * @throws E_NOT_FOUND
    */
   copy(from: string, to: string, size: number, signal?: AbortSignal): Promise<void>;
+  /** An object that is not there is fine. */
+  remove(key: string): Promise<void>;
   list(prefix: string): AsyncIterable<ObjectState>;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { constants, copyFile, mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
@@ -73,6 +73,14 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
+  /** The folders that held nothing else go with it. */
+  async remove(key: string): Promise<void> {
+    const path = this.#path(key);
+    await rm(path, { force: true });
+    for (let folder = dirname(path); folder !== this.#root; folder = dirname(folder))
+      if (!(await removeEmpty(folder))) return;
+  }
+
   async *list(prefix: string): AsyncGenerator<ObjectState> {
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     if (folder !== '' && !(await isDirectory(join(this.#root, folder)))) return;
@@ -107,4 +115,14 @@ export class DirectoryStore implements ObjectStore {
 
 async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+async function removeEmpty(folder: string): Promise<boolean> {
+  try {
+    await rmdir(folder);
+    return true;
+  } catch (error) {
+    if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
 }

@@ -23,3 +23,40 @@ export class PartBuffers {
     this.#budget.give(buffer.length);
   }
 }
+
+/** A part of an object: the first `length` bytes of a buffer, which is the consumer's to give back. */
+export interface FilledPart {
+  buffer: Buffer;
+  length: number;
+}
+
+/** Cuts a stream into parts of `size`, the last one shorter. @param see is told of each chunk, in order */
+export async function* inParts(
+  bytes: AsyncIterable<Uint8Array>,
+  size: number,
+  see: (chunk: Uint8Array) => void,
+  buffers: PartBuffers,
+): AsyncGenerator<FilledPart> {
+  let part: FilledPart | undefined;
+  try {
+    for await (const chunk of bytes) {
+      see(chunk);
+      for (let rest = chunk; rest.length > 0;) {
+        part ??= { buffer: await buffers.take(size), length: 0 };
+        const taken = Math.min(rest.length, size - part.length);
+        part.buffer.set(rest.subarray(0, taken), part.length);
+        part.length += taken;
+        rest = rest.subarray(taken);
+        if (part.length < size) continue;
+        const full = part;
+        part = undefined;
+        yield full;
+      }
+    }
+    const last = part;
+    part = undefined;
+    if (last) yield last;
+  } finally {
+    if (part) buffers.give(part.buffer, true);
+  }
+}

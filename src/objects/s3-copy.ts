@@ -1,20 +1,16 @@
+import type { S3Address } from './s3-bucket.ts';
 import type { LoadedSdk } from './s3-sdk.ts';
 
 /** The most that one request copies: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html */
 const singleCopyLimit = 5 * 1024 ** 3;
 const partBytes = 1024 ** 3;
 
-export interface S3Address {
-  Bucket: string;
-  Key: string;
-}
-
 /** Copies inside one store; metadata go along. */
 export async function copyObject(
-  { sdk, client }: LoadedSdk,
   from: S3Address,
   to: S3Address,
   size: number,
+  { sdk, client }: LoadedSdk,
   abort: { abortSignal?: AbortSignal },
 ): Promise<void> {
   const CopySource = `${from.Bucket}/${from.Key.split('/').map(encodeURIComponent).join('/')}`;

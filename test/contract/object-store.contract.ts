@@ -56,11 +56,15 @@ export function objectStoreContract(name: string, make: () => Promise<StoreUnder
     }
   };
 
-  const expectNothing = async ({ store, dangling }: StoreUnderTest, key: string): Promise<void> => {
+  const expectUnseen = async ({ store }: StoreUnderTest, key: string): Promise<void> => {
     expect(await store.head(key)).toBeUndefined();
     expect(await store.get(key)).toBeUndefined();
     expect(await keysBelow(store, '')).toEqual([]);
-    expect((await dangling?.()) ?? []).toEqual([]);
+  };
+
+  const expectNothing = async (made: StoreUnderTest, key: string): Promise<void> => {
+    await expectUnseen(made, key);
+    expect((await made.dangling?.()) ?? []).toEqual([]);
   };
 
   describe(`${name}: objects`, () => {
@@ -154,6 +158,30 @@ export function objectStoreContract(name: string, make: () => Promise<StoreUnder
         expect(await codeOf(made.store.copy('none', 'a/b', 5))).toBe('E_NOT_FOUND');
 
         await expectNothing(made, 'a/b');
+      });
+    });
+  });
+
+  describe(`${name}: what is removed`, () => {
+    it('is gone, and nothing else is', async () => {
+      await withStore(async ({ store }) => {
+        for (const key of ['a/b/c', 'a/b/cc', 'a/d/e', 'größe + 量 %20.txt']) await put(store, key, key);
+
+        for (const key of ['a/b/c', 'a/d/e', 'größe + 量 %20.txt']) await store.remove(key);
+
+        expect(await keysBelow(store, '')).toEqual(['a/b/cc']);
+        expect(await store.head('a/b/c')).toBeUndefined();
+        await put(store, 'a/d/e', 'again');
+        expect(await keysBelow(store, 'a/d/')).toEqual(['a/d/e']);
+      });
+    });
+
+    it('may be gone already', async () => {
+      await withStore(async ({ store }) => {
+        await store.remove('none');
+        await store.remove('no/such/key');
+
+        expect(await keysBelow(store, '')).toEqual([]);
       });
     });
   });
@@ -256,11 +284,11 @@ export function objectStoreContract(name: string, make: () => Promise<StoreUnder
           const error = await failureOf(made.store.put('a', content, expected));
 
           expect([error.code, error.at.side]).toEqual(['E_NETWORK', 'source']);
-          await expectNothing(made, 'a');
+          await expectUnseen(made, 'a');
         });
       });
 
-      it('an interruption leaves nothing to be seen, and the next try succeeds', async () => {
+      it('an interruption leaves nothing to be seen, and the next try succeeds and leaves nothing else', async () => {
         await withStore(async (made) => {
           const controller = new AbortController();
           const content = watchedContent(bytes, {
@@ -272,9 +300,10 @@ export function objectStoreContract(name: string, make: () => Promise<StoreUnder
 
           expect(await codeOf(made.store.put('a', content, expected, controller.signal))).toBe('E_ABORTED');
 
-          await expectNothing(made, 'a');
+          await expectUnseen(made, 'a');
           await made.store.put('a', contentOf(bytes), expected);
           expect(await made.store.head('a')).toMatchObject({ key: 'a', ...expected });
+          expect((await made.dangling?.()) ?? []).toEqual([]);
         });
       });
 

@@ -194,6 +194,30 @@ it('import that was killed leaves nothing that claims to be whole, and the secon
   expect((JSON.parse(again.stdout) as { totals: { bytes: number } }).totals.bytes).toBe(0);
 });
 
+it('import goes on with the parts of a large file that the store had when it was killed', async () => {
+  const size = 48 * mebi;
+  world.hub.addRepo({ id: 'org/big', files: { 'model.safetensors': seededBytes('big', size) } });
+  expect(await run(['snapshot', 'org/big', '--store', 'store'], { env: world.online })).toMatchObject({ code: 0 });
+  expect(await run(['bundle', '--store', 'store', '--out', 'usb', '--name', 'b'])).toMatchObject({ code: 0 });
+  const args = ['import', 'usb/b', '--models', 's3://models/m'];
+  const parts = (): number[] =>
+    world.s3.server.requests
+      .filter(({ path, status }) => path.includes('partNumber=') && status === 200)
+      .map(({ headers }) => Number(headers['content-length']));
+  let arrived = 0;
+  world.s3.server.gate = ({ path }) =>
+    path.includes('partNumber=') && ++arrived > 3 ? new Promise(() => {}) : undefined;
+  await killed(args, world.inside, () => parts().length === 3);
+  world.s3.server.gate = undefined;
+
+  expect(await run(args, { env: world.inside })).toMatchObject({ code: 0 });
+
+  const moved = parts().slice(3);
+  expect(moved.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(0.55 * size);
+  expect(world.s3.dangling()).toEqual([]);
+  expect([...world.s3.objects.keys()].filter((key) => key.includes('/uploads/'))).toEqual([]);
+});
+
 it('pull and plan can be killed and run again', async () => {
   await writeFile(
     join(directory, 'm.yaml'),

@@ -108,7 +108,7 @@ it('puts a large object though parts of it fail at first', async () => {
   await s3.close();
 });
 
-it('gives up after some attempts, and leaves nothing', async () => {
+it('gives up after some attempts, and leaves nothing of which no part arrived', async () => {
   const { s3, store } = await damaged(
     /^PUT .*partNumber=/,
     Array.from({ length: 100 }, () => unavailable),

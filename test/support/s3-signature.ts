@@ -20,11 +20,11 @@ interface Authorization {
 const MAX_SKEW_MS = 15 * 60_000;
 
 /** Checks a signature of version 4 in the Authorization header, as S3 does; throws what the client gets. */
-export function verifySignature(request: IncomingMessage, credentials: S3Credentials): void {
+export function verifySignature(request: IncomingMessage, credentials: S3Credentials, now: number): void {
   const authorization = readAuthorization(request);
   if (authorization.keyId !== credentials.accessKeyId) throw new S3Error('InvalidAccessKeyId');
   const date = header(request, 'x-amz-date');
-  checkScope(authorization, date, credentials.region);
+  checkScope(authorization, date, credentials.region, now);
   checkSignedHeaders(request, authorization);
   const text = ['AWS4-HMAC-SHA256', date, authorization.scope, sha256(canonicalRequest(request, authorization))];
   const key = signingKey(credentials.secretAccessKey, authorization.scope);
@@ -53,7 +53,7 @@ function readAuthorization(request: IncomingMessage): Authorization {
   };
 }
 
-function checkScope({ scope }: Authorization, date: string, region: string): void {
+function checkScope({ scope }: Authorization, date: string, region: string, now: number): void {
   const [day = '', scopeRegion, service, end] = scope.split('/');
   const wanted = `expecting '${region}'`;
   if (scopeRegion !== region) {
@@ -63,7 +63,7 @@ function checkScope({ scope }: Authorization, date: string, region: string): voi
     throw new S3Error('AuthorizationHeaderMalformed');
   }
   const iso = date.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z');
-  const skew = Math.abs(Date.parse(iso) - Date.now());
+  const skew = Math.abs(Date.parse(iso) - now);
   if (!(skew <= MAX_SKEW_MS)) throw new S3Error('RequestTimeTooSkewed');
 }
 

@@ -17,6 +17,8 @@ export interface S3Options extends ServerOptions {
   region?: string;
   /** Operations that the caller has no right to; `key` is empty for those on a bucket. */
   deny?: (action: S3Action, key: string) => boolean;
+  /** By how much the clock of the store goes before that of this machine. */
+  aheadMs?: number;
   /** Rows on a page of a listing; default 1000, the most that S3 gives. */
   pageSize?: number;
   /** Bytes below which only the last part may be; default 5 MiB. */
@@ -33,6 +35,10 @@ export interface TestS3 {
   put(bucket: string, key: string, body: Uint8Array | string, metadata?: Record<string, string>): void;
   /** Uploads in parts that nobody completed or aborted. */
   dangling(): Upload[];
+  /** Begins an upload as another client would; its id comes back. */
+  beginUpload(bucket: string, key: string): string;
+  /** Ends an upload as a rule of the bucket would. */
+  endUpload(id: string): void;
   close(): Promise<void>;
 }
 
@@ -59,6 +65,10 @@ export async function startS3(options: S3Options): Promise<TestS3> {
       store.put(bucket, key, Buffer.from(body), metadata);
     },
     dangling: () => [...store.uploads.values()],
+    beginUpload: (bucket, key) => store.createUpload(bucket, key, {}).id,
+    endUpload: (id) => {
+      store.uploads.delete(id);
+    },
     close: () => server.close(),
   };
 }
@@ -75,13 +85,15 @@ class S3Api {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const now = Date.now() + (this.#options.aheadMs ?? 0);
     response.setHeader('x-amz-request-id', 'TESTREQUEST');
+    response.setHeader('date', new Date(now).toUTCString());
     const body = await readBody(request);
     const route = parseS3Route(request);
     const copies = request.headers['x-amz-copy-source'] !== undefined;
     if (!route || (copies && route.action !== 'PutObject' && route.action !== 'UploadPart')) return false;
     try {
-      verifySignature(request, this.#credentials);
+      verifySignature(request, this.#credentials, now);
       checkHeaders(request, route.action);
       verifyPayload(request, body);
       checkMd5(request, body);

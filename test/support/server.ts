@@ -19,6 +19,8 @@ export type Fault =
   | { kind: 'stall'; after: number }
   | { kind: 'truncate'; after: number }
   | { kind: 'flip'; at: number }
+  /** The connection is cut when so many bytes of the request's body have come. */
+  | { kind: 'cut'; after: number }
   /** What was asked for is done, and the connection is cut before the first byte of the answer. */
   | { kind: 'lost' }
   | { kind: 'status'; status: number; headers?: Record<string, string>; body?: string };
@@ -100,6 +102,10 @@ export class TestServer {
     await this.gate?.({ method, path });
     if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
     try {
+      if (fault?.kind === 'cut') {
+        cutRequest(request, fault.after);
+        return;
+      }
       if (fault?.kind === 'status') {
         request.resume();
         response.writeHead(fault.status, fault.headers).end(fault.body ?? '');
@@ -188,6 +194,14 @@ function countBytes(response: ServerResponse, record: RequestRecord): void {
   }) as typeof response.end;
 }
 
+function cutRequest(request: IncomingMessage, after: number): void {
+  let seen = 0;
+  request.on('data', (chunk: Buffer) => {
+    seen += chunk.length;
+    if (seen >= after) request.socket.resetAndDestroy();
+  });
+}
+
 function lose(response: ServerResponse): void {
   response.write = (() => true) as typeof response.write;
   response.end = (() => {
@@ -197,7 +211,7 @@ function lose(response: ServerResponse): void {
 }
 
 /** Rewrites what goes out on the wire; the response's headers stay as the handler meant them. */
-function damage(response: ServerResponse, fault: Exclude<Fault, { kind: 'status' }>): void {
+function damage(response: ServerResponse, fault: Exclude<Fault, { kind: 'status' | 'cut' }>): void {
   if (fault.kind === 'lost') {
     lose(response);
     return;

@@ -1,5 +1,6 @@
 import { readReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
 import { sha256 } from '../core/digest.ts';
+import type { ObjectStore } from '../core/ports.ts';
 import { contentOf } from '../core/stream.ts';
 import type { TargetState } from './import-state.ts';
 
@@ -17,15 +18,34 @@ export async function carryOver(receipt: Receipt, path: string): Promise<void> {
   }
 }
 
-/** Stores the receipt in the target, unless this very one is there. */
+/** Where the receipt of a bundle lies, below the target of the models. */
+export function receiptKey(name: string): string {
+  return `${receiptPrefix}/${name}.receipt.json`;
+}
+
+/**
+ * Stores the receipt in the target, unless this very one is there. One of the same name that names objects which
+ * `isKept` does not know is kept beside it: nothing else tells that they are ours.
+ */
 export async function putReceipt(
-  { store, receipts }: TargetState,
+  target: TargetState,
   name: string,
   text: string,
+  isKept: (key: string) => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const key = `${receiptPrefix}/${name}.receipt.json`;
-  if (receipts.get(key) === text) return;
+  const key = receiptKey(name);
+  const before = target.receipts.get(key);
+  if (before?.text === text) return;
+  const others = before?.receipt?.models.some(({ objects }) => objects.some((object) => !isKept(object.key)));
+  if (before && others) {
+    const former = `${receiptPrefix}/former/${name}.${sha256(before.text).slice('sha256:'.length, 19)}.receipt.json`;
+    if (!target.receipts.has(former)) await putText(target.store, former, before.text, signal);
+  }
+  await putText(target.store, key, text, signal);
+}
+
+async function putText(store: ObjectStore, key: string, text: string, signal: AbortSignal): Promise<void> {
   const bytes = Buffer.from(text);
   await store.put(key, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseReceipt, receiptPrefix } from '../bundle/receipt.ts';
+import { parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectState, ObjectStore } from '../core/ports.ts';
@@ -12,6 +12,18 @@ export interface WantedObject {
   size: number;
 }
 
+/** Something in the target of the models that should not be there. */
+export interface Surplus {
+  /** `former` was put there by an import before, `leftover` disturbs those who read. */
+  kind: 'former' | 'leftover';
+  key: string;
+  size: number;
+  /** What it is, in a few words. */
+  text: string;
+  /** Takes it away, or makes it right; undefined when nothing is to be done, or the import does it. */
+  mend?: () => Promise<void>;
+}
+
 const receiptLimit = 256 * 1024 * 1024;
 
 /**
@@ -20,8 +32,8 @@ const receiptLimit = 256 * 1024 * 1024;
  */
 export class TargetState {
   readonly store: ObjectStore;
-  /** Texts of the receipts that the target holds, by key. */
-  readonly receipts = new Map<string, string>();
+  /** The receipts that the target holds, by key; without `receipt` what cannot be read as one. */
+  readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined }>();
   readonly #reads: boolean;
   readonly #known = new Map<string, Digest>();
   readonly #folders = new Map<string, Promise<Map<string, ObjectState>>>();
@@ -45,6 +57,16 @@ export class TargetState {
     if (listed?.size !== size) return undefined;
     const found = await this.#digest(listed);
     return found === digest ? { ...listed, digest } : undefined;
+  }
+
+  /** What lies in the same folder as `key`, by key: one listing for all that ask. */
+  async beside(key: string): Promise<ReadonlyMap<string, ObjectState>> {
+    return this.#folder(key);
+  }
+
+  /** Whether a receipt names this very version of it. */
+  isKnown({ key, size, version }: ObjectState): boolean {
+    return version !== undefined && this.#known.has(JSON.stringify([key, size, version]));
   }
 
   async #digest(listed: ObjectState): Promise<Digest | undefined> {
@@ -80,13 +102,19 @@ export class TargetState {
     const content = await this.store.get(key);
     if (!content || content.size > receiptLimit) return;
     const bytes = await readAll(content.open(0), receiptLimit, key);
-    this.receipts.set(key, bytes.toString());
-    try {
-      for (const { objects } of parseReceipt(bytes, key).models)
-        for (const { key: object, size, version, digest } of objects)
-          if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
-    } catch (error) {
-      if (!(error instanceof MirrorError)) throw error;
-    }
+    const receipt = receiptIn(bytes, key);
+    this.receipts.set(key, { text: bytes.toString(), receipt });
+    for (const { objects } of receipt?.models ?? [])
+      for (const { key: object, size, version, digest } of objects)
+        if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
+  }
+}
+
+function receiptIn(bytes: Buffer, key: string): Receipt | undefined {
+  try {
+    return parseReceipt(bytes, key);
+  } catch (error) {
+    if (error instanceof MirrorError) return undefined;
+    throw error;
   }
 }

@@ -18,12 +18,14 @@ import { importImages, type PlacedImage, placeImages } from './import-images.ts'
 import { MediaToCome } from './import-media.ts';
 import { type HubLayout, importModels } from './import-models.ts';
 import { planImport } from './import-plan.ts';
+import { keysOf } from './import-former.ts';
 import { carryOver, putReceipt } from './import-receipt.ts';
 import { TargetState } from './import-state.ts';
-import { openObjects } from './objects.ts';
+import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import-surplus.ts';
+import { openObjects, viewObjects } from './objects.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
 
-export interface ImportOptions extends BundlePlace {
+export interface ImportOptions extends BundlePlace, TidyOptions {
   bundle: string;
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
@@ -34,8 +36,6 @@ export interface ImportOptions extends BundlePlace {
   /** Below the target of the models: `PREFIX/RELEASE/models`. */
   release?: string | undefined;
   layout?: HubLayout | undefined;
-  /** Look at the targets, say what would move, and write nothing. */
-  dryRun?: boolean | undefined;
   /** Read what is there, and believe no receipt. */
   verify?: boolean | undefined;
 }
@@ -46,19 +46,29 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
+  const open = options.dryRun ? viewObjects : openObjects;
   const store =
-    options.models === undefined ? undefined : await openObjects(context, ofRelease(options.models, options.release));
+    options.models === undefined ? undefined : await open(context, ofRelease(options.models, options.release));
   await tryRegistry(images, context);
   const state = store && (await TargetState.open(store, options.verify));
   const reader = new BundleReader(bundle, inventory);
   const { layout = 'sie' } = options;
   await checkBase(reader, state, layout, images, context);
-  if (options.dryRun) return planImport(reader, state, layout, images, context);
+  const surplus = state ? await findSurplus(reader, state, layout, options) : [];
+  nameSurplus(surplus, options, context);
+  const own = `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest;
+  if (state) warnOfReaders(state, own, inventory, options, context);
+  if (options.dryRun) {
+    const plan = await planImport(reader, state, layout, images, context);
+    await tidy(surplus, options, plan.items, context);
+    plan.summary.splice(-1, 0, ...describeSurplus(plan.items));
+    return plan;
+  }
   const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const origin = {
     name: inventory.name,
-    inventory: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest,
+    inventory: own,
     signedBy: bundle.signers[0]?.fingerprint,
   };
   const receipt = startReceipt(origin, {
@@ -71,13 +81,39 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   if (state) await importModels(reader, state, layout, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, options.verify === true, context);
   receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
+  await tidy(surplus, { ...options, prune: options.prune && receipt.complete }, items, context);
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeFileAtomic(receiptPath, formatReceipt(receipt));
+  const kept = keysOf(reader, layout);
+  const left = new Set(
+    items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? [name] : [])),
+  );
+  const isGone = (key: string): boolean => options.prune === true && receipt.complete && !left.has(key);
   if (state)
     await attempt(items, 'receipt', state.store.name, () =>
-      putReceipt(state, inventory.name, formatReceipt(receipt), context.signal),
+      putReceipt(state, inventory.name, formatReceipt(receipt), (key) => kept.has(key) || isGone(key), context.signal),
     );
   return summarise(items, receipt, receiptPath, inventory, media);
+}
+
+/** What can be known of workers that read the place: another bundle was imported there, and releases have no places of their own. */
+function warnOfReaders(
+  { receipts, store }: TargetState,
+  own: Digest,
+  { base }: Inventory,
+  { release }: ImportOptions,
+  { report }: Context,
+): void {
+  const there = [...receipts.values()].flatMap(({ receipt }) => receipt?.bundle ?? []);
+  const [other] = there;
+  if (release !== undefined || !other || there.some(({ inventory }) => inventory === own)) return;
+  const advice = base
+    ? 'let no worker start before it is done'
+    : 'give it a place of its own with `--release NAME`, and lead workers there when it is done';
+  report({
+    type: 'warning',
+    text: `\`${store.name}\` holds what \`${other.name}\` brought: workers that read there may see half a model, and keep it; ${advice}`,
+  });
 }
 
 /** A place of its own for each release: workers are moved to it by its address, when all of it is there. @throws E_USAGE */
@@ -139,6 +175,7 @@ function summarise(
       `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`,
   );
   const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
+  summary.push(...describeSurplus(items));
   const left = inventory.items.filter(
     ({ kind }) => (kind === 'model' ? receipt.targets.models : receipt.targets.images) === undefined,
   );

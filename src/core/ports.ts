@@ -51,6 +51,13 @@ export interface ObjectState {
   version?: string | undefined;
 }
 
+/** An upload of ours that was broken off: its parts cost space until somebody goes on with it, or ends it. */
+export interface BrokenUpload {
+  key: string;
+  size: number;
+  readonly end: () => Promise<void>;
+}
+
 /** A flat namespace of whole objects: S3, GCS, a directory. Keys are relative to the store's prefix. */
 export interface ObjectStore {
   /** For people: `s3://bucket/prefix`. */
@@ -75,4 +82,6 @@ export interface ObjectStore {
   /** An object that is not there is fine. */
   remove(key: string): Promise<void>;
   list(prefix: string): AsyncIterable<ObjectState>;
+  /** Where there is such a thing. */
+  brokenUploads?(): Promise<BrokenUpload[]>;
 }

@@ -67,7 +67,7 @@ class LayoutLook {
 
   markers(): Finding[] {
     const { folder } = this.#model;
-    const markers = this.#model.objects.filter(({ path }) => path === '' || path.endsWith('/'));
+    const markers = this.#model.objects.filter(({ path }) => isMarker(path));
     return markers.map(({ path }) =>
       faultAt(
         'bucket',
@@ -176,7 +176,7 @@ class LayoutLook {
   surplus(): Finding[] {
     const { folder, objects } = this.#model;
     const found: Finding[] = [];
-    const blobs = objects.filter(({ path }) => path.startsWith('blobs/') && path !== 'blobs/');
+    const blobs = objects.filter(({ path }) => path.startsWith('blobs/') && !isMarker(path));
     if (blobs.length > 0) {
       const bytes = formatBytes(blobs.reduce((sum, { size }) => sum + size, 0));
       found.push(
@@ -189,7 +189,7 @@ class LayoutLook {
         ),
       );
     }
-    const local = objects.filter(({ path }) => /^\.no_exist\/|^\.locks\/|\.incomplete$|\.partial$|\.lock$/.test(path));
+    const local = objects.filter(({ path }) => isCacheState(path));
     const [first] = local;
     if (first)
       found.push(
@@ -254,7 +254,18 @@ class LayoutLook {
   }
 }
 
-function filesOfTree(text: string): string[] | undefined {
+/** A key that stands for a folder: SIE's reader takes it for a file, and dies. @param path below the model's folder */
+export function isMarker(path: string): boolean {
+  return path === '' || path.endsWith('/');
+}
+
+/** What a cache keeps for itself, and no reader wants. @param path below the model's folder */
+export function isCacheState(path: string): boolean {
+  return /^\.no_exist\/|^\.locks\/|\.incomplete$|\.partial$|\.lock$/.test(path);
+}
+
+/** The paths that a `trees/COMMIT.json` lists; undefined when it is none. */
+export function filesOfTree(text: string): string[] | undefined {
   try {
     const { files } = JSON.parse(text) as { files?: unknown };
     return typeof files === 'object' && files !== null ? Object.keys(files) : undefined;

@@ -83,7 +83,7 @@ export class DirectoryStore implements ObjectStore {
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
-    if (folder !== '' && !(await isDirectory(join(this.#root, folder)))) return;
+    if (!(await isDirectory(join(this.#root, folder)))) return;
     for (const entry of await listTree(join(this.#root, folder))) {
       const key = `${folder}${entry.path}`;
       const state = 'size' in entry && key.startsWith(prefix) ? await this.#state(key) : undefined;

@@ -1,6 +1,6 @@
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { Budget } from '../core/limit.ts';
-import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
+import type { BrokenUpload, Content, ObjectState, ObjectStore } from '../core/ports.ts';
 import { readVerified } from '../core/stream.ts';
 import { resuming } from '../http/retry.ts';
 import { PartBuffers } from './part-buffers.ts';
@@ -110,6 +110,11 @@ export class S3Store implements ObjectStore {
     await this.#bucket.send(key, 's3:DeleteObject', ({ sdk, client }) =>
       client.send(new sdk.DeleteObjectCommand(this.#bucket.address(key))),
     );
+  }
+
+  async brokenUploads(): Promise<BrokenUpload[]> {
+    const marks = await this.#parts.marks.left();
+    return marks.map((mark) => ({ key: mark.key, size: mark.size, end: () => this.#parts.end(mark) }));
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {

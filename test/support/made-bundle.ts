@@ -2,6 +2,7 @@ import { vi } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
 import { type ImportOptions, importBundle } from '../../src/commands/import.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
+import type { Event } from '../../src/core/events.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';
 import { startHub } from './hub.ts';
@@ -18,12 +19,20 @@ export interface MadeBundle extends AsyncDisposable {
   s3: TestS3;
   /** Runs `import` in this process, with the store's address in the environment. */
   bring(options: Partial<ImportOptions>): Promise<Report>;
+  /** What the last of these runs told. */
+  events: Event[];
   /** Requests to the store since the last call, as `METHOD path`. */
   requests(): string[];
 }
 
-/** A bundle of small volumes with these models, files by path, and an empty S3 store with the bucket `models`. */
-export async function makeBundle(models: Record<string, Record<string, Buffer>>): Promise<MadeBundle> {
+/**
+ * A bundle of small volumes with these models, files by path, and an empty S3 store with the bucket `models`.
+ * @param options another name, or the store of a bundle that was made before
+ */
+export async function makeBundle(
+  models: Record<string, Record<string, Buffer>>,
+  { name = 'b', s3: given }: { name?: string; s3?: TestS3 } = {},
+): Promise<MadeBundle> {
   const place = await temporaryDirectory();
   const hub = await startHub();
   const commits = Object.fromEntries(
@@ -32,10 +41,10 @@ export async function makeBundle(models: Record<string, Record<string, Buffer>>)
   const tool = await placeTool(place.path);
   const online = await testContext({ cwd: place.path, env: { HF_ENDPOINT: hub.url }, toolFile: tool });
   await snapshot({ repos: Object.keys(models), store: 'store' }, online.context);
-  await bundle({ store: 'store', out: 'usb', name: 'b', volumeSize: 80 * 1024 }, online.context);
+  await bundle({ store: 'store', out: 'usb', name, volumeSize: 80 * 1024 }, online.context);
   await online.context.close();
   await hub.close();
-  const s3 = await startS3({ buckets: ['models'], pageSize: 7, ...keys });
+  const s3 = given ?? (await startS3({ buckets: ['models'], pageSize: 7, ...keys }));
   const env = {
     AWS_ENDPOINT_URL_S3: s3.url,
     AWS_REGION: 'us-east-1',
@@ -43,22 +52,27 @@ export async function makeBundle(models: Record<string, Record<string, Buffer>>)
     AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  const events: Event[] = [];
   return {
     path: place.path,
     commits,
     s3,
+    events,
     bring: async (options) => {
-      const { context } = await testContext({ cwd: place.path, env });
+      const run = await testContext({ cwd: place.path, env });
       try {
-        return await importBundle({ bundle: 'usb/b', ...options }, context);
+        return await importBundle({ bundle: `usb/${name}`, ...options }, run.context);
       } finally {
-        await context.close();
+        events.splice(0, events.length, ...run.events);
+        await run.context.close();
       }
     },
     requests: () => s3.server.requests.splice(0).map(({ method, path }) => `${method} ${path}`),
     [Symbol.asyncDispose]: async () => {
-      vi.unstubAllEnvs();
-      await s3.close();
+      if (!given) {
+        vi.unstubAllEnvs();
+        await s3.close();
+      }
       await place[Symbol.asyncDispose]();
     },
   };

@@ -163,9 +163,22 @@ export function readSignature(file: Uint8Array): Buffer {
   return bytes.toString('base64') === text ? bytes : Buffer.alloc(0);
 }
 
+/** What is signed, and the files that its two signatures stand in. */
+export interface SignedNames {
+  sums: string;
+  signature: string;
+  sigstore: string;
+}
+
+/** Signatures stand beside what they sign. */
+export function signatureNames(file: string): SignedNames {
+  return { sums: file, signature: `${file}.sig`, sigstore: `${file}.sigstore.json` };
+}
+
 /**
  * Both signatures have to be there and right: a verifier with other tools may look at either.
  * @param keys those that the verifier trusts, at least one
+ * @param names for messages
  * @returns the one that made the signatures
  * @throws E_SIGNATURE
  */
@@ -173,27 +186,27 @@ export function verifySums(
   sums: Uint8Array,
   signatures: { plain: Uint8Array | undefined; sigstore: Uint8Array | undefined },
   keys: readonly KeyObject[],
+  names: SignedNames = signatureNames(bundleFiles.sums),
 ): KeyObject {
   const prints = keys.map(fingerprint).join(', ');
   const wrong = (file: string, text: string): MirrorError =>
     new MirrorError('E_SIGNATURE', `\`${file}\` ${text}`, {
-      hint: `check that the key is the maker's (fingerprint here: ${prints}); if it is, do not use this bundle`,
+      hint: `check that the key is the maker's (fingerprint here: ${prints}); if it is, do not use what it signs`,
       at: { item: file },
     });
   const whose = keys.length === 1 ? 'by this key' : `by any of these ${keys.length} keys`;
-  if (!signatures.plain)
-    throw wrong(bundleFiles.signature, 'is missing: the bundle is not signed, and `--key` wants it to be');
+  if (!signatures.plain) throw wrong(names.signature, 'is missing: it is not signed, and a key wants it to be');
   const signature = readSignature(signatures.plain);
   const key = keys.find((each) => verify('sha256', sums, each, signature));
-  if (!key) throw wrong(bundleFiles.signature, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
-  if (!signatures.sigstore) throw wrong(bundleFiles.sigstore, 'is missing');
+  if (!key) throw wrong(names.signature, `is not a signature of \`${names.sums}\` ${whose}`);
+  if (!signatures.sigstore) throw wrong(names.sigstore, 'is missing');
   let sigstore: z.infer<typeof sigstoreSchema>;
   try {
-    sigstore = validate(sigstoreSchema, parseJson(signatures.sigstore, bundleFiles.sigstore), bundleFiles.sigstore);
+    sigstore = validate(sigstoreSchema, parseJson(signatures.sigstore, names.sigstore), names.sigstore);
   } catch (error) {
-    throw new MirrorError('E_SIGNATURE', `\`${bundleFiles.sigstore}\` is not a sigstore bundle`, {
+    throw new MirrorError('E_SIGNATURE', `\`${names.sigstore}\` is not a sigstore bundle`, {
       cause: error,
-      at: { item: bundleFiles.sigstore },
+      at: { item: names.sigstore },
     });
   }
   const { messageDigest, signature: second } = sigstore.messageSignature;
@@ -202,6 +215,6 @@ export function verifySums(
     messageDigest.digest === digest &&
     sigstore.verificationMaterial.publicKey.hint === hintOf(key) &&
     verify('sha256', sums, key, readSignature(Buffer.from(second)));
-  if (!whole) throw wrong(bundleFiles.sigstore, `is not a signature of \`${bundleFiles.sums}\` ${whose}`);
+  if (!whole) throw wrong(names.sigstore, `is not a signature of \`${names.sums}\` ${whose}`);
   return key;
 }

@@ -6,7 +6,7 @@ import { runVerify } from './verify-place.ts';
 export const checkingCommands: readonly CommandRow[] = [
   {
     usage: 'verify [place]',
-    text: 'check every byte of a bundle, of a store, or of what lies in the zone; read-only',
+    text: 'check every byte of a bundle, of a store, or of what lies in the zone; or the signature of a receipt; read-only',
     flags: [
       ...keyFlags,
       fromFlag,
@@ -27,6 +27,7 @@ export const checkingCommands: readonly CommandRow[] = [
     examples: [
       'sie-mirror verify /media/usb/site-a --key sie-mirror.pub.pem',
       'sie-mirror verify /media/usb/site-a --require 2 --key maker.pem --key officer.pem --html evidence.html',
+      'sie-mirror verify site-a.receipt.json --key zone.pub.pem',
       'node /media/usb/site-a/sie-mirror.mjs verify /media/usb/site-a --key sie-mirror.pub.pem --json',
       'sie-mirror verify --store ./sie-mirror-store',
       'sie-mirror verify s3://models/2026-11/models --receipt site-a.receipt.json --html evidence.html',

@@ -1,7 +1,7 @@
 import { type Filter, presets } from '../hub/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
-import { collect, denied, denyFlag, keyFlags, list, passphraseFlag, storeFlag, text, trust } from './flags.ts';
+import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
 import { parseSize } from './size.ts';
 
 /** What is typed where there is internet: from the mirror manifest to the sealed bundle. */
@@ -162,13 +162,12 @@ export const onlineCommands: readonly CommandRow[] = [
         flags: '--base <file>',
         text: 'a receipt of the zone, an inventory or a bundle: leave out every blob that it holds',
       },
-      { flags: '--sign <key>', text: 'private key to sign with, from `sie-mirror keygen`, openssl or cosign' },
-      passphraseFlag,
       {
-        flags: '--sign-cmd <command>',
-        text: 'sign with a command: SHA256SUMS on its input, the signature on its output',
+        flags: '--base-key <pub.pem>',
+        text: 'public key that must have signed the base, as `import --sign` does; can be given again',
+        parse: collect,
       },
-      { flags: '--sign-pub <pub.pem>', text: 'public key of what `--sign-cmd` signs with' },
+      ...signFlags('SHA256SUMS'),
       {
         flags: '--with-node <platform=file>',
         text: 'bring a Node.js along for a zone that has none, e.g. linux-x64=node-v24-linux-x64.tar.gz; can be given again',
@@ -191,12 +190,10 @@ export const onlineCommands: readonly CommandRow[] = [
           mediumSize: flags['mediumSize'] as number | undefined,
           name: text(flags['name']),
           volumeSize: flags['volumeSize'] as number | undefined,
-          sign: text(flags['sign']),
-          signCommand: text(flags['signCmd']),
-          signPublic: text(flags['signPub']),
-          passphraseFile: text(flags['passphraseFile']),
+          ...signing(flags),
           base: text(flags['base']),
           withNode: list(flags['withNode']),
+          baseKeys: list(flags['baseKey']),
         },
         context,
       );

@@ -1,7 +1,7 @@
 import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
 import type { HubLayout } from '../commands/import-models.ts';
 import type { CommandRow } from './command-row.ts';
-import { collect, fromFlag, junitFlag, keyFlags, list, text, trust } from './flags.ts';
+import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
 import { smokeFlags, smokeOptions } from './smoke-flags.ts';
 
 /** What is typed in the secure zone. */
@@ -26,6 +26,7 @@ export const zoneCommands: readonly CommandRow[] = [
       { flags: '--repair', text: 'remove or mend what disturbs readers: folder markers, blobs/, wrong lists and refs' },
       { flags: '--verify', text: 'read the bytes of what the target has already; ask a registry for every blob' },
       { flags: '--receipt <file>', text: 'where the receipt goes (default: NAME.receipt.json)' },
+      ...signFlags('the receipt'),
     ],
     examples: [
       'sie-mirror import /media/usb/site-a --models s3://models/2026-11/models --images registry.zone:5000/sie --key sie-mirror.pub.pem',
@@ -47,6 +48,7 @@ export const zoneCommands: readonly CommandRow[] = [
           repair: flags['repair'] === true,
           ...trust(flags),
           receipt: text(flags['receipt']),
+          ...signing(flags),
         },
         context,
       );

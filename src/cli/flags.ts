@@ -1,4 +1,5 @@
 import type { TrustOptions } from '../commands/sealed.ts';
+import type { SigningOptions } from '../commands/signing.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import type { Flag } from './command-row.ts';
 import { parseCount } from './size.ts';
@@ -32,6 +33,16 @@ export const passphraseFlag: Flag = {
   flags: '--passphrase-file <file>',
   text: 'passphrase of an encrypted private key (or SIE_MIRROR_PASSPHRASE, COSIGN_PASSWORD)',
 };
+
+/** @param what is signed */
+export function signFlags(what: string): readonly Flag[] {
+  return [
+    { flags: '--sign <key>', text: 'private key to sign with, from `sie-mirror keygen`, openssl or cosign' },
+    passphraseFlag,
+    { flags: '--sign-cmd <command>', text: `sign with a command: ${what} on its input, the signature on its output` },
+    { flags: '--sign-pub <pub.pem>', text: 'public key of what `--sign-cmd` signs with' },
+  ];
+}
 
 export const junitFlag: Flag = { flags: '--junit <file>', text: 'write the verdict as a JUnit test report, for CI' };
 
@@ -99,6 +110,16 @@ export function text(value: unknown): string | undefined {
 /** `--key` and `--require`. */
 export function trust(flags: Record<string, unknown>): TrustOptions {
   return { keys: flags['key'] as string[] | undefined, require: flags['require'] as number | undefined };
+}
+
+/** What `signFlags` were given. */
+export function signing(flags: Record<string, unknown>): SigningOptions {
+  return {
+    sign: text(flags['sign']),
+    signCommand: text(flags['signCmd']),
+    signPublic: text(flags['signPub']),
+    passphraseFile: text(flags['passphraseFile']),
+  };
 }
 
 /** Of a flag that may be given more than once; empty when it was not given. */

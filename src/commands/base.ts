@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import type { HeldBlob, Inventory } from '../bundle/inventory.ts';
-import { openSealed } from '../bundle/reader.ts';
-import { trustNobody } from '../bundle/signers.ts';
+import { openSealed, type SealedBundle } from '../bundle/reader.ts';
 import type { Receipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -14,6 +13,7 @@ import { splitName } from '../oci/layout-index.ts';
 import { isManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';
 import { readRecord } from './record.ts';
+import { readTrust } from './sealed.ts';
 import type { StoreContents } from './store.ts';
 
 /** What the zone is known to hold: the ground of a delta. */
@@ -28,11 +28,18 @@ export interface Base {
 }
 
 /**
- * A receipt, an inventory, or a bundle. Nobody's signature is asked for: `import` looks for all of it in the zone.
- * @throws E_NOT_FOUND, E_CORRUPT, E_DIGEST_MISMATCH, E_USAGE for a lock, or the receipt of an import that was not complete
+ * A receipt, an inventory, or a bundle. `import` looks for all of it in the zone, so nobody has to have signed it.
+ * @param keys paths of public keys, one of which must have signed a receipt or a bundle
+ * @throws E_NOT_FOUND, E_CORRUPT, E_SIGNATURE, E_DIGEST_MISMATCH, E_USAGE for a lock, or the receipt of an import that was not complete
  */
-export async function readBase(path: string, context: Context): Promise<Base> {
-  const record = await readRecord(path, context, async (directory) => openSealed(context.path(directory), trustNobody));
+export async function readBase(path: string, keys: readonly string[], context: Context): Promise<Base> {
+  const openBase = async (directory: string): Promise<SealedBundle> =>
+    openSealed(context.path(directory), await readTrust({ keys }, context));
+  const record = await readRecord(path, context, openBase, { keys });
+  if (record.kind === 'inventory' && keys.length > 0 && path.endsWith('.json'))
+    throw new MirrorError('E_SIGNATURE', `\`${path}\` is an inventory, which has no signature of its own`, {
+      hint: 'give the directory of its bundle, or a signed receipt',
+    });
   if (record.kind === 'inventory') return ofInventory(record.inventory, record.digest);
   if (record.kind === 'receipt') return ofReceipt(record.receipt, record.digest, path);
   throw new MirrorError('E_USAGE', `\`${path}\` is a lock: it says what was wanted, not what the zone holds`, {

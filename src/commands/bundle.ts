@@ -48,6 +48,8 @@ export interface BundleOptions extends SigningOptions {
   base?: string | undefined;
   /** A Node.js for each platform of the zone, as `PLATFORM=FILE`. */
   withNode?: readonly string[] | undefined;
+  /** Paths of public keys, one of which must have signed the base. */
+  baseKeys?: readonly string[] | undefined;
 }
 
 /** The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes last: without it a directory is no bundle. */
@@ -56,7 +58,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const tool = await readTool(context);
   const { nodes, files: nodeFiles } = await readNodes(options.withNode ?? [], context);
   const carried = [...tool, ...nodeFiles];
-  const base = options.base === undefined ? undefined : await readBase(options.base, context);
+  const base = options.base === undefined ? undefined : await readBase(options.base, options.baseKeys ?? [], context);
   const store = context.path(options.store);
   await context.lockForReading(store);
   const contents = await readStore(store);

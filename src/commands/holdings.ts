@@ -27,7 +27,7 @@ export interface Holdings {
 
 /** @throws E_NOT_FOUND, E_CORRUPT, E_SIGNATURE, E_USAGE for a file that is none of these */
 export async function readHoldings(path: string, trust: TrustOptions, context: Context): Promise<Holdings> {
-  const record = await readRecord(path, context, async (directory) => openBundle(directory, trust, context));
+  const record = await readRecord(path, context, async (directory) => openBundle(directory, trust, context), trust);
   if (record.kind === 'inventory') return ofInventory(record.inventory);
   return record.kind === 'receipt' ? ofReceipt(record.receipt) : ofLock(record.lock);
 }

@@ -1,5 +1,6 @@
 import type { BundleReader } from '../bundle/reader.ts';
 import { type Receipt, receiptPrefix } from '../bundle/receipt.ts';
+import { signatureNames } from '../bundle/seal.ts';
 import { type HubLayout, objectsOf } from './import-models.ts';
 import type { Surplus, TargetState } from './import-state.ts';
 
@@ -20,7 +21,9 @@ export async function findFormer(
     if (!receipt) continue;
     for (const surplus of await formerObjects(receipt, kept, target)) found.set(surplus.key, surplus);
     const size = Buffer.byteLength(text);
-    const mend = (): Promise<void> => target.store.remove(name);
+    const mend = async (): Promise<void> => {
+      for (const file of Object.values(signatureNames(name)).toReversed()) await target.store.remove(file);
+    };
     if (name !== ownReceipt)
       receipts.push({ kind: 'former', key: name, size, text: `the receipt of \`${receipt.bundle.name}\``, mend });
   }

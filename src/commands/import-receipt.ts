@@ -1,8 +1,11 @@
 import { readReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
+import { signatureNames } from '../bundle/seal.ts';
 import { sha256 } from '../core/digest.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { contentOf } from '../core/stream.ts';
 import type { TargetState } from './import-state.ts';
+import { signText } from './receipt-signature.ts';
+import type { SigningKey } from './signing.ts';
 
 /** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
 export async function carryOver(receipt: Receipt, path: string): Promise<void> {
@@ -32,17 +35,21 @@ export async function putReceipt(
   name: string,
   text: string,
   isKept: (key: string) => boolean,
+  signing: SigningKey | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const key = receiptKey(name);
+  const { signature, sigstore } = signatureNames(key);
   const before = target.receipts.get(key);
-  if (before?.text === text) return;
+  if (before?.text === text && (before.signed || !signing)) return;
   const others = before?.receipt?.models.some(({ objects }) => objects.some((object) => !isKept(object.key)));
   if (before && others) {
     const former = `${receiptPrefix}/former/${name}.${sha256(before.text).slice('sha256:'.length, 19)}.receipt.json`;
     if (!target.receipts.has(former)) await putText(target.store, former, before.text, signal);
   }
-  await putText(target.store, key, text, signal);
+  // The signatures of another text must not stand beside this one.
+  if (before?.signed && !signing) for (const file of [signature, sigstore]) await target.store.remove(file);
+  for (const [file, content] of await signText(key, text, signing)) await putText(target.store, file, content, signal);
 }
 
 async function putText(store: ObjectStore, key: string, text: string, signal: AbortSignal): Promise<void> {

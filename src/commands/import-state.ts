@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
+import { signatureNames } from '../bundle/seal.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectState, ObjectStore } from '../core/ports.ts';
@@ -33,7 +34,7 @@ const receiptLimit = 256 * 1024 * 1024;
 export class TargetState {
   readonly store: ObjectStore;
   /** The receipts that the target holds, by key; without `receipt` what cannot be read as one. */
-  readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined }>();
+  readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined; signed: boolean }>();
   readonly #reads: boolean;
   readonly #known = new Map<string, Digest>();
   readonly #folders = new Map<string, Promise<Map<string, ObjectState>>>();
@@ -46,8 +47,10 @@ export class TargetState {
   /** @param reads believe nothing but the bytes themselves */
   static async open(store: ObjectStore, reads = false): Promise<TargetState> {
     const state = new TargetState(store, reads);
-    for await (const { key } of store.list(`${receiptPrefix}/`))
-      if (key.endsWith('.receipt.json')) await state.#learn(key);
+    const there = new Set<string>();
+    for await (const { key } of store.list(`${receiptPrefix}/`)) there.add(key);
+    for (const key of there)
+      if (key.endsWith('.receipt.json')) await state.#learn(key, there.has(signatureNames(key).signature));
     return state;
   }
 
@@ -98,12 +101,12 @@ export class TargetState {
   }
 
   /** A receipt that cannot be read costs requests, nothing else. */
-  async #learn(key: string): Promise<void> {
+  async #learn(key: string, signed: boolean): Promise<void> {
     const content = await this.store.get(key);
     if (!content || content.size > receiptLimit) return;
     const bytes = await readAll(content.open(0), receiptLimit, key);
     const receipt = receiptIn(bytes, key);
-    this.receipts.set(key, { text: bytes.toString(), receipt });
+    this.receipts.set(key, { text: bytes.toString(), receipt, signed });
     for (const { objects } of receipt?.models ?? [])
       for (const { key: object, size, version, digest } of objects)
         if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);

@@ -6,7 +6,7 @@ import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
+import { ensureWritable } from '../fs/atomic.ts';
 import { parseReference } from '../oci/reference.ts';
 import { resolved } from '../oci/side.ts';
 import { attempt } from './attempt.ts';
@@ -23,9 +23,11 @@ import { carryOver, putReceipt } from './import-receipt.ts';
 import { TargetState } from './import-state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import-surplus.ts';
 import { openObjects, viewObjects } from './objects.ts';
+import { writeReceiptFile } from './receipt-signature.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
+import { openSigning, type SigningOptions } from './signing.ts';
 
-export interface ImportOptions extends BundlePlace, TidyOptions {
+export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions {
   bundle: string;
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
@@ -43,6 +45,7 @@ export interface ImportOptions extends BundlePlace, TidyOptions {
 /** A bundle into the zone: read straight from the volumes, verified while it moves, visible only when right. */
 export async function importBundle(options: ImportOptions, context: Context): Promise<Report> {
   checkPlace(options);
+  const signing = await openSigning(options, context);
   const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
   const images = options.images === undefined ? [] : placeImages(inventory, options.images);
@@ -83,7 +86,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
   await tidy(surplus, { ...options, prune: options.prune && receipt.complete }, items, context);
   // The file first: a store that takes nothing must not cost the record of what it refused.
-  await writeFileAtomic(receiptPath, formatReceipt(receipt));
+  await writeReceiptFile(receiptPath, formatReceipt(receipt), signing);
   const kept = keysOf(reader, layout);
   const left = new Set(
     items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? [name] : [])),
@@ -91,7 +94,14 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const isGone = (key: string): boolean => options.prune === true && receipt.complete && !left.has(key);
   if (state)
     await attempt(items, 'receipt', state.store.name, () =>
-      putReceipt(state, inventory.name, formatReceipt(receipt), (key) => kept.has(key) || isGone(key), context.signal),
+      putReceipt(
+        state,
+        inventory.name,
+        formatReceipt(receipt),
+        (key) => kept.has(key) || isGone(key),
+        signing,
+        context.signal,
+      ),
     );
   return summarise(items, receipt, receiptPath, inventory, media);
 }

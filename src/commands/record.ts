@@ -8,6 +8,8 @@ import { parseJson } from '../core/validate.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { type Lock, lockSchemaId } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
+import { checkReceipt } from './receipt-signature.ts';
+import type { TrustOptions } from './sealed.ts';
 
 /** What says what is somewhere, or is to be; with the digest of the document itself. */
 export type MirrorRecord = { digest: Digest } & (
@@ -19,12 +21,14 @@ export type MirrorRecord = { digest: Digest } & (
 /**
  * Reads an inventory, a receipt or a lock, or the inventory of a bundle.
  * @param openBundle for a directory
- * @throws E_NOT_FOUND, E_CORRUPT, E_USAGE for a file that is none of these, and what `openBundle` throws
+ * @param trust whose signature a receipt must have
+ * @throws E_NOT_FOUND, E_CORRUPT, E_SIGNATURE, E_USAGE for a file that is none of these, and what `openBundle` throws
  */
 export async function readRecord(
   path: string,
   context: Context,
   openBundle: (directory: string) => Promise<SealedBundle>,
+  trust: TrustOptions = {},
 ): Promise<MirrorRecord> {
   const found = await stat(context.path(path)).catch(() => undefined);
   if (!found)
@@ -36,7 +40,10 @@ export async function readRecord(
     const inventory = await readInventory(bundle);
     return { kind: 'inventory', inventory, digest: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` };
   }
-  return readDocument(await readFile(context.path(path)), path);
+  const bytes = await readFile(context.path(path));
+  const record = readDocument(bytes, path);
+  if (record.kind === 'receipt') await checkReceipt(path, bytes, trust, context);
+  return record;
 }
 
 function readDocument(bytes: Buffer, path: string): MirrorRecord {

@@ -73,7 +73,8 @@ export async function openBundle(directory: string, options: BundlePlace, contex
   return bundle;
 }
 
-async function readTrust({ keys: files = [], require }: TrustOptions, context: Context): Promise<Trust> {
+/** @throws E_USAGE */
+export async function readTrust({ keys: files = [], require }: TrustOptions, context: Context): Promise<Trust> {
   const keys: KeyObject[] = [];
   for (const file of files) keys.push(readPublicKey(await readFile(context.path(file), 'utf8'), file));
   const different = new Set(keys.map(fingerprint)).size;

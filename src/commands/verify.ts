@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import type { UncountedApproval } from '../bundle/signers.ts';
@@ -8,6 +9,7 @@ import { formatBytes, plural, printable } from '../core/text.ts';
 import { describeBase, describeItem, nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { firstFew } from './place-verdict.ts';
+import { verifyReceipt } from './receipt-signature.ts';
 import { type BundlePlace, openBundle } from './sealed.ts';
 
 export interface VerifyCommandOptions extends BundlePlace {
@@ -18,6 +20,7 @@ export interface VerifyCommandOptions extends BundlePlace {
 
 /** Signature, then the exact file set, then every byte. Offline, read-only, nothing is written anywhere. */
 export async function verify(options: VerifyCommandOptions, context: Context): Promise<Report> {
+  if (await isFile(context.path(options.bundle))) return verifyReceipt(options.bundle, options, context);
   const bundle = await openBundle(options.bundle, options, context);
   context.report({ type: 'stage', text: `verifying ${options.bundle}` });
   const verdict = await verifyBundle(bundle, {
@@ -57,6 +60,10 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     [`digest of ${bundleFiles.sums}`]: bundle.sumsDigest,
   };
   return { ...report, verdict: word, facts, summaryNamesFailures: true };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
 /** Whoever reads the first words only must not take what nobody has signed, or what is not here, for proven. */

@@ -39,6 +39,8 @@ export interface Receipt {
   bundle: { name: string; /** Of inventory.json. */ inventory: Digest; signedBy?: string | undefined };
   targets: { models?: string | undefined; images?: string | undefined };
   complete: boolean;
+  /** Of a part of a receipt: which part, and whether all of it is there. */
+  shard?: { index: number; of: number; done: boolean } | undefined;
   models: ReceivedModel[];
   images: ReceivedImage[];
 }
@@ -57,6 +59,7 @@ const receiptSchema: z.ZodType<Receipt> = z.object({
   bundle: z.object({ name: z.string(), inventory: digest, signedBy: z.string().optional() }),
   targets: z.object({ models: z.string().optional(), images: z.string().optional() }),
   complete: z.boolean(),
+  shard: z.object({ index: z.number(), of: z.number(), done: z.boolean() }).optional(),
   models: z.array(
     z.object({
       repo: z.string(),

@@ -68,10 +68,23 @@ function blobsOf(item: ModelItem, reader: BundleReader): { name: string; digest:
     .map(({ path, digest, size }) => ({ name: path.slice(prefix.length), digest, size }));
 }
 
+/** The same, or with `share` only the files that are its own. */
+export function stagesOf(
+  item: ModelItem,
+  reader: BundleReader,
+  layout: HubLayout,
+  share: { keys: ReadonlySet<string> } | undefined,
+): ModelObject[][] {
+  const stages = objectsOf(item, reader, layout);
+  return share ? [(stages[0] ?? []).filter(({ key }) => share.keys.has(key))] : stages;
+}
+
+/** @param share of one machine of several; it makes no model visible */
 export async function importModels(
   reader: BundleReader,
   target: TargetState,
   layout: HubLayout,
+  share: { keys: ReadonlySet<string> } | undefined,
   items: ReportItem[],
   receipt: Receipt,
   media: MediaToCome,
@@ -81,9 +94,10 @@ export async function importModels(
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   for (const item of models) {
     const name = nameOf(item);
+    const stages = stagesOf(item, reader, layout, share);
+    if (stages.every(({ length }) => length === 0)) continue;
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {
-      const stages = objectsOf(item, reader, layout);
       context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
       const [files = [], trees = [], refs = []] = stages;
       const put = await putObjects(files, target, context);

@@ -7,7 +7,7 @@ import { describeItem } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import type { PlacedImage } from './import-images.ts';
-import { type HubLayout, objectsOf } from './import-models.ts';
+import { type HubLayout, stagesOf } from './import-models.ts';
 import type { TargetState } from './import-state.ts';
 
 /** What an import would do, after looking at the targets and writing nothing. */
@@ -15,13 +15,15 @@ export async function planImport(
   reader: BundleReader,
   state: TargetState | undefined,
   layout: HubLayout,
+  share: { keys: ReadonlySet<string> } | undefined,
   images: readonly PlacedImage[],
   context: Context,
 ): Promise<Report> {
   const items: ReportItem[] = [];
   for (const item of state ? reader.inventory.items : []) {
     if (!state || item.kind !== 'model') continue;
-    const objects = objectsOf(item, reader, layout).flat();
+    const objects = stagesOf(item, reader, layout, share).flat();
+    if (objects.length === 0) continue;
     let bytes = 0;
     let missing = 0;
     await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {

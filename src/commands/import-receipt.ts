@@ -52,7 +52,7 @@ export async function putReceipt(
   for (const [file, content] of await signText(key, text, signing)) await putText(target.store, file, content, signal);
 }
 
-async function putText(store: ObjectStore, key: string, text: string, signal: AbortSignal): Promise<void> {
+export async function putText(store: ObjectStore, key: string, text: string, signal: AbortSignal): Promise<void> {
   const bytes = Buffer.from(text);
   await store.put(key, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
 }

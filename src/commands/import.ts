@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type BundleItem, bundleFiles, type Inventory } from '../bundle/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
-import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
+import { type Receipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
@@ -9,7 +9,6 @@ import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import { parseReference } from '../oci/reference.ts';
 import { resolved } from '../oci/side.ts';
-import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
@@ -19,11 +18,12 @@ import { MediaToCome } from './import-media.ts';
 import { type HubLayout, importModels } from './import-models.ts';
 import { planImport } from './import-plan.ts';
 import { keysOf } from './import-former.ts';
-import { carryOver, putReceipt } from './import-receipt.ts';
+import { endShard, endWhole } from './import-end.ts';
+import { carryOver } from './import-receipt.ts';
+import { joinParts, parseShard, shardName, shareOf } from './import-shard.ts';
 import { TargetState } from './import-state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import-surplus.ts';
 import { openObjects, viewObjects } from './objects.ts';
-import { writeReceiptFile } from './receipt-signature.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
 import { openSigning, type SigningOptions } from './signing.ts';
 
@@ -38,6 +38,10 @@ export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions 
   /** Below the target of the models: `PREFIX/RELEASE/models`. */
   release?: string | undefined;
   layout?: HubLayout | undefined;
+  /** Bring only this machine's share: see `parseShard`. */
+  shard?: string | undefined;
+  /** Make visible what the shards have brought, and prove it. */
+  finish?: boolean | undefined;
   /** Read what is there, and believe no receipt. */
   verify?: boolean | undefined;
 }
@@ -48,61 +52,54 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const signing = await openSigning(options, context);
   const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
-  const images = options.images === undefined ? [] : placeImages(inventory, options.images);
+  const shard = options.shard === undefined ? undefined : parseShard(options.shard, context.env);
+  const allImages = options.images === undefined ? [] : placeImages(inventory, options.images);
+  const name = shard && shardName(shard);
   const open = options.dryRun ? viewObjects : openObjects;
   const store =
-    options.models === undefined ? undefined : await open(context, ofRelease(options.models, options.release));
-  await tryRegistry(images, context);
+    options.models === undefined ? undefined : await open(context, ofRelease(options.models, options.release), name);
+  await tryRegistry(allImages, context);
   const state = store && (await TargetState.open(store, options.verify));
   const reader = new BundleReader(bundle, inventory);
   const { layout = 'sie' } = options;
+  const share = shard && shareOf(shard, reader, layout, allImages);
+  const images = share?.images ?? allImages;
   await checkBase(reader, state, layout, images, context);
-  const surplus = state ? await findSurplus(reader, state, layout, options) : [];
+  const surplus = state && !share ? await findSurplus(reader, state, layout, options) : [];
   nameSurplus(surplus, options, context);
   const own = `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest;
   if (state) warnOfReaders(state, own, inventory, options, context);
+  const parts = state && options.finish ? joinParts(state, inventory.name, own) : [];
   if (options.dryRun) {
-    const plan = await planImport(reader, state, layout, images, context);
+    const plan = await planImport(reader, state, layout, share, images, context);
     await tidy(surplus, options, plan.items, context);
     plan.summary.splice(-1, 0, ...describeSurplus(plan.items));
     return plan;
   }
-  const receiptPath = context.path(options.receipt ?? `${inventory.name}.receipt.json`);
+  const receiptPath = context.path(
+    options.receipt ?? `${inventory.name}.${shard ? `part-${shardName(shard)}.` : ''}receipt.json`,
+  );
   await ensureWritable(join(receiptPath, '..'));
-  const origin = {
-    name: inventory.name,
-    inventory: own,
-    signedBy: bundle.signers[0]?.fingerprint,
-  };
+  const origin = { name: inventory.name, inventory: own, signedBy: bundle.signers[0]?.fingerprint };
   const receipt = startReceipt(origin, {
     ...(store ? { models: store.name } : {}),
     ...(options.images === undefined ? {} : { images: options.images }),
   });
-  await carryOver(receipt, receiptPath);
+  if (!shard) await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const media = new MediaToCome();
-  if (state) await importModels(reader, state, layout, items, receipt, media, context);
+  if (state) await importModels(reader, state, layout, share, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, options.verify === true, context);
+  const ended = { name: inventory.name, inventory: own, state, items, receipt, receiptPath, signing };
+  if (shard) return endShard(shard, ended, context);
   receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
   await tidy(surplus, { ...options, prune: options.prune && receipt.complete }, items, context);
-  // The file first: a store that takes nothing must not cost the record of what it refused.
-  await writeReceiptFile(receiptPath, formatReceipt(receipt), signing);
   const kept = keysOf(reader, layout);
+  const isPruned = options.prune === true && receipt.complete;
   const left = new Set(
-    items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? [name] : [])),
+    items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? name : [])),
   );
-  const isGone = (key: string): boolean => options.prune === true && receipt.complete && !left.has(key);
-  if (state)
-    await attempt(items, 'receipt', state.store.name, () =>
-      putReceipt(
-        state,
-        inventory.name,
-        formatReceipt(receipt),
-        (key) => kept.has(key) || isGone(key),
-        signing,
-        context.signal,
-      ),
-    );
+  await endWhole(ended, (key) => kept.has(key) || (isPruned && !left.has(key)), parts, context);
   return summarise(items, receipt, receiptPath, inventory, media);
 }
 
@@ -135,7 +132,11 @@ function ofRelease(models: string, release: string | undefined): string {
 }
 
 /** @throws E_USAGE */
-function checkPlace({ images, models }: ImportOptions): void {
+function checkPlace({ images, models, shard, finish, prune, repair }: ImportOptions): void {
+  if (shard !== undefined && (finish || prune || repair))
+    throw new MirrorError('E_USAGE', '`--shard` brings a part: `--finish`, `--prune` and `--repair` are for the end', {
+      hint: 'run every shard first, and then once with `--finish` (and `--prune`, `--repair`)',
+    });
   if (images === undefined && models === undefined)
     throw new MirrorError('E_USAGE', 'no target was given', {
       hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both',

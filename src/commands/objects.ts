@@ -1,11 +1,16 @@
+import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { DirectoryStore } from '../objects/dir.ts';
 import { S3Store } from '../objects/s3.ts';
 import type { Context } from './context.ts';
 
-/** @param url `s3://BUCKET/PREFIX` or `file://DIR` @throws E_USAGE */
-export async function openObjects(context: Context, url: string): Promise<ObjectStore> {
+/**
+ * @param url `s3://BUCKET/PREFIX` or `file://DIR`
+ * @param part of the work that is done there: keeps out of a directory only who does the same
+ * @throws E_USAGE
+ */
+export async function openObjects(context: Context, url: string, part?: string): Promise<ObjectStore> {
   const s3 = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(url);
   if (s3) {
     const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_PROFILE } = context.env;
@@ -24,7 +29,8 @@ export async function openObjects(context: Context, url: string): Promise<Object
   if (directory !== undefined) {
     const store = new DirectoryStore(directory);
     await store.prepare();
-    await context.lock(directory);
+    const lockFile = part === undefined ? undefined : join(directory, `.sie-mirror.${part}.lock`);
+    await context.lock(directory, lockFile);
     return store;
   }
   throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {

@@ -5,6 +5,7 @@ const codes = {
   E_MANIFEST: { exit: 2, retry: false },
   E_POLICY: { exit: 2, retry: false },
   E_MEDIUM: { exit: 3, retry: false },
+  E_INCOMPLETE: { exit: 3, retry: false },
   E_DIGEST_MISMATCH: { exit: 4, retry: false },
   E_SIZE_MISMATCH: { exit: 4, retry: false },
   E_CORRUPT: { exit: 4, retry: false },

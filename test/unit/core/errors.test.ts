@@ -15,6 +15,7 @@ const exits: Record<ErrorCode, number> = {
   E_MANIFEST: 2,
   E_POLICY: 2,
   E_MEDIUM: 3,
+  E_INCOMPLETE: 3,
   E_DIGEST_MISMATCH: 4,
   E_SIZE_MISMATCH: 4,
   E_CORRUPT: 4,

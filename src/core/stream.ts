@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto';
+import { releaseChunk } from './chunk-pool.ts';
 import { type Checksum, formatChecksum, openHash } from './digest.ts';
 import { MirrorError } from './errors.ts';
 import type { Content } from './ports.ts';
@@ -92,7 +93,11 @@ export async function readAll(
       );
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  const [only] = chunks;
+  if (only && chunks.length === 1) return Buffer.from(only.buffer, only.byteOffset, only.length);
+  const all = Buffer.concat(chunks);
+  for (const chunk of chunks) releaseChunk(chunk);
+  return all;
 }
 
 /** The whole of a small content, verified. */

@@ -1,9 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { chunkBytes, takeChunk } from '../core/chunk-pool.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
-
-/** Measured on Node 20: 64 KiB buffers read and hash at 430 MB/s, 1 MiB ones at the disk's or the hash's own speed. */
-const bufferBytes = 1024 * 1024;
 
 /** A piece of a file. */
 export interface Extent {
@@ -73,9 +71,10 @@ function ahead(read: Promise<Buffer>): Promise<Buffer> {
 }
 
 async function readAt(file: FileHandle, extent: Extent, position: number): Promise<Buffer> {
-  const length = Math.min(bufferBytes, extent.size - position);
+  // Measured on Node 20: 64 KiB at a time read and hash at 430 MB/s, large buffers at the disk's or the hash's own speed.
+  const length = Math.min(chunkBytes, extent.size - position);
   if (length === 0) return Buffer.alloc(0);
-  const buffer = Buffer.allocUnsafeSlow(length);
+  const buffer = length === chunkBytes ? takeChunk() : Buffer.allocUnsafeSlow(length);
   const { bytesRead } = await file.read(buffer, 0, length, extent.offset + position);
   return buffer.subarray(0, bytesRead);
 }

@@ -1,3 +1,4 @@
+import { releaseChunk } from '../core/chunk-pool.ts';
 import { Budget } from '../core/limit.ts';
 
 /** Buffers for the parts of all uploads that are on their way: bounded by bytes, and used again and again. */
@@ -52,6 +53,7 @@ export async function* inParts(
         part = undefined;
         yield full;
       }
+      releaseChunk(chunk);
     }
     const last = part;
     part = undefined;

@@ -13,7 +13,7 @@ const mebi = 1024 * 1024;
 /** Up to this an object goes in one request, whole in memory. */
 const singleLimit = 16 * mebi;
 /** Bytes of bodies in memory at once, for all objects together. */
-const flightBytes = 24 * mebi;
+const flightBytes = 40 * mebi;
 
 /**
  * S3 and what speaks its protocol. Endpoint, region and credentials come from the AWS chain (environment, profile, web

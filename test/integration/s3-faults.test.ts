@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest';
-import { sha256 } from '../../src/core/digest.ts';
+import { digestHex, sha256 } from '../../src/core/digest.ts';
 import type { MirrorError } from '../../src/core/errors.ts';
 import { contentOf } from '../../src/core/stream.ts';
 import { S3Store } from '../../src/objects/s3.ts';
@@ -10,6 +10,7 @@ import { slowDown } from '../support/s3-error.ts';
 import type { S3Action } from '../support/s3-route.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { Fault } from '../support/server.ts';
+import { pem, serverTls } from '../support/tls.ts';
 
 const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 const mebi = 1024 * 1024;
@@ -23,14 +24,19 @@ afterEach(async () => {
   s3 = undefined;
 });
 
-async function open(options: Partial<S3Options> = {}, stallMs?: number): Promise<{ s3: TestS3; store: S3Store }> {
+async function open(
+  options: Partial<S3Options> = {},
+  stallMs?: number,
+  ca?: string,
+): Promise<{ s3: TestS3; store: S3Store }> {
   s3 = await startS3({ buckets: ['models'], ...keys, ...options });
   vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.url);
   vi.stubEnv('AWS_REGION', 'us-east-1');
   vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
   const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
-  const store = new S3Store({ bucket: 'models', prefix: '', retry, ...(stallMs === undefined ? {} : { stallMs }) });
+  const patience = stallMs === undefined ? {} : { stallMs };
+  const store = new S3Store({ bucket: 'models', prefix: '', retry, ca, ...patience });
   return { s3, store };
 }
 
@@ -185,6 +191,23 @@ it('puts large objects without the rights to end uploads, to list parts and to d
   await put(store, large);
 
   expect(sha256(server.objects.get('models/a')?.body ?? '')).toBe(sha256(large));
+});
+
+it.each([
+  ['by TLS alone', serverTls(), /^UNSIGNED-PAYLOAD$/],
+  ['by their sha256 where there is no TLS', undefined, /^[0-9a-f]{64}$/],
+])('guards parts on their way %s, and whole objects by the sha256 that is known', async (_, tls, wanted) => {
+  const { s3: server, store } = await open(tls ? { tls } : {}, undefined, tls && pem('ca.pem'));
+
+  await put(store, large);
+  await put(store, small);
+
+  const signed = (pattern: RegExp): string[] =>
+    server.server.requests
+      .filter(({ method, path }) => method === 'PUT' && pattern.test(path))
+      .map(({ headers }) => String(headers['x-amz-content-sha256']));
+  expect(signed(/partNumber=/).map((text) => wanted.test(text))).toEqual([true, true, true]);
+  expect(signed(/\/a\?x-id=PutObject/)).toEqual([digestHex(sha256(small))]);
 });
 
 function once(pattern: RegExp, fault: Fault): (request: { method: string; path: string }) => Fault | undefined {

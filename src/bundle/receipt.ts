@@ -8,6 +8,11 @@ export const receiptSchemaId = 'sie-mirror/receipt/v1';
 /** Where receipts live in an object store: outside every `models--` folder, which workers read whole. */
 export const receiptPrefix = '.sie-mirror';
 
+/** Whether a key is that of a receipt of what is there now: below it lie parts of receipts, and receipts of what was. */
+export function isReceiptKey(key: string): boolean {
+  return /^[^/]+\/[^/]+\.receipt\.json$/.test(key) && key.startsWith(`${receiptPrefix}/`);
+}
+
 export interface ReceivedObject {
   key: string;
   digest: Digest;

@@ -24,13 +24,15 @@ export async function runVerify(
     return (await import('../commands/verify-store.ts')).verifyStore(store, context);
   }
   if (isBucket || images !== undefined) {
-    refuse(flags, bundleOnly, images === undefined ? `\`${place}\`` : '`--registry`');
+    // A key says whose receipt it has to be.
+    const other = flags['receipt'] === undefined ? bundleOnly : bundleOnly.filter((name) => name !== 'key');
+    refuse(flags, other, images === undefined ? `\`${place}\`` : '`--registry`');
     if (place !== undefined && !isBucket)
       throw new MirrorError('E_USAGE', `\`${place}\` is no bucket, and \`--registry\` is checked with one only`, {
         hint: 'name it as `s3://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
       });
     const { verifyZone } = await import('../commands/verify-zone.ts');
-    return verifyZone({ models: place, images, receipts: list(flags['receipt']) }, context);
+    return verifyZone({ models: place, images, receipts: list(flags['receipt']), ...trust(flags) }, context);
   }
   if (place === undefined)
     throw new MirrorError('E_USAGE', 'nothing to verify was named', {

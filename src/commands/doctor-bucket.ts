@@ -1,4 +1,4 @@
-import { parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
+import { isReceiptKey, parseReceipt, type Receipt } from '../bundle/receipt.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
 import { forEachLimited, requestsAtOnce } from '../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../core/ports.ts';
@@ -79,7 +79,7 @@ class BucketLook {
 
   #sort({ key, size }: ObjectState): void {
     const [folder = '', ...rest] = key.split('/');
-    if (folder === receiptPrefix && key.endsWith('.receipt.json')) this.#receipts.push(key);
+    if (isReceiptKey(key)) this.#receipts.push(key);
     if (!folder.startsWith('models--') || rest.length === 0) return;
     const model = this.#models.get(folder) ?? { folder, objects: [], texts: new Map<string, string | undefined>() };
     model.objects.push({ path: rest.join('/'), size });

@@ -8,10 +8,11 @@ import type { Context } from './context.ts';
 import { viewObjects } from './objects.ts';
 import { type Checked, type Flaw, placeReport } from './place-verdict.ts';
 import { StoredRepositories } from './verify-images.ts';
+import type { TrustOptions } from './sealed.ts';
 import { type ObjectHash, StoredModels } from './verify-objects.ts';
 import { carriedReceipts, type KnownReceipt, storedReceipts } from './zone-receipts.ts';
 
-export interface VerifyZoneOptions {
+export interface VerifyZoneOptions extends TrustOptions {
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
   /** `HOST[:PORT][/PREFIX]` */
@@ -30,7 +31,7 @@ export async function verifyZone(options: VerifyZoneOptions, context: Context): 
   if (images?.includes('://'))
     throw new MirrorError('E_USAGE', `\`--registry ${images}\`: HOST[:PORT][/PREFIX] was wanted, without a scheme`);
   const store = models === undefined ? undefined : await viewObjects(context, models);
-  const carried = await carriedReceipts(options.receipts, context);
+  const carried = await carriedReceipts(options.receipts, options, context);
   const stored = store ? await storedReceipts(store, context.signal) : { receipts: [], flaws: [] };
   const receipts = carried.length > 0 ? carried : stored.receipts;
   if (receipts.length === 0 && stored.flaws.length === 0) throw noReceipt(options);

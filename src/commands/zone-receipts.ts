@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
+import { isReceiptKey, parseReceipt, type Receipt, receiptPrefix } from '../bundle/receipt.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
 import type { Context } from './context.ts';
 import { type Flaw, problemOf } from './place-verdict.ts';
+import { checkReceipt } from './receipt-signature.ts';
+import type { TrustOptions } from './sealed.ts';
 
 /** A receipt and where it was found. */
 export interface KnownReceipt {
@@ -15,8 +17,12 @@ export interface KnownReceipt {
 
 const receiptLimit = 256 * 1024 * 1024;
 
-/** Receipts that somebody has carried here. @throws E_NOT_FOUND, E_CORRUPT */
-export async function carriedReceipts(files: readonly string[], context: Context): Promise<KnownReceipt[]> {
+/** Receipts that somebody has carried here, signed when keys are given. @throws E_NOT_FOUND, E_CORRUPT, E_SIGNATURE */
+export async function carriedReceipts(
+  files: readonly string[],
+  trust: TrustOptions,
+  context: Context,
+): Promise<KnownReceipt[]> {
   return Promise.all(
     files.map(async (from) => {
       const bytes = await readFile(context.path(from)).catch((error: NodeJS.ErrnoException) => {
@@ -26,6 +32,7 @@ export async function carriedReceipts(files: readonly string[], context: Context
           at: { item: from },
         });
       });
+      await checkReceipt(from, bytes, trust, context);
       return { from, receipt: parseReceipt(bytes, from) };
     }),
   );
@@ -38,7 +45,7 @@ export async function storedReceipts(
 ): Promise<{ receipts: KnownReceipt[]; flaws: Flaw[] }> {
   const found: { receipts: KnownReceipt[]; flaws: Flaw[] } = { receipts: [], flaws: [] };
   for await (const { key, size } of store.list(`${receiptPrefix}/`)) {
-    if (!key.endsWith('.receipt.json')) continue;
+    if (!isReceiptKey(key)) continue;
     const bytes = await readAll(store.content(key, size).open(0, signal), receiptLimit, key);
     try {
       found.receipts.push({ from: key, receipt: parseReceipt(bytes, key) });

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import { verify } from '../../src/commands/verify.ts';
+import { verifyZone } from '../../src/commands/verify-zone.ts';
+import type { Report } from '../../src/core/report.ts';
 import { testContext, type TestContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
@@ -74,6 +76,15 @@ it('is the base of a delta only when the key that was asked for has signed it', 
   expect(
     await codeOf(bundle({ store: 'store', out: 'delta', base: 'usb/b', baseKeys: ['zone.pub'] }, run.context)),
   ).toBe('E_SIGNATURE');
+});
+
+it('is what a place in the zone is held against only when the key that was asked for has signed it', async () => {
+  await zone.bring({ models: 'file:zone', sign: 'zone.key' });
+  const check = (keys: string[]): Promise<Report> =>
+    verifyZone({ models: `file://${join(zone.path, 'zone')}`, receipts: ['b.receipt.json'], keys }, run.context);
+
+  expect((await check(['zone.pub'])).ok).toBe(true);
+  expect(await codeOf(check(['other.pub']))).toBe('E_SIGNATURE');
 });
 
 it('writes nothing again when nothing has changed, and lets no signature of another text stand', async () => {

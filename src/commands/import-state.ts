@@ -47,10 +47,11 @@ export class TargetState {
   /** @param reads believe nothing but the bytes themselves */
   static async open(store: ObjectStore, reads = false): Promise<TargetState> {
     const state = new TargetState(store, reads);
-    const there = new Set<string>();
-    for await (const { key } of store.list(`${receiptPrefix}/`)) there.add(key);
-    for (const key of there)
-      if (key.endsWith('.receipt.json')) await state.#learn(key, there.has(signatureNames(key).signature));
+    const there = new Map<string, number>();
+    for await (const { key, size } of store.list(`${receiptPrefix}/`)) there.set(key, size);
+    for (const [key, size] of there)
+      if (key.endsWith('.receipt.json') && size <= receiptLimit)
+        await state.#learn(key, size, there.has(signatureNames(key).signature));
     return state;
   }
 
@@ -101,10 +102,8 @@ export class TargetState {
   }
 
   /** A receipt that cannot be read costs requests, nothing else. */
-  async #learn(key: string, signed: boolean): Promise<void> {
-    const content = await this.store.get(key);
-    if (!content || content.size > receiptLimit) return;
-    const bytes = await readAll(content.open(0), receiptLimit, key);
+  async #learn(key: string, size: number, signed: boolean): Promise<void> {
+    const bytes = await readAll(this.store.content(key, size).open(0), receiptLimit, key);
     const receipt = receiptIn(bytes, key);
     this.receipts.set(key, { text: bytes.toString(), receipt, signed });
     for (const { objects } of receipt?.models ?? [])

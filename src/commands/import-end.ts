@@ -54,7 +54,8 @@ export async function endShard(
   const text = formatReceipt(receipt);
   await writeReceiptFile(receiptPath, text, signing);
   const key = partKey(name, inventory, shard);
-  if (state) await attempt(items, 'receipt', state.store.name, () => putText(state.store, key, text, context.signal));
+  if (state && state.receipts.get(key)?.text !== text)
+    await attempt(items, 'receipt', state.store.name, () => putText(state.store, key, text, context.signal));
   return summariseShard(shard, items, receipt, state ? `${state.store.name}/${key}` : receiptPath);
 }
 

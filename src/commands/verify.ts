@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import type { UncountedApproval } from '../bundle/signers.ts';
@@ -20,7 +20,7 @@ export interface VerifyCommandOptions extends BundlePlace {
 
 /** Signature, then the exact file set, then every byte. Offline, read-only, nothing is written anywhere. */
 export async function verify(options: VerifyCommandOptions, context: Context): Promise<Report> {
-  if (await isFile(context.path(options.bundle))) return verifyReceipt(options.bundle, options, context);
+  if (await isDocument(context.path(options.bundle))) return verifyReceipt(options.bundle, options, context);
   const bundle = await openBundle(options.bundle, options, context);
   context.report({ type: 'stage', text: `verifying ${options.bundle}` });
   const verdict = await verifyBundle(bundle, {
@@ -62,8 +62,18 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   return { ...report, verdict: word, facts, summaryNamesFailures: true };
 }
 
-async function isFile(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+/** A receipt is one; a bundle is a directory. */
+async function isDocument(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(100), 0, 100, 0);
+    return buffer.toString('latin1', 0, bytesRead).trimStart().startsWith('{');
+  } catch {
+    return false;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Whoever reads the first words only must not take what nobody has signed, or what is not here, for proven. */

@@ -29,6 +29,18 @@ function regionOf(env: Context['env']): string | undefined {
   return env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
 }
 
+/** @param store as people name it @param region that it is in */
+export function regionWarning(store: string, region: string, env: Context['env']): Finding {
+  const asked = regionOf(env) ?? 'us-east-1';
+  return warningAt(
+    'bucket',
+    store,
+    'bucket-region',
+    `it is in \`${region}\`, \`${asked}\` was asked for: every client is sent on, and not every one follows`,
+    steps(...regionSteps(region)),
+  );
+}
+
 /** Name, address, certificate; and the other way to name the bucket. */
 export async function bucketReach(url: string, hosts: Hosts, { env }: Context): Promise<Finding[]> {
   const bucket = /^s3:\/\/([^/]+)/.exec(url)?.[1];
@@ -46,15 +58,7 @@ export async function bucketReach(url: string, hosts: Hosts, { env }: Context): 
   const region = hosts.region(address.host);
   const found = [ok('bucket', address.host, 'it answers')];
   if (region !== undefined && asked !== undefined && region !== asked)
-    found.push(
-      warningAt(
-        'bucket',
-        `s3://${bucket}`,
-        'bucket-region',
-        `it is in \`${region}\`, AWS_REGION says \`${asked}\`: every client is sent on, and not every one follows`,
-        steps(...regionSteps(region)),
-      ),
-    );
+    found.push(regionWarning(`s3://${bucket}`, region, env));
   // An address of digits has no names below it.
   if (own === undefined || /^[\d.]+$|^\[/.test(address.hostname)) return found;
   const named = new URL(address);

@@ -11,8 +11,9 @@ import { bringModel, importModels, restartWorkers, steps } from '../doctor/names
 import { companionsNamedBy, namesCompanions } from '../hub/companions.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { DirectoryStore } from '../objects/dir.ts';
+import { S3Store } from '../objects/s3.ts';
 import type { Context } from './context.ts';
-import { accessFinding, bucketReach, storeAddress } from './doctor-bucket-access.ts';
+import { accessFinding, bucketReach, regionWarning, storeAddress } from './doctor-bucket-access.ts';
 import type { Hosts } from './doctor-hosts.ts';
 import { viewObjects } from './objects.ts';
 
@@ -68,6 +69,9 @@ class BucketLook {
     const repos = new Set(models.map(({ folder }) => repoOfFolder(folder)));
     const expected = given ? [given] : receipts;
     const findings: Finding[] = [...before, ok('bucket', 's3:ListBucket', `\`${this.#store.name}\` can be listed`)];
+    const region = this.#store instanceof S3Store ? this.#store.followedRegion : undefined;
+    if (region !== undefined && !before.some(({ fault }) => fault === 'bucket-region'))
+      findings.push(regionWarning(this.#store.name, region, this.#context.env));
     if (models.length === 0) findings.push(this.#empty(given, receipts));
     await this.#readTexts(models);
     if (models.length > 0) findings.push(ok('bucket', 's3:GetObject', 'objects can be read'));

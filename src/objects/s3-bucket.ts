@@ -31,6 +31,11 @@ export class S3Bucket {
     this.name = `s3://${options.bucket}${options.prefix === '' ? '' : `/${options.prefix}`}`;
   }
 
+  /** The region that the store asked for, where it is not the one of the settings. */
+  get followedRegion(): string | undefined {
+    return this.#region === this.#options.region ? undefined : this.#region;
+  }
+
   get retry(): RetryOptions {
     return this.#options.retry;
   }

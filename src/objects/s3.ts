@@ -33,6 +33,11 @@ export class S3Store implements ObjectStore {
     this.name = this.#bucket.name;
   }
 
+  /** The region that the store asked for, where it is not the one of the settings. */
+  get followedRegion(): string | undefined {
+    return this.#bucket.followedRegion;
+  }
+
   async head(key: string): Promise<ObjectState | undefined> {
     return this.#bucket.send(key, 's3:GetObject', async ({ sdk, client }) => {
       try {

@@ -7,6 +7,7 @@ import { testContext } from '../support/context.ts';
 import type { BuiltImage } from '../support/images.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startRegistry } from '../support/registry.ts';
+import { placeTool } from '../support/tool.ts';
 import { imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
 
 /** What doctor prints is typed as it stands, with the directory of the bundle for BUNDLE: then the fault is gone. */
@@ -27,7 +28,7 @@ beforeAll(async () => {
     `images: [{ ref: "${image}", to: sie-server }]`,
   ];
   await writeFile(join(place.path, 'mirror.yaml'), manifest.join('\n'));
-  await writeFile(join(place.path, 'tool.mjs'), '');
+  await placeTool(place.path);
   await typed(['pull', 'mirror.yaml'], [world.source.host], world.online);
   await typed(['bundle', '--out', 'usb'], [], world.online);
   for (const [name, value] of Object.entries(world.inside)) vi.stubEnv(name, value);

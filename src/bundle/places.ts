@@ -15,7 +15,7 @@ export interface Place {
 /** What stands in the directories of a bundle, by name: what is on several media has several places. */
 export type Places = ReadonlyMap<string, readonly Place[]>;
 
-/** @throws E_NOT_FOUND for a directory that is not there */
+/** @throws E_NOT_FOUND for a directory that is not there, E_PATH for a file */
 export async function findPlaces(directories: readonly string[]): Promise<Places> {
   const places = new Map<string, Place[]>();
   for (const directory of directories)
@@ -37,7 +37,13 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTDIR')
+      throw new MirrorError('E_PATH', `\`${directory}\` is no directory, and so no bundle`, {
+        hint: 'name the directory that holds `SHA256SUMS`; to import a single file as a model add `--as NAME`',
+        cause: error,
+      });
+    if (code !== 'ENOENT') throw error;
     throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\``, {
       hint: 'name the directory that holds `SHA256SUMS`',
       cause: error,

@@ -24,8 +24,10 @@ export interface ReceivedObject {
 export interface ReceivedModel {
   repo: string;
   commit: string;
-  /** Objects below the target, with what they hold. */
+  /** Objects below the target, with what they hold; of an image the files inside. */
   objects: ReceivedObject[];
+  /** When the target is a registry. */
+  image?: { reference: string; form: 'image' | 'modelpack'; digest: Digest; digests: Digest[] } | undefined;
 }
 
 export interface ReceivedImage {
@@ -35,6 +37,22 @@ export interface ReceivedImage {
   target: string;
   digest: Digest;
   digests: Digest[];
+  /** Came to the place for charts. */
+  chart?: true | undefined;
+}
+
+/** A file in the target that was named for it. */
+export interface ReceivedFile {
+  path: string;
+  digest: Digest;
+  size: number;
+}
+
+/** A chart that was imported as files; one that went to a registry is an image. */
+export interface ReceivedChart {
+  reference: string;
+  digest: Digest;
+  files: ReceivedFile[];
 }
 
 /** What a target holds after an import: the inventory of the zone. Never a secret. */
@@ -42,12 +60,19 @@ export interface Receipt {
   schema: typeof receiptSchemaId;
   tool: string;
   bundle: { name: string; /** Of inventory.json. */ inventory: Digest; signedBy?: string | undefined };
-  targets: { models?: string | undefined; images?: string | undefined };
+  targets: {
+    models?: string | undefined;
+    images?: string | undefined;
+    charts?: string | undefined;
+    files?: string | undefined;
+  };
   complete: boolean;
   /** Of a part of a receipt: which part, and whether all of it is there. */
   shard?: { index: number; of: number; done: boolean } | undefined;
   models: ReceivedModel[];
   images: ReceivedImage[];
+  charts?: ReceivedChart[] | undefined;
+  files?: ReceivedFile[] | undefined;
 }
 
 export function startReceipt(bundle: Receipt['bundle'], targets: Receipt['targets']): Receipt {
@@ -58,11 +83,18 @@ export function formatReceipt(receipt: Receipt): string {
   return `${JSON.stringify(receipt, undefined, 1)}\n`;
 }
 
+const files = z.array(z.object({ path: z.string(), digest, size: z.number() }));
+
 const receiptSchema: z.ZodType<Receipt> = z.object({
   schema: z.literal(receiptSchemaId),
   tool: z.string(),
   bundle: z.object({ name: z.string(), inventory: digest, signedBy: z.string().optional() }),
-  targets: z.object({ models: z.string().optional(), images: z.string().optional() }),
+  targets: z.object({
+    models: z.string().optional(),
+    images: z.string().optional(),
+    charts: z.string().optional(),
+    files: z.string().optional(),
+  }),
   complete: z.boolean(),
   shard: z.object({ index: z.number(), of: z.number(), done: z.boolean() }).optional(),
   models: z.array(
@@ -70,9 +102,22 @@ const receiptSchema: z.ZodType<Receipt> = z.object({
       repo: z.string(),
       commit: z.string(),
       objects: z.array(z.object({ key: z.string(), digest, size: z.number(), version: z.string().optional() })),
+      image: z
+        .object({ reference: z.string(), form: z.enum(['image', 'modelpack']), digest, digests: z.array(digest) })
+        .optional(),
     }),
   ),
-  images: z.array(z.object({ reference: z.string(), target: z.string(), digest, digests: z.array(digest) })),
+  images: z.array(
+    z.object({
+      reference: z.string(),
+      target: z.string(),
+      digest,
+      digests: z.array(digest),
+      chart: z.literal(true).optional(),
+    }),
+  ),
+  charts: z.array(z.object({ reference: z.string(), digest, files })).optional(),
+  files: files.optional(),
 });
 
 /** A receipt of an earlier import; undefined when there is none. @throws E_CORRUPT for a file that is none */

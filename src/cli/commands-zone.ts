@@ -1,5 +1,6 @@
 import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
 import type { HubLayout } from '../commands/import-models.ts';
+import type { OciForm } from '../commands/model-image.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
 import { smokeFlags, smokeOptions } from './smoke-flags.ts';
@@ -8,18 +9,32 @@ import { smokeFlags, smokeOptions } from './smoke-flags.ts';
 export const zoneCommands: readonly CommandRow[] = [
   {
     usage: 'import <bundle>',
-    text: 'bring a bundle into the zone: models to S3 or a directory, images to a registry; writes a receipt',
+    text: 'bring a bundle into the zone, or with --as a file or directory; writes a receipt',
     flags: [
-      { flags: '--models <url>', text: 's3://BUCKET/PREFIX or file:///DIR' },
-      { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]' },
+      {
+        flags: '--models <url>',
+        text: 's3://BUCKET/PREFIX, gs://BUCKET/PREFIX, file:///DIR or oci://HOST[:PORT][/PREFIX]',
+      },
+      {
+        flags: '--oci-form <form>',
+        text: 'what models are below oci://: an image with its files below models/, or a ModelPack artifact (default: image)',
+        choices: ['image', 'modelpack'],
+      },
+      { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]; charts too, unless --charts is given' },
+      { flags: '--charts <place>', text: 'oci://HOST[:PORT][/PREFIX], or a directory or s3:// for the .tgz files' },
+      { flags: '--files <place>', text: 'single files and licences: a directory or s3://BUCKET/PREFIX' },
       fromFlag,
       ...keyFlags,
+      {
+        flags: '--as <name>',
+        text: 'what is given is no bundle but one file, or a directory: the model NAME or ORG/NAME',
+      },
+      { flags: '--sha256 <hex>', text: 'with --as: what the one file is held to (default: computed, and said)' },
       { flags: '--release <name>', text: 'put the models below URL/NAME/models' },
       {
         flags: '--hub-layout <layout>',
-        text: 'how models lie in their target: for SIE, as a full cache with blobs/, or as plain ORG/NAME/FILE',
+        text: 'how models lie in their target: for SIE, as a full cache with blobs/, or as plain ORG/NAME/FILE (default: sie, with --as plain)',
         choices: ['sie', 'full', 'plain'],
-        fallback: 'sie',
       },
       { flags: '--dry-run', text: 'look at the targets, say what would move or be removed, write nothing' },
       {
@@ -35,27 +50,43 @@ export const zoneCommands: readonly CommandRow[] = [
     ],
     examples: [
       'sie-mirror import /media/usb/site-a --models s3://models/2026-11/models --images registry.zone:5000/sie --key sie-mirror.pub.pem',
+      'sie-mirror import /mnt/models/qwen3-8b-q4_k_m.gguf --as qwen3-8b --models s3://models/llm',
+      'sie-mirror import /media/usb/site-a --models oci://registry.zone:5000/models --charts oci://registry.zone:5000/charts --key sie-mirror.pub.pem',
       'AWS_ENDPOINT_URL_S3=https://minio.zone sie-mirror import /media/usb/site-a --models s3://models/sie/models --ca zone-ca.pem',
     ],
     run: async ([bundle = ''], flags, context) => {
+      const target = {
+        models: text(flags['models']),
+        ociForm: flags['ociForm'] as OciForm | undefined,
+        release: text(flags['release']),
+        layout: flags['hubLayout'] as HubLayout | undefined,
+        dryRun: flags['dryRun'] === true,
+        verify: flags['verify'] === true,
+        receipt: text(flags['receipt']),
+        ...signing(flags),
+      };
+      const given = {
+        from: list(flags['from']),
+        images: text(flags['images']),
+        charts: text(flags['charts']),
+        files: text(flags['files']),
+        ...trust(flags),
+      };
+      const local = { as: text(flags['as']), sha256: text(flags['sha256']) };
+      if (local.as !== undefined || local.sha256 !== undefined) {
+        const { importLocal } = await import('../commands/import-local.ts');
+        return importLocal({ path: bundle, ...target, ...given, ...local }, context);
+      }
       const { importBundle } = await import('../commands/import.ts');
       return importBundle(
         {
           bundle,
-          from: list(flags['from']),
-          models: text(flags['models']),
-          images: text(flags['images']),
-          release: text(flags['release']),
-          layout: flags['hubLayout'] as HubLayout,
-          dryRun: flags['dryRun'] === true,
-          verify: flags['verify'] === true,
+          ...target,
+          ...given,
           shard: text(flags['shard']),
           finish: flags['finish'] === true,
           prune: flags['prune'] === true,
           repair: flags['repair'] === true,
-          ...trust(flags),
-          receipt: text(flags['receipt']),
-          ...signing(flags),
         },
         context,
       );
@@ -126,7 +157,7 @@ export const zoneCommands: readonly CommandRow[] = [
     text: 'look at bundle, bucket, registry, cluster and gateway, and say which known fault it is, and the fix',
     flags: [
       { flags: '--bundle <dir>', text: 'a bundle: its files and their sizes' },
-      { flags: '--models <url>', text: 'where the models are: s3://BUCKET/PREFIX or file:///DIR' },
+      { flags: '--models <url>', text: 'where the models are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///DIR' },
       { flags: '--images <registry>', text: 'where the images are: HOST[:PORT][/PREFIX]' },
       { flags: '--receipt <file>', text: 'what was imported (default: the receipts that lie with the models)' },
       { flags: '--gateway <url>', text: 'the SIE gateway; SIE_AUTH_TOKEN is its token' },

@@ -24,6 +24,7 @@ import { toolName } from '../core/version.ts';
 import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
 import { receiveFile } from '../fs/receive.ts';
 import { descriptorsOf } from '../oci/graph.ts';
+import type { ManifestDocument } from '../oci/types.ts';
 import { describeBase } from './bundle-item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import { chooseMedia } from './bundle-media.ts';
@@ -181,7 +182,7 @@ function makeInventory(
     tree: place(tree),
   }));
   const images: BundleItem[] = contents.images.map(({ reference, graph }) => {
-    const { mediaType, digest, size, artifactType } = graph.root.descriptor;
+    const { mediaType, digest, size, artifactType = kindOf(graph.root.document) } = graph.root.descriptor;
     const root = { mediaType, digest, size, ...(artifactType === undefined ? {} : { artifactType }) };
     const to = contents.lock?.images.find((image) => image.reference === reference)?.to;
     return {
@@ -205,6 +206,11 @@ interface Sealable {
   document: Buffer;
   carried: readonly CarriedFile[];
   nodes: CarriedNodes['nodes'];
+}
+
+/** What an artifact is; images say nothing of the kind. */
+function kindOf({ artifactType }: ManifestDocument): string | undefined {
+  return /\.image\.(?:config\.)?v1\+json$/.test(artifactType ?? '') ? undefined : artifactType;
 }
 
 /** Each medium gets everything but the volumes of the others, and SHA256SUMS when all of them are written. */

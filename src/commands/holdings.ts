@@ -45,18 +45,20 @@ function ofInventory({ name, items }: Inventory): Holdings {
   return holdings;
 }
 
-function ofReceipt({ bundle, models, images }: Receipt): Holdings {
+function ofReceipt({ bundle, models, images, charts = [] }: Receipt): Holdings {
   return {
     name: bundle.name,
     models: new Map(
-      models.map(({ repo, commit, objects }) => [repo, { commit, files: snapshotFiles(commit, objects) }]),
+      models.map(({ repo, commit, objects }) => [repo, { commit, files: filesOf(repo, commit, objects) }]),
     ),
-    images: new Map(images.map(({ reference, digest }) => [reference, digest])),
+    images: new Map([...images, ...charts].map(({ reference, digest }) => [reference, digest])),
   };
 }
 
-function snapshotFiles(commit: string, objects: Receipt['models'][number]['objects']): Map<string, HeldFile> {
-  const below = `/snapshots/${commit}/`;
+/** In a snapshot, or right below the name of the model where it has none. */
+function filesOf(repo: string, commit: string, objects: Receipt['models'][number]['objects']): Map<string, HeldFile> {
+  const snapshot = `/snapshots/${commit}/`;
+  const below = objects.some(({ key }) => key.includes(snapshot)) ? snapshot : `${repo}/`;
   return new Map(
     objects
       .filter(({ key }) => key.includes(below))

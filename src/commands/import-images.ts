@@ -1,4 +1,4 @@
-import type { ImageItem, Inventory } from '../bundle/inventory.ts';
+import type { ImageItem } from '../bundle/inventory.ts';
 import type { BundleReader } from '../bundle/reader.ts';
 import type { Receipt } from '../bundle/receipt.ts';
 import { isDigest } from '../core/digest.ts';
@@ -24,26 +24,34 @@ export interface PlacedImage {
   repository: string;
   target: Reference;
   reference: string;
+  /** Goes to the place for charts. */
+  chart?: true;
 }
 
-/** Decided before anything moves. @throws E_CORRUPT for a place that no registry has, E_MANIFEST for two images in one place */
-export function placeImages(inventory: Inventory, place: string): PlacedImage[] {
-  const placed = inventory.items
-    .filter((item) => item.kind === 'image')
-    .map((item): PlacedImage => {
-      const { repository, reference } = splitName(item.reference);
-      const to = item.to ?? defaultPlacement(repository === '' ? 'images' : repository);
-      return { item, repository, target: readPlace(`${place}/${to}`, reference, item), reference };
-    });
+/** Decided before anything moves. @throws E_CORRUPT for a place that no registry has */
+export function placeImages(images: readonly ImageItem[], place: string): PlacedImage[] {
+  return images.map((item) => {
+    const { repository } = splitName(item.reference);
+    return placeImage(item, place, item.to ?? defaultPlacement(repository === '' ? 'images' : repository));
+  });
+}
+
+/** @param to repository below the place @throws E_CORRUPT */
+export function placeImage(item: ImageItem, place: string, to: string): PlacedImage {
+  const { repository, reference } = splitName(item.reference);
+  return { item, repository, target: readPlace(`${place}/${to}`, reference, item), reference };
+}
+
+/** @throws E_MANIFEST for two images in one place */
+export function refuseMeeting(placed: readonly PlacedImage[]): void {
   refuseCollisions(
     placed.map(({ item, target, reference }) => ({
       reference: item.reference,
-      to: target.repository,
+      to: `${target.registry}/${target.repository}`,
       tag: reference,
       digest: item.root.digest,
     })),
   );
-  return placed;
 }
 
 function readPlace(repository: string, reference: string, item: ImageItem): Reference {
@@ -111,7 +119,7 @@ async function importImage(
 }
 
 function record(
-  { item }: PlacedImage,
+  { item, chart }: PlacedImage,
   target: string,
   tally: { copied: number; copiedBytes: number },
   items: ReportItem[],
@@ -120,7 +128,7 @@ function record(
 ): void {
   const { reference: name, digests } = item;
   const { digest } = item.root;
-  receipt.images.push({ reference: name, target, digest, digests });
+  receipt.images.push({ reference: name, target, digest, digests, ...(chart ? { chart } : {}) });
   const state = tally.copied === 0 ? 'present' : 'done';
   const bytes = tally.copiedBytes;
   context.report({ type: 'item', item: name, state, bytes });

@@ -10,7 +10,7 @@ export class MediaToCome {
   readonly #together = new Set<string>();
 
   /** @throws E_MEDIUM when there are such blobs */
-  refuse(blobs: readonly BundleBlob[], item: string, reader: BundleReader): void {
+  refuse(blobs: readonly BundleBlob[], item: string, reader: Pick<BundleReader, 'inventory' | 'lacking'>): void {
     if (blobs.length === 0) return;
     const lacking = [...new Set(blobs.flatMap((blob) => reader.lacking(blob)))].sort();
     for (const name of lacking) this.#volumes.add(name);

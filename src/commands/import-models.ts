@@ -14,6 +14,9 @@ import type { Context } from './context.ts';
 import type { MediaToCome } from './import-media.ts';
 import type { TargetState } from './import-state.ts';
 
+/** What models are read from: the volumes of a bundle, or files at hand. */
+export type ModelSource = Pick<BundleReader, 'inventory' | 'find' | 'lacking' | 'blob'>;
+
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
 export interface ModelObject {
   key: string;
@@ -35,7 +38,7 @@ function modelFolder(repo: string, layout: HubLayout): string {
 }
 
 /** Files, then the list of them, then the refs that lead to them; a plain layout has files only. */
-export function objectsOf(item: ModelItem, reader: BundleReader, layout: HubLayout): ModelObject[][] {
+export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): ModelObject[][] {
   const folder = modelFolder(item.repo, layout);
   const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
   const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
@@ -60,7 +63,7 @@ export function objectsOf(item: ModelItem, reader: BundleReader, layout: HubLayo
 }
 
 /** The files of a model once more, by the names that a cache has for them. */
-function blobsOf(item: ModelItem, reader: BundleReader): { name: string; digest: Digest; size: number }[] {
+function blobsOf(item: ModelItem, reader: ModelSource): { name: string; digest: Digest; size: number }[] {
   const prefix = `hub/${repoFolder(item.repo)}/blobs/`;
   const own = new Set(item.files.map(({ digest }) => digest));
   return reader.inventory.blobs
@@ -71,7 +74,7 @@ function blobsOf(item: ModelItem, reader: BundleReader): { name: string; digest:
 /** The same, or with `share` only the files that are its own. */
 export function stagesOf(
   item: ModelItem,
-  reader: BundleReader,
+  reader: ModelSource,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
 ): ModelObject[][] {
@@ -81,7 +84,7 @@ export function stagesOf(
 
 /** @param share of one machine of several; it makes no model visible */
 export async function importModels(
-  reader: BundleReader,
+  reader: ModelSource,
   target: TargetState,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
@@ -139,7 +142,11 @@ interface PutResult {
 }
 
 /** Puts what is here and not there yet. */
-async function putObjects(objects: readonly ModelObject[], target: TargetState, context: Context): Promise<PutResult> {
+export async function putObjects(
+  objects: readonly ModelObject[],
+  target: TargetState,
+  context: Context,
+): Promise<PutResult> {
   const { store } = target;
   const result: PutResult = { moved: 0, lacking: [], broken: [], there: [] };
   const note = ({ key, digest, size }: ModelObject, version: string | undefined): void => {

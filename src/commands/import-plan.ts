@@ -1,4 +1,3 @@
-import type { BundleReader } from '../bundle/reader.ts';
 import { forEachLimited, requestsAtOnce } from '../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
@@ -7,19 +6,20 @@ import { describeItem } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import type { PlacedImage } from './import-images.ts';
-import { type HubLayout, stagesOf } from './import-models.ts';
+import { type HubLayout, type ModelSource, stagesOf } from './import-models.ts';
 import type { TargetState } from './import-state.ts';
 
 /** What an import would do, after looking at the targets and writing nothing. */
 export async function planImport(
-  reader: BundleReader,
+  reader: ModelSource,
   state: TargetState | undefined,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
   images: readonly PlacedImage[],
   context: Context,
+  others: readonly ReportItem[] = [],
 ): Promise<Report> {
-  const items: ReportItem[] = [];
+  const items: ReportItem[] = [...others];
   for (const item of state ? reader.inventory.items : []) {
     if (!state || item.kind !== 'model') continue;
     const objects = stagesOf(item, reader, layout, share).flat();

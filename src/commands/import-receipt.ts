@@ -17,7 +17,16 @@ export async function carryOver(receipt: Receipt, path: string): Promise<void> {
   }
   if (receipt.targets.images === undefined && before.targets.images !== undefined) {
     receipt.targets.images = before.targets.images;
-    receipt.images.push(...before.images);
+    receipt.images.push(...before.images.filter(({ chart }) => !chart));
+  }
+  if (receipt.targets.charts === undefined && before.targets.charts !== undefined) {
+    receipt.targets.charts = before.targets.charts;
+    receipt.charts = before.charts;
+    receipt.images.push(...before.images.filter(({ chart }) => chart));
+  }
+  if (receipt.targets.files === undefined && before.targets.files !== undefined) {
+    receipt.targets.files = before.targets.files;
+    receipt.files = before.files;
   }
 }
 

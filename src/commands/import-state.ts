@@ -89,7 +89,7 @@ export class TargetState {
   }
 
   async #folder(key: string): Promise<Map<string, ObjectState>> {
-    const name = key.slice(0, key.indexOf('/') + 1);
+    const name = key.slice(0, key.indexOf('/') + 1) || key;
     const known = this.#folders.get(name) ?? this.#list(name);
     this.#folders.set(name, known);
     return known;

@@ -1,21 +1,25 @@
 import { join } from 'node:path';
-import { type BundleItem, bundleFiles, type Inventory } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type ImageItem, type Inventory } from '../bundle/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
-import { type Receipt, startReceipt } from '../bundle/receipt.ts';
+import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
-import { parseReference } from '../oci/reference.ts';
+import { parseReference, wantedOf } from '../oci/reference.ts';
 import { resolved } from '../oci/side.ts';
+import { attempt } from './attempt.ts';
 import { nameOf } from './bundle-item.ts';
 import type { Context } from './context.ts';
 import { openRepository } from './endpoint.ts';
 import { checkBase } from './import-base.ts';
-import { importImages, type PlacedImage, placeImages } from './import-images.ts';
+import { hasFiles, importBesides, openBesides, planBesides } from './import-besides.ts';
+import { chartsOf, placeCharts } from './import-charts.ts';
+import { importImages, type PlacedImage, placeImages, refuseMeeting } from './import-images.ts';
 import { MediaToCome } from './import-media.ts';
 import { type HubLayout, importModels } from './import-models.ts';
+import { importModelImages, placeModels, planModelImages, putReceiptImage } from './import-model-images.ts';
 import { planImport } from './import-plan.ts';
 import { keysOf } from './import-former.ts';
 import { endShard, endWhole } from './import-end.ts';
@@ -23,16 +27,23 @@ import { carryOver } from './import-receipt.ts';
 import { joinParts, parseShard, shardName, shareOf } from './import-shard.ts';
 import { TargetState } from './import-state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import-surplus.ts';
+import type { OciForm } from './model-image.ts';
 import { openObjects, viewObjects } from './objects.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
 import { openSigning, type SigningOptions } from './signing.ts';
 
 export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions {
   bundle: string;
-  /** `s3://BUCKET/PREFIX` or `file://DIR`. */
+  /** `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `file://DIR` or `oci://HOST/PREFIX`. */
   models?: string | undefined;
+  /** What models are in a registry; an image when not given. */
+  ociForm?: OciForm | undefined;
   /** `HOST[/PREFIX]` */
   images?: string | undefined;
+  /** `oci://HOST[/PREFIX]`, or a directory or `s3://BUCKET/PREFIX` for the `.tgz`; with the images when not given. */
+  charts?: string | undefined;
+  /** A directory or `s3://BUCKET/PREFIX` for single files. */
+  files?: string | undefined;
   /** Path of the receipt; beside the working directory when not given. */
   receipt?: string | undefined;
   /** Below the target of the models: `PREFIX/RELEASE/models`. */
@@ -53,14 +64,16 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const { bundle, inventory } = await openHere(options.bundle, options, context);
   checkTargets(inventory, options);
   const shard = options.shard === undefined ? undefined : parseShard(options.shard, context.env);
-  const allImages = options.images === undefined ? [] : placeImages(inventory, options.images);
-  const name = shard && shardName(shard);
+  const reader = new BundleReader(bundle, inventory);
+  const { images: allImages, charts } = await placeAll(reader, options);
+  const models = options.models === undefined ? undefined : ofRelease(options.models, options.release);
+  const modelImages = placeModels(models, options.ociForm, reader);
   const open = options.dryRun ? viewObjects : openObjects;
   const store =
-    options.models === undefined ? undefined : await open(context, ofRelease(options.models, options.release), name);
-  await tryRegistry(allImages, context);
+    models === undefined || modelImages ? undefined : await open(context, models, shard && shardName(shard));
+  await tryRegistries([...allImages, ...(modelImages?.models ?? [])], context);
   const state = store && (await TargetState.open(store, options.verify));
-  const reader = new BundleReader(bundle, inventory);
+  const besides = await openBesides(charts, options, context);
   const { layout = 'sie' } = options;
   const share = shard && shareOf(shard, reader, layout, allImages);
   const images = share?.images ?? allImages;
@@ -71,7 +84,9 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   if (state) warnOfReaders(state, own, inventory, options, context);
   const parts = state && options.finish ? joinParts(state, inventory.name, own) : [];
   if (options.dryRun) {
-    const plan = await planImport(reader, state, layout, share, images, context);
+    const inRegistry = modelImages ? await planModelImages(modelImages, context) : [];
+    const others = [...inRegistry, ...(await planBesides(reader, besides))];
+    const plan = await planImport(reader, state, layout, share, images, context, others);
     await tidy(surplus, options, plan.items, context);
     plan.summary.splice(-1, 0, ...describeSurplus(plan.items));
     return plan;
@@ -83,16 +98,23 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const origin = { name: inventory.name, inventory: own, signedBy: bundle.signers[0]?.fingerprint };
   const receipt = startReceipt(origin, {
     ...(store ? { models: store.name } : {}),
+    ...(modelImages ? { models: `oci://${modelImages.place}` } : {}),
     ...(options.images === undefined ? {} : { images: options.images }),
+    ...(options.charts === undefined ? {} : { charts: besides.charts?.state.store.name ?? options.charts }),
+    ...(besides.files ? { files: besides.files.store.name } : {}),
   });
   if (!shard) await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const media = new MediaToCome();
   if (state) await importModels(reader, state, layout, share, items, receipt, media, context);
+  if (modelImages) await importModelImages(reader, modelImages, items, receipt, media, context);
   await importImages(reader, images, items, receipt, media, options.verify === true, context);
+  await importBesides(reader, besides, items, receipt, media, context);
   const ended = { name: inventory.name, inventory: own, state, items, receipt, receiptPath, signing };
   if (shard) return endShard(shard, ended, context);
-  receipt.complete = inventory.items.every((item) => isReceived(item, receipt));
+  const isChart = new Set<BundleItem>(await chartsOf(reader));
+  receipt.complete =
+    inventory.items.every((item) => isReceived(item, receipt, isChart.has(item))) && hasFiles(reader, receipt);
   await tidy(surplus, { ...options, prune: options.prune && receipt.complete }, items, context);
   const kept = keysOf(reader, layout);
   const isPruned = options.prune === true && receipt.complete;
@@ -100,6 +122,10 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
     items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? name : [])),
   );
   await endWhole(ended, (key) => kept.has(key) || (isPruned && !left.has(key)), parts, context);
+  if (modelImages)
+    await attempt(items, 'receipt', modelImages.place, () =>
+      putReceiptImage(modelImages, inventory.name, formatReceipt(receipt), context),
+    );
   return summarise(items, receipt, receiptPath, inventory, media);
 }
 
@@ -124,7 +150,7 @@ function warnOfReaders(
 }
 
 /** A place of its own for each release: workers are moved to it by its address, when all of it is there. @throws E_USAGE */
-function ofRelease(models: string, release: string | undefined): string {
+export function ofRelease(models: string, release: string | undefined): string {
   if (release === undefined) return models;
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(release))
     throw new MirrorError('E_USAGE', `\`--release ${release}\`: letters, digits, \`.\`, \`_\` and \`-\` were wanted`);
@@ -132,29 +158,54 @@ function ofRelease(models: string, release: string | undefined): string {
 }
 
 /** @throws E_USAGE */
-function checkPlace({ images, models, shard, finish, prune, repair }: ImportOptions): void {
+function checkPlace({ images, models, charts, files, shard, finish, prune, repair }: ImportOptions): void {
   if (shard !== undefined && (finish || prune || repair))
     throw new MirrorError('E_USAGE', '`--shard` brings a part: `--finish`, `--prune` and `--repair` are for the end', {
       hint: 'run every shard first, and then once with `--finish` (and `--prune`, `--repair`)',
     });
-  if (images === undefined && models === undefined)
-    throw new MirrorError('E_USAGE', 'no target was given', {
-      hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, or both',
+  if (
+    shard !== undefined &&
+    (files !== undefined || models?.startsWith('oci://') || charts?.startsWith('oci://') === false)
+  )
+    throw new MirrorError('E_USAGE', '`--shard` is for objects and images: files and model images come at the end', {
+      hint: 'leave them out of the shards, and give them with `--finish`',
     });
+  if ([images, models, charts, files].every((target) => target === undefined))
+    throw new MirrorError('E_USAGE', 'no target was given', {
+      hint: 'add `--models s3://BUCKET/PREFIX`, `--images REGISTRY/PREFIX`, `--charts`, `--files`, or several of them',
+    });
+  if (charts?.startsWith('oci://') === true) parseReference(`${charts.slice('oci://'.length).replace(/\/+$/, '')}/x`);
   if (images === undefined) return;
   if (images.includes('://'))
     throw new MirrorError('E_USAGE', `\`--images ${images}\`: HOST[:PORT][/PREFIX] was wanted, without a scheme`);
   parseReference(`${images}/x`);
 }
 
-/** One request, so that what is wrong with a target is said once and before anything moves. */
-async function tryRegistry([first]: readonly PlacedImage[], context: Context): Promise<void> {
-  if (!first) return;
-  const { target } = await openRepository(context, first.target, first.reference);
-  await resolved(target, first.reference);
+/** One request to each, so that what is wrong with a target is said once and before anything moves. */
+async function tryRegistries(images: readonly Pick<PlacedImage, 'target'>[], context: Context): Promise<void> {
+  const firsts = new Map(images.toReversed().map((image) => [image.target.registry, image.target]));
+  for (const first of firsts.values()) {
+    const wanted = wantedOf(first);
+    const { target } = await openRepository(context, first, wanted);
+    await resolved(target, wanted);
+  }
+}
+
+/** Images and charts at their places in registries, and the charts that become files. @throws E_USAGE, E_MANIFEST, E_CORRUPT */
+async function placeAll(
+  reader: BundleReader,
+  { images, charts }: ImportOptions,
+): Promise<{ images: PlacedImage[]; charts: ImageItem[] }> {
+  const apart = charts === undefined ? [] : await chartsOf(reader);
+  const others = reader.inventory.items.filter((item) => item.kind === 'image' && !apart.includes(item)) as ImageItem[];
+  const inRegistry = charts?.startsWith('oci://') === true ? placeCharts(apart, charts) : [];
+  const placed = [...(images === undefined ? [] : placeImages(others, images)), ...inRegistry];
+  refuseMeeting(placed);
+  return { images: placed, charts: inRegistry.length > 0 ? [] : apart };
 }
 
 function checkTargets({ items }: Inventory, options: ImportOptions): void {
+  if (options.charts !== undefined || options.files !== undefined) return;
   const lacks = (kind: string, flag: string): MirrorError =>
     new MirrorError('E_USAGE', `the bundle holds ${kind} and no target for them was given`, { hint: `add ${flag}` });
   if (options.models !== undefined && options.images === undefined && items.every(({ kind }) => kind === 'image'))
@@ -164,19 +215,21 @@ function checkTargets({ items }: Inventory, options: ImportOptions): void {
 }
 
 /** What an earlier import to another target left undone is not done by this one. */
-function isReceived(item: BundleItem, { models, images, targets }: Receipt): boolean {
-  if (item.kind === 'image')
-    return targets.images === undefined || images.some(({ reference }) => reference === item.reference);
+function isReceived(item: BundleItem, { models, images, charts = [], targets }: Receipt, isChart: boolean): boolean {
+  if (item.kind === 'image') {
+    const wanted = isChart ? (targets.charts ?? targets.images) : targets.images;
+    return wanted === undefined || [...images, ...charts].some(({ reference }) => reference === item.reference);
+  }
   return (
     targets.models === undefined || models.some(({ repo, commit }) => repo === item.repo && commit === item.commit)
   );
 }
 
-function summarise(
+export function summarise(
   items: ReportItem[],
   receipt: Receipt,
   receiptPath: string,
-  inventory: Inventory,
+  inventory: Pick<Inventory, 'items'>,
   media: MediaToCome,
 ): Report {
   const good = items.filter(({ state }) => state !== 'failed');
@@ -187,8 +240,11 @@ function summarise(
   );
   const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
   summary.push(...describeSurplus(items));
-  const left = inventory.items.filter(
-    ({ kind }) => (kind === 'model' ? receipt.targets.models : receipt.targets.images) === undefined,
+  const received = [...receipt.images, ...(receipt.charts ?? [])].map(({ reference }) => reference);
+  const left = inventory.items.filter((item) =>
+    item.kind === 'model'
+      ? receipt.targets.models === undefined
+      : receipt.targets.images === undefined && !received.includes(item.reference),
   );
   if (left.length > 0) summary.push(`not imported, as no target was given for them: ${left.map(nameOf).join(', ')}`);
   if (receipt.complete && receipt.models.some(({ objects }) => objects.some(({ key }) => key.includes('/refs/'))))

@@ -2,11 +2,12 @@ import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { DirectoryStore } from '../objects/dir.ts';
+import { GcsStore } from '../objects/gcs.ts';
 import { S3Store } from '../objects/s3.ts';
 import type { Context } from './context.ts';
 
 /**
- * @param url `s3://BUCKET/PREFIX` or `file://DIR`
+ * @param url `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file://DIR`
  * @param part of the work that is done there: keeps out of a directory only who does the same
  * @throws E_USAGE
  */
@@ -25,6 +26,13 @@ export async function openObjects(context: Context, url: string, part?: string):
       retry: context.retry,
     });
   }
+  const google = /^gs:\/\/([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:\/(.*))?$/.exec(url);
+  if (google) {
+    const prefix = (google[2] ?? '').replace(/^\/+|\/+$/g, '');
+    // By the name that gcloud has for it: a zone reaches Google by an endpoint of its own.
+    const endpoint = context.env['CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE']?.replace(/\/+$/, '') || undefined;
+    return new GcsStore({ bucket: google[1] ?? '', prefix, endpoint, retry: context.retry });
+  }
   const directory = directoryOf(url, context);
   if (directory !== undefined) {
     const store = new DirectoryStore(directory);
@@ -34,7 +42,7 @@ export async function openObjects(context: Context, url: string, part?: string):
     return store;
   }
   throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {
-    hint: 'write it as `s3://BUCKET/PREFIX` or `file:///DIR`',
+    hint: 'write it as `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file:///DIR`',
   });
 }
 

@@ -125,8 +125,10 @@ function nothingFor(name: string, zone: Zone): MirrorError {
 }
 
 /** The Secrets that the files speak of. */
+/** The Secrets that the files speak of. */
 function secretsOf(zone: Zone, settings: Settings, files: readonly GeneratedFile[]): GeneratedFile[] {
-  const registries = [...new Set(zone.images.map(({ target }) => target.registry))].sort();
+  const ofModels = zone.modelList.flatMap(({ image }) => (image ? [image.registry] : []));
+  const registries = [...new Set([...zone.images.map(({ target }) => target.registry), ...ofModels])].sort();
   return [
     ...(registries.length > 0 ? [pullSecret(settings.pullSecret, registries)] : []),
     ...(files.some(({ body }) => namesBucketSecret(body)) ? [bucketKeys(zone.models, settings)] : []),

@@ -3,6 +3,7 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, isDigest } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { ContentSource } from '../core/ports.ts';
+import { plural } from '../core/text.ts';
 import type { StreamHashPool } from '../fs/stream-hash.ts';
 import { checkImage, type ImageFlaw } from '../oci/check-image.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
@@ -10,6 +11,7 @@ import { resilientSource } from '../oci/resilient.ts';
 import { resolved } from '../oci/side.ts';
 import type { Context } from './context.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
+import { type ReceivedAt, receivedByPlace } from './received-images.ts';
 import type { KnownReceipt } from './zone-receipts.ts';
 
 /** An image as a receipt has it. */
@@ -30,6 +32,8 @@ export class StoredRepositories {
   readonly notes: string[] = [];
   readonly #registry: string;
   readonly #images: ZoneImage[];
+  /** What the receipts have at other places. */
+  readonly #others: ReceivedAt[];
   readonly #pool: StreamHashPool;
   readonly #context: Context;
   /** Images of one repository share layers; each is read once. */
@@ -41,7 +45,14 @@ export class StoredRepositories {
    */
   constructor(registry: string, receipts: readonly KnownReceipt[], pool: StreamHashPool, context: Context) {
     this.#registry = registry.replace(/\/+$/, '');
-    const images = receipts.flatMap(({ receipt }) => receipt.images.map((image) => this.#place(image, receipt)));
+    const places = receipts.flatMap(({ receipt }) => receivedByPlace(receipt).map((at) => ({ ...at, receipt })));
+    const isNamed = places.some(({ place }) => place === this.#registry);
+    // By another name the registry is that of the images.
+    const isMeant = ({ place, kind }: ReceivedAt): boolean => (isNamed ? place === this.#registry : kind === 'images');
+    const images = places
+      .filter(isMeant)
+      .flatMap(({ place, images: all, receipt }) => all.map((image) => this.#place(image, place, receipt)));
+    this.#others = places.filter((each) => !isMeant(each));
     this.#images = [...new Map(images.map((image) => [`${image.target} ${image.digest}`, image])).values()];
     this.#pool = pool;
     this.#context = context;
@@ -53,6 +64,13 @@ export class StoredRepositories {
     if (first) await resolved(await this.#open(first), first.wanted);
     const checked: Checked[] = [];
     for (const image of this.#images) checked.push(await this.#checkImage(image));
+    for (const { place, images } of this.#others) {
+      this.notes.push(
+        `not looked at: ${plural(images.length, 'image')} of the receipt; add \`--registry ${place}\` in a run of its own`,
+      );
+      for (const { target: name, digest } of images)
+        checked.push({ item: { kind: 'image', name, state: 'skipped', digest }, flaws: [] });
+    }
     return checked;
   }
 
@@ -153,8 +171,8 @@ export class StoredRepositories {
   }
 
   /** Where an image is, seen from here: the registry may have another name than it had for the import. */
-  #place(image: ReceivedImage, { targets, bundle }: Receipt): ZoneImage {
-    const before = `${(targets.images ?? '').replace(/\/+$/, '')}/`;
+  #place(image: ReceivedImage, place: string, { bundle }: Receipt): ZoneImage {
+    const before = `${place}/`;
     const at = { item: image.target };
     if (!image.target.startsWith(before))
       throw new MirrorError(
@@ -164,9 +182,9 @@ export class StoredRepositories {
       );
     const target = `${this.#registry}/${image.target.slice(before.length)}`;
     try {
-      const place = parseReference(target);
-      const wanted = place.digest ?? place.tag ?? image.digest;
-      return { ...image, place, wanted, repository: `${place.registry}/${place.repository}`, bundle: bundle.name };
+      const seen = parseReference(target);
+      const wanted = seen.digest ?? seen.tag ?? image.digest;
+      return { ...image, place: seen, wanted, repository: `${seen.registry}/${seen.repository}`, bundle: bundle.name };
     } catch (error) {
       throw new MirrorError(
         'E_CORRUPT',

@@ -10,6 +10,7 @@ import { type Checked, type Flaw, placeReport } from './place-verdict.ts';
 import { StoredRepositories } from './verify-images.ts';
 import type { TrustOptions } from './sealed.ts';
 import { type ObjectHash, StoredModels } from './verify-objects.ts';
+import { receivedByPlace } from './received-images.ts';
 import { carriedReceipts, type KnownReceipt, storedReceipts } from './zone-receipts.ts';
 
 export interface VerifyZoneOptions extends TrustOptions {
@@ -95,7 +96,8 @@ function noReceipt({ models }: VerifyZoneOptions): MirrorError {
 /** Nothing to check is no proof of anything. @throws E_USAGE */
 function refuseEmpty({ models, images }: VerifyZoneOptions, receipts: readonly KnownReceipt[]): void {
   const lacks = (kind: 'models' | 'images'): boolean =>
-    receipts.length > 0 && receipts.every(({ receipt }) => receipt[kind].length === 0);
+    receipts.length > 0 &&
+    receipts.every(({ receipt }) => (kind === 'models' ? receipt.models : receivedByPlace(receipt)).length === 0);
   const [place, kind] = models !== undefined && lacks('models') ? [models, 'model'] : [images, 'image'];
   if (place === undefined || (kind === 'image' && !lacks('images'))) return;
   throw new MirrorError('E_USAGE', `the receipt names no ${kind}, so there is nothing to hold \`${place}\` against`, {
@@ -128,7 +130,7 @@ function leftOut({ models, images }: VerifyZoneOptions, receipts: readonly Known
   const left: Checked['item'][] = [];
   for (const { receipt } of receipts) {
     if (models === undefined)
-      for (const { repo, commit } of receipt.models)
+      for (const { repo, commit } of receipt.models.filter(({ image }) => image === undefined || images === undefined))
         left.push({ kind: 'model', name: `${repo}@${commit}`, state: 'skipped', detail: { repo, commit, objects: 0 } });
     if (images === undefined)
       for (const { target, digest } of receipt.images)

@@ -33,7 +33,10 @@ export async function readZone(path: string, context: Context): Promise<Zone> {
     receipt: sha256(bytes),
     models: models?.replace(/\/+$/, ''),
     modelList: receipt.models.map(zoneModel).sort((a, b) => (a.repo < b.repo ? -1 : 1)),
-    images: receipt.images.map(zoneImage).sort((a, b) => (order(a) < order(b) ? -1 : 1)),
+    images: receipt.images
+      .filter(({ chart }) => !chart)
+      .map(zoneImage)
+      .sort((a, b) => (order(a) < order(b) ? -1 : 1)),
   };
 }
 
@@ -50,7 +53,7 @@ function placeOf({ registry, repository, tag }: Reference): ImagePlace {
 }
 
 /** The files of a model lie in its snapshot, or with a plain layout right below its name. */
-function zoneModel({ repo, commit, objects }: ReceivedModel): ZoneModel {
+function zoneModel({ repo, commit, objects, image }: ReceivedModel): ZoneModel {
   const snapshot = `/snapshots/${commit}/`;
   const inSnapshot = objects.find(({ key }) => key.includes(snapshot))?.key;
   const folder =
@@ -62,5 +65,16 @@ function zoneModel({ repo, commit, objects }: ReceivedModel): ZoneModel {
       digest,
       size,
     }));
-  return { repo, commit, folder, files: files.sort((a, b) => (a.path < b.path ? -1 : 1)) };
+  return {
+    repo,
+    commit,
+    folder,
+    files: files.sort((a, b) => (a.path < b.path ? -1 : 1)),
+    image: image && zoneModelImage(image),
+  };
+}
+
+function zoneModelImage({ reference, digest, form }: NonNullable<ReceivedModel['image']>): ZoneModel['image'] {
+  const { registry, repository } = parseReference(reference);
+  return { registry, reference: `${registry}/${repository}@${digest}`, form };
 }

@@ -169,3 +169,17 @@ export class AheadContent implements Content {
     this.#ahead = undefined;
   }
 }
+
+/** Contents one after the other. */
+export function joined(contents: readonly Content[]): Content {
+  return {
+    size: contents.reduce((sum, { size }) => sum + size, 0),
+    async *open(offset, signal) {
+      let skip = offset;
+      for (const content of contents) {
+        if (skip < content.size) yield* content.open(skip, signal);
+        skip = Math.max(0, skip - content.size);
+      }
+    },
+  };
+}

@@ -64,6 +64,11 @@ export function parseReference(text: string): Reference {
   return reference;
 }
 
+/** Whether a registry can have a tag of this name. */
+export function isTag(text: string): boolean {
+  return tagPattern.test(text);
+}
+
 /** `localhost:5000` could be an image of Docker Hub with the tag `5000`; nobody means that. */
 function isHost(path: string, tag: string | undefined): boolean {
   if (path.includes('/') || tag === undefined || !/^\d{2,5}$/.test(tag)) return false;

@@ -62,37 +62,49 @@ function vllm(zone: Zone, settings: ConsumerSettings): GeneratedFile | undefined
 }
 
 /** Images with files below /models, mounted as they are: https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes/ */
-function imageVolume({ images }: Zone, { pullSecret }: ConsumerSettings): GeneratedFile | undefined {
-  const documents = images
+function imageVolume({ images, modelList }: Zone, { pullSecret }: ConsumerSettings): GeneratedFile | undefined {
+  const models = modelList.flatMap((model) => (model.image ? [{ name: objectName(model), ...model.image }] : []));
+  const others = images
     .filter((image) => !isInfrastructure(image))
-    .map((image): YamlValue => {
-      const name = kubernetesName(image.target.repository);
-      return {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name },
-        spec: {
-          imagePullSecrets: [{ name: pullSecret }],
-          containers: [
-            {
-              name: 'reader',
-              image: `${placeholder}-image-of-the-reader-in-the-zone`,
-              volumeMounts: [{ name: 'model', mountPath: '/models', subPath: 'models', readOnly: true }],
-            },
-          ],
-          volumes: [
-            {
-              name: 'model',
-              image: { reference: `${repositoryOf(image.target)}@${image.digest}`, pullPolicy: 'IfNotPresent' },
-            },
-          ],
-        },
-      };
-    });
+    .map(({ target, digest }) => ({
+      name: kubernetesName(target.repository),
+      reference: `${repositoryOf(target)}@${digest}`,
+      form: 'image' as const,
+    }));
+  const documents = [...models, ...others].map(({ name, reference, form }): YamlValue => {
+    return {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name },
+      spec: {
+        imagePullSecrets: [{ name: pullSecret }],
+        containers: [
+          {
+            name: 'reader',
+            image: `${placeholder}-image-of-the-reader-in-the-zone`,
+            volumeMounts: [mountOf(form)],
+          },
+        ],
+        volumes: [
+          {
+            name: 'model',
+            image: { reference, pullPolicy: 'IfNotPresent' },
+          },
+        ],
+      },
+    };
+  });
   return exampleFile('image-volume', documents, [
     'Kubernetes 1.35, or from 1.33 with the feature gate ImageVolume, and containerd 2.1 or CRI-O 1.31. KServe reads the',
-    'same images as storageUri: oci+native://REFERENCE, with enableOciModelSupport.',
+    'same images as storageUri: oci+native://REFERENCE, with enableOciModelSupport. Artifacts of the ModelPack form are',
+    'mounted by CRI-O only.',
   ]);
+}
+
+/** An artifact has its files at its top. */
+function mountOf(form: 'image' | 'modelpack'): YamlValue {
+  const mount = { name: 'model', mountPath: '/models', readOnly: true };
+  return form === 'image' ? { ...mount, subPath: 'models' } : mount;
 }
 
 function isInfrastructure(image: ZoneImage): boolean {

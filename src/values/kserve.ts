@@ -1,7 +1,7 @@
 import { type ConsumerSettings, exampleFile, objectName, serviceAccount } from './example.ts';
 import { type GeneratedFile, placeholder } from './generated-file.ts';
 import type { YamlValue } from './yaml.ts';
-import type { Zone } from './zone.ts';
+import type { Zone, ZoneModel } from './zone.ts';
 
 const accountName = 'kserve-model-reader';
 const secretName = 'kserve-model-bucket';
@@ -12,8 +12,10 @@ const secretName = 'kserve-model-bucket';
  * https://kserve.github.io/website/docs/model-serving/storage/providers/s3
  */
 export function kserve({ models, modelList }: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
-  if (models === undefined || !/^(?:s3|gs|file):/.test(models)) return undefined;
-  const services = modelList.map((model): YamlValue => ({
+  if (models === undefined || !/^(?:s3|gs|file|oci):/.test(models)) return undefined;
+  // It reads images, and passes over layers of artifacts.
+  const readable = modelList.filter(({ image }) => image?.form !== 'modelpack');
+  const services = readable.map((model): YamlValue => ({
     apiVersion: 'serving.kserve.io/v1beta1',
     kind: 'InferenceService',
     metadata: { name: objectName(model) },
@@ -23,7 +25,7 @@ export function kserve({ models, modelList }: Zone, settings: ConsumerSettings):
         model: {
           modelFormat: { name: 'huggingface' },
           args: [`--model_name=${objectName(model)}`],
-          storageUri: `${models.startsWith('file:') ? `pvc://${placeholder}-claim` : models}/${model.folder}`,
+          storageUri: storageUri(models, model),
         },
       },
     },
@@ -34,6 +36,11 @@ export function kserve({ models, modelList }: Zone, settings: ConsumerSettings):
     [...access(models, settings), ...services],
     ['The image of the serving runtime has to be in the zone as well; this is only where it finds the model.'],
   );
+}
+
+function storageUri(models: string, { folder, image }: ZoneModel): string {
+  if (image) return `oci+native://${image.reference}`;
+  return `${models.startsWith('file:') ? `pvc://${placeholder}-claim` : models}/${folder}`;
 }
 
 /** The account of the services, and the Secret that it names where one is needed. */

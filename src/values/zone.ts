@@ -29,6 +29,8 @@ export interface ZoneModel {
   /** Below the target of the models: what a reader is pointed at that wants the model's files themselves. */
   folder: string;
   files: ZoneFile[];
+  /** When the model lies in a registry: `REPOSITORY@DIGEST`, and as what. */
+  image: { registry: string; reference: string; form: 'image' | 'modelpack' } | undefined;
 }
 
 /** What a zone holds, by the receipt of an import. */
@@ -37,7 +39,7 @@ export interface Zone {
   name: string;
   /** Of the receipt. */
   receipt: Digest;
-  /** `s3://BUCKET/PREFIX` and so on, without a slash at the end; undefined when no models were imported. */
+  /** `s3://BUCKET/PREFIX`, `oci://HOST/PREFIX` and so on, without a slash at the end; undefined when no models were imported. */
   models: string | undefined;
   modelList: ZoneModel[];
   images: ZoneImage[];

@@ -1,10 +1,13 @@
 import { afterEach, vi } from 'vitest';
 import { DirectoryStore } from '../../src/objects/dir.ts';
+import { GcsStore } from '../../src/objects/gcs.ts';
 import { S3Store } from '../../src/objects/s3.ts';
+import { startGcs } from '../support/gcs.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startS3 } from '../support/s3.ts';
 import { objectStoreContract, type StoreUnderTest } from './object-store.contract.ts';
 
+const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
 const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 
 afterEach(() => vi.unstubAllEnvs());
@@ -22,7 +25,6 @@ async function s3Store(prefix: string): Promise<StoreUnderTest> {
   vi.stubEnv('AWS_REGION', 'us-east-1');
   vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
-  const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
   return {
     store: new S3Store({ bucket: 'models', prefix, retry }),
     dangling: async () => Promise.resolve(s3.dangling().map(({ key }) => key)),
@@ -30,6 +32,13 @@ async function s3Store(prefix: string): Promise<StoreUnderTest> {
   };
 }
 
+async function gcsStore(): Promise<StoreUnderTest> {
+  const gcs = await startGcs({ buckets: ['models'], pageSize: 7 });
+  const store = new GcsStore({ bucket: 'models', prefix: 'sie/models + größe', endpoint: gcs.url, retry });
+  return { store, cleanup: () => gcs.close() };
+}
+
 objectStoreContract('directory', directoryStore);
 objectStoreContract('S3', () => s3Store(''));
 objectStoreContract('S3 below a prefix', () => s3Store('sie/models + größe'));
+objectStoreContract('Google Cloud Storage', gcsStore);

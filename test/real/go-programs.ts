@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { findCommand, runCommand } from './command.ts';
 import type { Recipe } from './recipe.ts';
 
@@ -24,6 +24,13 @@ const GO_PROGRAMS: GoProgram[] = [
     command: 'cmd/versitygw',
     env: { CGO_ENABLED: '0' },
   },
+  {
+    name: 'fake-gcs-server',
+    version: 'v1.56.1',
+    module: 'github.com/fsouza/fake-gcs-server',
+    command: '.',
+    env: { CGO_ENABLED: '0' },
+  },
   { name: 'cosign', version: 'v3.1.2', module: 'github.com/sigstore/cosign/v3', command: 'cmd/cosign' },
   { name: 'regctl', version: 'v0.11.5', module: 'github.com/regclient/regclient', command: 'cmd/regctl' },
   { name: 'olareg', version: 'v0.2.2', module: 'github.com/olareg/olareg', command: 'cmd/olareg', scratch: true },
@@ -42,7 +49,7 @@ export function goRecipes(): Recipe[] {
 
 async function install({ module, command, version, env }: GoProgram, directory: string): Promise<void> {
   const place = { ...env, GOBIN: join(directory, 'bin') };
-  await go(['install', '-trimpath', `${module}/${command}@${version}`], directory, place);
+  await go(['install', '-trimpath', `${posix.join(module, command)}@${version}`], directory, place);
 }
 
 async function build({ name, module, command, version, env }: GoProgram, directory: string): Promise<void> {
@@ -51,7 +58,7 @@ async function build({ name, module, command, version, env }: GoProgram, directo
     await go(['mod', 'init', 'scratch'], scratch);
     await go(['mod', 'edit', `-require=${module}@${version}`], scratch);
     const output = join(directory, 'bin', name);
-    await go(['build', '-mod=mod', '-trimpath', '-o', output, `${module}/${command}`], scratch, env);
+    await go(['build', '-mod=mod', '-trimpath', '-o', output, posix.join(module, command)], scratch, env);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

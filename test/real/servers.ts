@@ -178,6 +178,24 @@ export async function startContainerd(directory: string): Promise<RealServer> {
   });
 }
 
+/** fake-gcs-server in memory, with this bucket. */
+export async function startFakeGcs(directory: string, bucket: string): Promise<RealServer> {
+  const server = await launch({
+    program: 'fake-gcs-server',
+    probe: '/storage/v1/b',
+    log: join(directory, 'fake-gcs-server.log'),
+    args: (port) => {
+      const url = `http://127.0.0.1:${port}`;
+      const address = ['-scheme', 'http', '-host', '127.0.0.1', '-port', String(port), '-external-url', url];
+      return [...address, '-public-host', `127.0.0.1:${port}`, '-backend', 'memory', '-log-level', 'error'];
+    },
+  });
+  const body = JSON.stringify({ name: bucket });
+  const made = await fetch(`${server.url}/storage/v1/b?project=test`, { method: 'POST', body });
+  if (!made.ok) throw new Error(`fake-gcs-server made no bucket: ${made.status} ${await made.text()}`);
+  return server;
+}
+
 function distributionConfig(
   storage: string,
   port: number,

@@ -1,5 +1,6 @@
 import { vi } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
+import type { Context } from '../../src/commands/context.ts';
 import { type ImportOptions, importBundle } from '../../src/commands/import.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
 import type { Event } from '../../src/core/events.ts';
@@ -21,6 +22,8 @@ export interface MadeBundle extends AsyncDisposable {
   bring(options: Partial<ImportOptions>): Promise<Report>;
   /** What the last of these runs told. */
   events: Event[];
+  /** The same for another command. */
+  within<T>(work: (context: Context) => Promise<T>): Promise<T>;
   /** Requests to the store since the last call, as `METHOD path`. */
   requests(): string[];
 }
@@ -53,6 +56,14 @@ export async function makeBundle(
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   const events: Event[] = [];
+  const within = async <T>(work: (context: Context) => Promise<T>): Promise<T> => {
+    const { context } = await testContext({ cwd: place.path, env });
+    try {
+      return await work(context);
+    } finally {
+      await context.close();
+    }
+  };
   return {
     path: place.path,
     commits,
@@ -67,6 +78,7 @@ export async function makeBundle(
         await run.context.close();
       }
     },
+    within,
     requests: () => s3.server.requests.splice(0).map(({ method, path }) => `${method} ${path}`),
     [Symbol.asyncDispose]: async () => {
       if (!given) {

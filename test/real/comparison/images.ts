@@ -1,4 +1,4 @@
-import { gzipSync } from 'node:zlib';
+import { helmChart } from '../../support/charts.ts';
 import {
   buildArtifact,
   buildImage,
@@ -11,7 +11,6 @@ import {
   MEDIA_TYPES,
   multiArch,
 } from '../../support/images.ts';
-import { tarOf } from '../../support/tar.ts';
 import { pushImage, putManifest } from '../seed.ts';
 
 /** Content of every kind that registries hold. */
@@ -46,22 +45,6 @@ export function specimens(): Specimen[] {
     { name: 'artifact', layers: false, image: buildArtifact({ seed: 'artifact', artifactType: 'application/x.test' }) },
     { name: 'chart', layers: false, image: helmChart() },
   ];
-}
-
-/** A chart as `helm push` makes it. */
-function helmChart(): BuiltImage {
-  const about = { apiVersion: 'v2', name: 'demo', version: '0.1.0', description: 'A chart for tests' };
-  const yaml = Object.entries(about).map(([key, value]) => `${key}: ${value}\n`);
-  return buildArtifact({
-    seed: 'chart',
-    config: { mediaType: 'application/vnd.cncf.helm.config.v1+json', bytes: Buffer.from(JSON.stringify(about)) },
-    layers: [
-      {
-        mediaType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
-        bytes: gzipSync(tarOf([{ path: 'demo/Chart.yaml', bytes: Buffer.from(yaml.join('')) }]), { level: 0 }),
-      },
-    ],
-  });
 }
 
 /** An image of six layers of `bytes` each, with real tars. */

@@ -1,0 +1,130 @@
+import type { ModelItem } from '../bundle/inventory.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import { type Digest, sha256 } from '../core/digest.ts';
+import { placeError } from '../core/errors.ts';
+import { forEachLimited } from '../core/limit.ts';
+import { AssembledImage } from '../oci/assembled.ts';
+import { mediaTypes } from '../oci/types.ts';
+import type { Context } from './context.ts';
+import { byPath, layerContent, layerDigest, type ModelFileContent, planLayers } from './model-layers.ts';
+
+/** How a model lies in a registry: as an image with its files below `models/`, or as an artifact of the ModelPack specification. */
+export type OciForm = 'image' | 'modelpack';
+
+/** Of the document that a tag names: what went into it, so that it need not be made again to be compared. */
+export const identityAnnotation = 'dev.sie-mirror.model';
+
+/** Changes whenever the same files would become another image. */
+const layoutVersion = 1;
+
+/** Whatever decides what the image is. */
+export function identityOf({ repo, commit, license, files }: ModelItem, form: OciForm): Digest {
+  const list = byPath(files).map(({ path, digest, size }) => [path, digest, size]);
+  return sha256(JSON.stringify([layoutVersion, form, repo, commit, license ?? '', list]));
+}
+
+/** A model as an image that can be copied. */
+export interface ModelImage {
+  source: AssembledImage;
+  root: Descriptor;
+}
+
+/** The same model always becomes the same image. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, E_MEDIUM */
+export async function assembleModel(
+  item: ModelItem,
+  files: readonly ModelFileContent[],
+  form: OciForm,
+  context: Context,
+): Promise<ModelImage> {
+  const annotations = {
+    'org.opencontainers.image.title': item.repo,
+    'org.opencontainers.image.revision': item.commit,
+    ...(item.license === undefined ? {} : { 'org.opencontainers.image.licenses': item.license }),
+    [identityAnnotation]: identityOf(item, form),
+  };
+  return form === 'image' ? asImage(files, annotations, context) : asModelPack(item, files, annotations);
+}
+
+const layerType = 'application/vnd.oci.image.layer.v1.tar';
+const configType = 'application/vnd.oci.image.config.v1+json';
+/** A node takes no image for another processor, though there is nothing here to be run. */
+const architectures = ['amd64', 'arm64'];
+
+async function asImage(
+  files: readonly ModelFileContent[],
+  annotations: Record<string, string>,
+  context: Context,
+): Promise<ModelImage> {
+  const source = new AssembledImage();
+  const layers = await tarLayers(files, source, context);
+  const manifests = architectures.map((architecture) => {
+    const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) };
+    const config = source.addDocument(configType, { architecture, os: 'linux', config: {}, rootfs });
+    const mediaType = mediaTypes.ociManifest;
+    const document = { schemaVersion: 2, mediaType, config, layers, annotations };
+    return source.addDocument(mediaType, document, { platform: { os: 'linux', architecture } });
+  });
+  const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests, annotations };
+  return { source, root: source.addDocument(mediaTypes.ociIndex, index) };
+}
+
+/** A registry wants the digest of a layer before it has it, so all is read once to know it, and once more to be sent. */
+async function tarLayers(
+  files: readonly ModelFileContent[],
+  source: AssembledImage,
+  { report, signal, threads }: Context,
+): Promise<Descriptor[]> {
+  report({ type: 'total', bytes: files.reduce((sum, { size }) => sum + size, 0) });
+  const see = (bytes: number): void => report({ type: 'bytes', bytes });
+  const plans = planLayers(files);
+  const layers: Descriptor[] = [];
+  await forEachLimited([...plans.entries()], threads, async ([index, plan]) => {
+    const content = layerContent(plan);
+    const digest = await layerDigest(plan, see, signal).catch((error: unknown) => {
+      throw placeError(error, { side: 'source' });
+    });
+    layers[index] = source.add({ mediaType: layerType, digest, size: content.size }, content);
+  });
+  return layers;
+}
+
+/** https://github.com/modelpack/model-spec/blob/main/docs/spec.md */
+function asModelPack(
+  item: ModelItem,
+  files: readonly ModelFileContent[],
+  annotations: Record<string, string>,
+): ModelImage {
+  const source = new AssembledImage();
+  const sorted = byPath(files);
+  const layers = sorted.map(({ path, digest, size, content }) =>
+    source.add(
+      {
+        mediaType: `application/vnd.cncf.model.${kindOf(path)}.v1.raw`,
+        digest,
+        size,
+        annotations: { 'org.cncf.model.filepath': path, 'org.opencontainers.image.title': path },
+      },
+      content,
+    ),
+  );
+  const config = source.addDocument('application/vnd.cncf.model.config.v1+json', {
+    descriptor: {
+      name: item.repo,
+      revision: item.commit,
+      ...(item.license === undefined ? {} : { licenses: [item.license] }),
+    },
+    modelfs: { type: 'layers', diffIds: sorted.map(({ digest }) => digest) },
+    config: {},
+  });
+  const mediaType = mediaTypes.ociManifest;
+  const artifactType = 'application/vnd.cncf.model.manifest.v1+json';
+  const document = { schemaVersion: 2, mediaType, artifactType, config, layers, annotations };
+  return { source, root: source.addDocument(mediaType, document, { artifactType }) };
+}
+
+function kindOf(path: string): 'weight' | 'weight.config' | 'doc' | 'code' {
+  const name = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
+  if (/\.(?:safetensors|gguf|bin|pt|pth|onnx|onnx_data|h5|ckpt|msgpack|npz|engine|model)$/.test(name)) return 'weight';
+  if (/\.(?:md|txt|pdf|rst)$|^(?:licen[cs]e|notice|readme)/.test(name) && !/vocab|merges/.test(name)) return 'doc';
+  return name.endsWith('.py') ? 'code' : 'weight.config';
+}

@@ -271,12 +271,10 @@ it('takes back at the registry what it had begun when it is stopped by Ctrl-C', 
     onStart: (given) => (kill = given),
   });
   // An upload whose opening has not been answered yet is not known to who would take it back.
-  let requests = 0;
   await waitFor('every upload that was opened waits for the rest of its blob', async () => {
-    const before = requests;
-    requests = zone.server.requests.length;
+    const before = zone.server.requests.length;
     await new Promise((resolve) => setTimeout(resolve, 500));
-    return zone.openUploads > 0 && requests === before;
+    return zone.openUploads > 0 && zone.server.requests.length === before;
   });
   kill('SIGINT');
   expect((await result).code).toBe(130);

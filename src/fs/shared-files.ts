@@ -108,9 +108,13 @@ export class SharedFiles {
   }
 
   async #partials(path: string): Promise<PartialFile[]> {
-    const names = (await readdir(dirname(path))).filter(isPartialOf(path));
-    const found = await Promise.all(names.map((name) => this.#look(join(dirname(path), name), name)));
-    return found.filter((partial) => partial !== undefined);
+    for (;;) {
+      const names = (await readdir(dirname(path))).filter(isPartialOf(path));
+      const found = await Promise.all(names.map((name) => this.#look(join(dirname(path), name), name)));
+      const there = found.filter((partial) => partial !== undefined);
+      // What has just been renamed is there by another name, and must not be taken for gone.
+      if (there.length === found.length) return there;
+    }
   }
 
   /** Undefined when it has just been renamed. */

@@ -174,7 +174,9 @@ describe('--with-node', () => {
 
 describe('licences', () => {
   it('are there of every package that the one file is made of', async () => {
-    const tool = await readFile(join(projectRoot, 'dist/sie-mirror.mjs'), 'utf8');
+    // The same program in several files: the one file has no comments.
+    const pieces = (await readdir(join(projectRoot, 'dist/app'))).map((name) => join(projectRoot, 'dist/app', name));
+    const tool = (await Promise.all(pieces.map((path) => readFile(path, 'utf8')))).join('\n');
     const licences = await readFile(join(projectRoot, 'dist/LICENSES.txt'), 'utf8');
     // esbuild writes above each piece where it comes from.
     const found = tool.matchAll(/^\s*\/\/ (?:.*\/)?node_modules\/((?:@[^/\s]+\/)?[^/\s]+)\//gm);

@@ -11,6 +11,11 @@ export default defineConfig({
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
     // Most tests wait for a server or a timer, so there may be more of them than processors.
     maxWorkers: 4,
+    // A server of a test that hangs up on an upload can break a connection which nobody waits for any more.
+    onUnhandledError: (error): boolean | void => {
+      const { syscall, code } = error as NodeJS.ErrnoException;
+      if (syscall === 'write' && code === 'EPIPE') return false;
+    },
     projects: [
       project('unit', 20_000),
       { extends: true, test: { name: 'support', include: ['test/support/**/*.test.ts'], testTimeout: 20_000 } },

@@ -1,7 +1,8 @@
 import { type KeyObject, sign, verify } from 'node:crypto';
 import { type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema, parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { bundleFiles } from './inventory.ts';
 import { fingerprint, readSignature } from './seal.ts';
 

@@ -1,6 +1,7 @@
 import { createPrivateKey, type KeyObject, scryptSync } from 'node:crypto';
 import { MirrorError } from '../core/errors.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 const pemPattern = /-----BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END /;
 

@@ -3,7 +3,8 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath, linkTarget } from '../core/path.ts';
 import { printable } from '../core/text.ts';
-import { digestSchema as digest, validate, parseJson, z } from '../core/validate.ts';
+import { digestSchema as digest, validate, parseJson } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { blockBytes } from './tar-header.ts';
 
 export const inventorySchemaId = 'sie-mirror/inventory/v1';

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
-import { digestSchema as digest, parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema as digest, parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { toolName } from '../core/version.ts';
 
 export const receiptSchemaId = 'sie-mirror/receipt/v1';

@@ -8,7 +8,8 @@ import {
   verify,
 } from 'node:crypto';
 import { MirrorError } from '../core/errors.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { printable } from '../core/text.ts';
 import { bundleFiles } from './inventory.ts';
 

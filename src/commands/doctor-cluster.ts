@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import { plural } from '../core/text.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { chartFindings, readReleases, releaseListSchema } from '../doctor/chart.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../doctor/finding.ts';
 import { explainLog } from '../doctor/known-messages.ts';

@@ -1,5 +1,5 @@
 import { toMirrorError } from '../core/errors.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { type Finding, notSeen, ok } from '../doctor/finding.ts';
 import type { SeenPod } from '../doctor/pod.ts';
 import { isForbidden, type KubeClient } from '../kube/client.ts';

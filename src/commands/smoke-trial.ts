@@ -1,5 +1,5 @@
 import { MirrorError } from '../core/errors.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { encodeCall, extractCall, openaiCall, scoreCall, type SieCall } from '../sie/calls.ts';
 import { type OutputType, outputTypes, readEmbedding, readOpenai, type Embedding } from '../sie/embedding.ts';
 import { plainModelId, type SieModel } from '../sie/models.ts';

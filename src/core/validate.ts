@@ -1,9 +1,7 @@
-import { z } from 'zod';
 import { type Digest, isDigest } from './digest.ts';
 import { type ErrorCode, MirrorError } from './errors.ts';
 import { printable } from './text.ts';
-
-export { z };
+import * as z from './zod.ts';
 
 /** A digest as documents name it. */
 export const digestSchema = z.custom<Digest>(

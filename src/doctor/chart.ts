@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { faultAt, type Finding, ok } from './finding.ts';
 import { steps } from './names.ts';
 import { publicRegistry, type SeenPod } from './pod.ts';

@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 /** What the Kubernetes API says of a container that helps to find a fault. */
 export interface SeenContainer {

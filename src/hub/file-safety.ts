@@ -5,7 +5,7 @@ import { type FileFormat, fitsName, formatOf, headBytes, isPickleName, isWeightN
 import { readNumpyHeader } from './numpy-array.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { checkSafetensors } from './safetensors.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { hasZipEnd } from './zip-directory.ts';
 import { type Closeness, inspectZip, lambda } from './zip-safety.ts';
 

@@ -1,5 +1,5 @@
 import { printable } from '../core/text.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import type { JudgedImport, PickleFindings } from './pickle-file.ts';
 
 /**

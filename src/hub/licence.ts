@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 export const licenceSchema = z.strictObject({
   /** `declared`: the repo's card names one. `file`: only a file of the repo tells. `none`: nobody says what is allowed. */

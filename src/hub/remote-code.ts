@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 export const remoteCodeSchema = z.strictObject({
   files: z.array(

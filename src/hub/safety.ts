@@ -5,7 +5,7 @@ import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { fileContent } from '../fs/read.ts';
 import { rangesOf } from './byte-ranges.ts';
 import { repoFolder } from './cache.ts';

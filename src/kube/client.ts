@@ -1,6 +1,7 @@
 import { MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { type HttpClient, type HttpResponse, redactUrl } from '../http/client.ts';
 import { errorText, statusError } from '../http/failure.ts';
 import type { KubeAccess } from './config.ts';

@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
-import { validate, z } from '../core/validate.ts';
+import { validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { type PemFile, readPem, type TlsParts, type TlsSettings, tlsSettings } from '../http/tls.ts';
 
 /** Where and how an API server is asked. */

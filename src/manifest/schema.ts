@@ -1,6 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Checksum } from '../core/digest.ts';
-import { digestSchema as digest, z } from '../core/validate.ts';
+import { digestSchema as digest } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 const repoType = z.enum(['model', 'dataset', 'space']);
 const preset = z.enum(['all', 'sie']);

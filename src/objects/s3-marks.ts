@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { readAll } from '../core/stream.ts';
-import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema, parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import type { S3Bucket } from './s3-bucket.ts';
 
 /** Outside every `models--` folder, which workers read whole. */

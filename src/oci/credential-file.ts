@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { MirrorError } from '../core/errors.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import type { BasicCredential, Credential } from './credentials.ts';
 import { dockerHub } from './reference.ts';
 

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { MirrorError } from '../core/errors.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { type Credential, sameCredential } from './credentials.ts';
 import { dockerHub } from './reference.ts';
 

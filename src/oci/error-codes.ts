@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../core/errors.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { codeOfStatus } from '../http/failure.ts';
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes */

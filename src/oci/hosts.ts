@@ -1,7 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
-import { validate, z } from '../core/validate.ts';
+import { validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { readCertificates } from '../http/host-certificates.ts';
 import { type PemFile, readPem, type TlsParts, type TlsSettings, tlsSettings } from '../http/tls.ts';
 import type { RegistryEndpoint } from './access.ts';

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, isDigest } from '../core/digest.ts';
-import { digestSchema, validate, z } from '../core/validate.ts';
+import { digestSchema, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { refNameAnnotation } from './types.ts';
 
 /** Where containerd, and with it docker save and buildx, keep the whole reference: their ref.name is the bare tag. */

@@ -1,5 +1,6 @@
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
-import { parseJson, validate, z } from '../core/validate.ts';
+import { parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import type { HttpRequest, HttpResponse } from '../http/client.ts';
 import { errorText, statusError } from '../http/failure.ts';
 import type { BasicCredential, Credential } from './credentials.ts';

@@ -2,7 +2,8 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { digestLike } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { metadataLimit } from '../core/stream.ts';
-import { digestSchema, parseJson, validate, z } from '../core/validate.ts';
+import { digestSchema, parseJson, validate } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 /** https://github.com/opencontainers/image-spec/blob/main/media-types.md */
 export const mediaTypes = {

@@ -1,5 +1,5 @@
 import { MirrorError } from '../core/errors.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import { checkVector } from './vector.ts';
 
 /** Forms of an embedding that SIE's models give. */

@@ -1,6 +1,6 @@
 import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { retryAfter } from '../http/failure.ts';
 import type { SieCall } from './calls.ts';

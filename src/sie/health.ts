@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 /** A worker as the gateway lists it. */
 export interface SieWorker {

@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 /** A model as `GET /v1/models` lists it; what a release does not say is undefined. */
 export interface SieModel {

@@ -1,4 +1,4 @@
-import { z } from '../core/validate.ts';
+import * as z from '../core/zod.ts';
 
 /** A pool as `/v1/pools` tells of it. */
 export interface SiePool {

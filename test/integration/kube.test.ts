@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { z } from '../../src/core/validate.ts';
+import * as z from '../../src/core/zod.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { inClusterAccess, type KubeAccess, kubeconfigAccess } from '../../src/kube/config.ts';
 import { testContext } from '../support/context.ts';

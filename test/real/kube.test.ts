@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { z } from '../../src/core/validate.ts';
+import * as z from '../../src/core/zod.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { kubeconfigAccess } from '../../src/kube/config.ts';
 import { readYaml } from '../../src/manifest/load.ts';

@@ -1,0 +1,23 @@
+// What is used of zod, by name: a bundler leaves out the rest of it, such as its texts in fifty languages.
+export {
+  array,
+  base64,
+  boolean,
+  coerce,
+  custom,
+  discriminatedUnion,
+  enum,
+  type infer,
+  iso,
+  literal,
+  looseObject,
+  never,
+  number,
+  object,
+  record,
+  strictObject,
+  string,
+  union,
+  unknown,
+  type ZodType,
+} from 'zod';

@@ -11,10 +11,17 @@ export default defineConfig({
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
     // Most tests wait for a server or a timer, so there may be more of them than processors.
     maxWorkers: 4,
-    // A server of a test that hangs up on an upload can break a connection which nobody waits for any more.
+    // Seen once, and not again when it was looked for: a server that hangs up on an upload breaks a connection of the AWS
+    // SDK which nobody waits for any more. It is printed, and fails the run in every other place.
     onUnhandledError: (error): boolean | void => {
-      const { syscall, code } = error as NodeJS.ErrnoException;
-      if (syscall === 'write' && code === 'EPIPE') return false;
+      const {
+        syscall,
+        code,
+        VITEST_TEST_PATH: file = '',
+      } = error as NodeJS.ErrnoException & { VITEST_TEST_PATH?: string };
+      if (syscall !== 'write' || code !== 'EPIPE' || !file.endsWith('/integration/s3.test.ts')) return;
+      process.stderr.write(`passed over in ${file}: ${error.stack}\n`);
+      return false;
     },
     projects: [
       project('unit', 20_000),

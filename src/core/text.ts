@@ -21,8 +21,8 @@ export function plural(count: number, noun: string): string {
 // eslint-disable-next-line no-control-regex
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** `user:password@`, but not `name:tag@sha256:...`. */
-const userInfo = /([\w.%+-]+):[^\s/@`'"\\]+@(?!sha\d+:)/g;
+/** `user:password@`, but not `name:tag@sha256:...`; begins where a word does, so that long ones are looked at once. */
+const userInfo = /(?<![\w.%+-])([\w.%+-]+):[^\s/`'"\\]+@(?!sha\d+:)/g;
 
 /** Text as a user typed it, with `***` for the password of an address: what is printed ends up in tickets. */
 export function withoutPasswords(text: string): string {

@@ -12,10 +12,16 @@ describe('printable', () => {
       'copying https://me:***@r.zone/a to me:***@r.zone:5000/b',
     ],
     [`r.zone/a:tag@sha256:${'0'.repeat(64)}`, `r.zone/a:tag@sha256:${'0'.repeat(64)}`],
+    ['no login at me:p@ss@r.zone/a', 'no login at me:***@r.zone/a'],
     ['{"to":"a@b.zone","user":"me"}', '{"to":"a@b.zone","user":"me"}'],
     ['org/model@main: not there, ask me@zone', 'org/model@main: not there, ask me@zone'],
   ])('hides passwords and nothing else: %s', (text, shown) => {
     expect(printable(text)).toBe(shown);
+  });
+
+  it('takes no longer for a long word', () => {
+    const word = 'a'.repeat(1_000_000);
+    expect(printable(word)).toBe(word);
   });
 
   it('passes nothing that could steer a terminal, whatever the text', () => {

@@ -1,5 +1,5 @@
 import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
-import type { HubLayout } from '../commands/import-models.ts';
+import type { HubLayout } from '../commands/import/models.ts';
 import type { OciForm } from '../commands/model-image.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
@@ -74,7 +74,7 @@ export const zoneCommands: readonly CommandRow[] = [
       };
       const local = { as: text(flags['as']), sha256: text(flags['sha256']) };
       if (local.as !== undefined || local.sha256 !== undefined) {
-        const { importLocal } = await import('../commands/import-local.ts');
+        const { importLocal } = await import('../commands/import/local.ts');
         return importLocal({ path: bundle, ...target, ...given, ...local }, context);
       }
       const { importBundle } = await import('../commands/import.ts');

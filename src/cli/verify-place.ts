@@ -21,7 +21,7 @@ export async function runVerify(
   if (store !== undefined) {
     refuse(flags, [...bundleOnly, 'registry', 'receipt'], '`--store`');
     if (place !== undefined) throw new MirrorError('E_USAGE', `\`${place}\` and \`--store\` are two places: name one`);
-    return (await import('../commands/verify-store.ts')).verifyStore(store, context);
+    return (await import('../commands/verify/store.ts')).verifyStore(store, context);
   }
   if (isBucket || images !== undefined) {
     // A key says whose receipt it has to be.
@@ -31,7 +31,7 @@ export async function runVerify(
       throw new MirrorError('E_USAGE', `\`${place}\` is no bucket, and \`--registry\` is checked with one only`, {
         hint: 'name it as `s3://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
       });
-    const { verifyZone } = await import('../commands/verify-zone.ts');
+    const { verifyZone } = await import('../commands/verify/zone.ts');
     return verifyZone({ models: place, images, receipts: list(flags['receipt']), ...trust(flags) }, context);
   }
   if (place === undefined)

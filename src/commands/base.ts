@@ -9,7 +9,7 @@ import { forEachBySize } from '../core/limit.ts';
 import { fileContent } from '../fs/read.ts';
 import { repoFolder } from '../hub/cache.ts';
 import { descriptorsOf } from '../oci/graph.ts';
-import { splitName } from '../oci/layout-index.ts';
+import { splitName } from '../oci/layout/index-file.ts';
 import { isManifest } from '../oci/types.ts';
 import type { Context } from './context.ts';
 import { readRecord } from './record.ts';

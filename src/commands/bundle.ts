@@ -25,11 +25,11 @@ import { ensureWritable, syncDirectory, writeFileAtomic } from '../fs/atomic.ts'
 import { receiveFile } from '../fs/receive.ts';
 import { descriptorsOf } from '../oci/graph.ts';
 import type { ManifestDocument } from '../oci/types.ts';
-import { describeBase } from './bundle-item.ts';
+import { describeBase } from './bundle/item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
-import { chooseMedia } from './bundle-media.ts';
-import { type CarriedNodes, readNodes } from './bundle-node.ts';
-import { readTool } from './bundle-tool.ts';
+import { chooseMedia } from './bundle/media.ts';
+import { type CarriedNodes, readNodes } from './bundle/node.ts';
+import { readTool } from './bundle/tool.ts';
 import type { Context } from './context.ts';
 import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';

@@ -12,8 +12,8 @@ import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts'
 import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
 import { findToken } from '../hub/token.ts';
-import { findCredentials } from '../oci/credential-sources.ts';
-import type { Registry } from '../oci/registry.ts';
+import { findCredentials } from '../oci/access/credential-sources.ts';
+import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
 import { Registries } from './registries.ts';
 

@@ -5,10 +5,10 @@ import { formatBytes, plural } from '../core/text.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { planOne, type PlannedImage, totalOf } from './copy-dry-run.ts';
-import { copyOne, type Wanted } from './copy-image.ts';
-import { type ListOptions, type Order, readOrders } from './copy-list.ts';
-import { CopyPlaces } from './copy-places.ts';
+import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
+import { copyOne, type Wanted } from './copy/image.ts';
+import { type ListOptions, type Order, readOrders } from './copy/list.ts';
+import { CopyPlaces } from './copy/places.ts';
 import type { SourceEndpoint } from './endpoint.ts';
 import type { TrustOptions } from './sealed.ts';
 

@@ -7,15 +7,15 @@ import { meanings, type Names, withNames } from '../doctor/names.ts';
 import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
 import { doctorReport } from '../doctor/report.ts';
 import { type Context, hasPassword } from './context.ts';
-import { writeSupportFile } from './doctor-archive.ts';
-import { shownEndpoint } from './doctor-bucket-access.ts';
-import { type BucketSight, checkBucket } from './doctor-bucket.ts';
-import { checkCluster, type ClusterOptions } from './doctor-cluster.ts';
-import { checkGateway } from './doctor-gateway.ts';
-import { Hosts } from './doctor-hosts.ts';
-import { checkRegistry } from './doctor-registry.ts';
-import { checkBundle, checkTool } from './doctor-tool.ts';
-import { checkWorker } from './doctor-worker.ts';
+import { writeSupportFile } from './doctor/archive.ts';
+import { shownEndpoint } from './doctor/bucket-access.ts';
+import { type BucketSight, checkBucket } from './doctor/bucket.ts';
+import { checkCluster, type ClusterOptions } from './doctor/cluster.ts';
+import { checkGateway } from './doctor/gateway.ts';
+import { Hosts } from './doctor/hosts.ts';
+import { checkRegistry } from './doctor/registry.ts';
+import { checkBundle, checkTool } from './doctor/tool.ts';
+import { checkWorker } from './doctor/worker.ts';
 
 export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
   bundle?: string | undefined;

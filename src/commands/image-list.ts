@@ -1,7 +1,7 @@
 import { MirrorError } from '../core/errors.ts';
-import { splitName } from '../oci/layout-index.ts';
+import { splitName } from '../oci/layout/index-file.ts';
 import { parseReference } from '../oci/reference.ts';
-import { resilientSource } from '../oci/resilient.ts';
+import { resilientSource } from '../oci/registry/resilient.ts';
 import type { Context } from './context.ts';
 import { namesTag } from './endpoint.ts';
 import { type LocalPlace, localPlace, openLocal } from './local-source.ts';

@@ -1,7 +1,7 @@
 import { readInventory } from '../bundle/reader.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
-import { describeBase, describeItem } from './bundle-item.ts';
+import { describeBase, describeItem } from './bundle/item.ts';
 import type { Context } from './context.ts';
 import { openBundle, type TrustOptions } from './sealed.ts';
 

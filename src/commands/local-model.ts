@@ -14,7 +14,7 @@ import { listTree } from '../fs/tree.ts';
 import { repoFolder, treeDocument } from '../hub/cache.ts';
 import { isRepoName } from '../hub/repo.ts';
 import type { Context } from './context.ts';
-import type { ModelSource } from './import-models.ts';
+import type { ModelSource } from './import/models.ts';
 
 interface LocalFile {
   /** Of the model. */

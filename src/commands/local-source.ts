@@ -4,8 +4,8 @@ import { MirrorError } from '../core/errors.ts';
 import type { FileTree } from '../core/ports.ts';
 import { tarTree } from '../fs/tar-tree.ts';
 import { directoryTree } from '../fs/tree.ts';
-import { archiveTree } from '../oci/docker-archive.ts';
-import { OciLayout } from '../oci/layout.ts';
+import { archiveTree } from '../oci/layout/docker-archive.ts';
+import { OciLayout } from '../oci/layout/layout.ts';
 import type { Context } from './context.ts';
 import { openWhole, type TrustOptions } from './sealed.ts';
 

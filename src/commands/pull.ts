@@ -6,7 +6,7 @@ import type { DenyRule } from '../hub/policy.ts';
 import type { LockedImage, LockedModel } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { moveImage, wholeImage } from './copy-image.ts';
+import { moveImage, wholeImage } from './copy/image.ts';
 import { openSource, openTarget } from './endpoint.ts';
 import { fetchModels } from './fetch-models.ts';
 import { pullFiles } from './files.ts';

@@ -1,12 +1,12 @@
 import type { Reporter } from '../core/events.ts';
 import type { ContentSource } from '../core/ports.ts';
 import type { HttpClient } from '../http/client.ts';
-import { directEndpoint } from '../oci/access.ts';
-import type { CredentialFinder } from '../oci/credentials.ts';
-import { HostFacts } from '../oci/host-facts.ts';
-import { type ConfiguredHost, type HostConfiguration, type HostsOptions, readHosts } from '../oci/hosts.ts';
-import { type Candidate, MirroredRegistry } from '../oci/mirrored.ts';
-import { Registry } from '../oci/registry.ts';
+import { directEndpoint } from '../oci/access/access.ts';
+import type { CredentialFinder } from '../oci/access/credentials.ts';
+import { HostFacts } from '../oci/registry/host-facts.ts';
+import { type ConfiguredHost, type HostConfiguration, type HostsOptions, readHosts } from '../oci/access/hosts.ts';
+import { type Candidate, MirroredRegistry } from '../oci/registry/mirrored.ts';
+import { Registry } from '../oci/registry/registry.ts';
 
 type Side = 'source' | 'target';
 

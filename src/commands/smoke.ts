@@ -7,13 +7,13 @@ import type { OutputType } from '../sie/embedding.ts';
 import { plainModelId } from '../sie/models.ts';
 import { attempt } from './attempt.ts';
 import { type Context, hasPassword } from './context.ts';
-import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke-golden.ts';
-import { type Clock, Patience } from './smoke-patience.ts';
-import { checkPoolName, withPool } from './smoke-pool.ts';
-import { type RunOptions, type RunResult, SmokeRun } from './smoke-run.ts';
-import { smokeTable } from './smoke-table.ts';
-import { commitOf, readMirrored, splitKnown } from './smoke-targets.ts';
-import type { TrialKind } from './smoke-trial.ts';
+import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke/golden.ts';
+import { type Clock, Patience } from './smoke/patience.ts';
+import { checkPoolName, withPool } from './smoke/pool.ts';
+import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
+import { smokeTable } from './smoke/table.ts';
+import { commitOf, readMirrored, splitKnown } from './smoke/targets.ts';
+import type { TrialKind } from './smoke/trial.ts';
 
 export interface SmokeOptions {
   url: string;

@@ -6,7 +6,7 @@ import { ensureWritable } from '../fs/atomic.ts';
 import { everything, type Filter } from '../hub/filter.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import { parseRepo, type RepoType } from '../hub/repo.ts';
-import { checkOffline } from './check-store.ts';
+import { checkOffline } from './verify/check-store.ts';
 import type { Context } from './context.ts';
 import { fetchModels, sizeOf } from './fetch-models.ts';
 import { type ModelRequest, type PlannedModel, planModels } from './models.ts';

@@ -6,9 +6,9 @@ import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
-import { describeBase, describeItem, nameOf } from './bundle-item.ts';
+import { describeBase, describeItem, nameOf } from './bundle/item.ts';
 import type { Context } from './context.ts';
-import { firstFew } from './place-verdict.ts';
+import { firstFew } from './verify/place-verdict.ts';
 import { verifyReceipt } from './receipt-signature.ts';
 import { type BundlePlace, openBundle } from './sealed.ts';
 

@@ -4,7 +4,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
 import type { Context } from './context.ts';
-import { type Flaw, problemOf } from './place-verdict.ts';
+import { type Flaw, problemOf } from './verify/place-verdict.ts';
 import { checkReceipt } from './receipt-signature.ts';
 import type { TrustOptions } from './sealed.ts';
 

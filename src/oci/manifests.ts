@@ -6,8 +6,8 @@ import { metadataLimit, readVerified } from '../core/stream.ts';
 import { bulkBytes } from '../http/bulk.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
-import type { Refusal } from './refusal.ts';
-import type { RepositoryApi } from './repository-api.ts';
+import type { Refusal } from './registry/refusal.ts';
+import type { RepositoryApi } from './registry/repository-api.ts';
 import { acceptedTypes, checkManifestSize, isForeign, manifestMediaTypes, parseManifest } from './types.ts';
 
 /** A registry may look at every child before it answers. */

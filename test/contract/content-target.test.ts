@@ -1,9 +1,9 @@
 import { HttpClient } from '../../src/http/client.ts';
 import type { ContentTarget } from '../../src/core/ports.ts';
-import type { Credential } from '../../src/oci/credentials.ts';
-import { WritableLayout, WritableView } from '../../src/oci/layout.ts';
-import { Registry } from '../../src/oci/registry.ts';
-import { resilientTarget } from '../../src/oci/resilient.ts';
+import type { Credential } from '../../src/oci/access/credentials.ts';
+import { WritableLayout, WritableView } from '../../src/oci/layout/layout.ts';
+import { Registry } from '../../src/oci/registry/registry.ts';
+import { resilientTarget } from '../../src/oci/registry/resilient.ts';
 import { copyRetry } from '../support/copying.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { profileIdentity, profileUser, registryProfiles } from '../support/registry-profiles.ts';

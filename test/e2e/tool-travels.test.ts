@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseSums } from '../../src/bundle/seal.ts';
-import { readNodes } from '../../src/commands/bundle-node.ts';
+import { readNodes } from '../../src/commands/bundle/node.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';

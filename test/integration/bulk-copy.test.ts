@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { WritableLayout, WritableView } from '../../src/oci/layout.ts';
+import { WritableLayout, WritableView } from '../../src/oci/layout/layout.ts';
 import { digestOf } from '../support/digest.ts';
 import { type CopyPair, copyTag, startPair } from '../support/copying.ts';
 import { buildArtifact } from '../support/images.ts';

@@ -6,7 +6,7 @@ import type { Descriptor } from '../../src/core/descriptor.ts';
 import { type Digest, digestHex } from '../../src/core/digest.ts';
 import { toMirrorError } from '../../src/core/errors.ts';
 import type { ContentTarget } from '../../src/core/ports.ts';
-import { WritableLayout, WritableView } from '../../src/oci/layout.ts';
+import { WritableLayout, WritableView } from '../../src/oci/layout/layout.ts';
 import { copyTag, copyUser, withPair } from '../support/copying.ts';
 import { digestOf } from '../support/digest.ts';
 import { codeOf, failureOf } from '../support/failures.ts';

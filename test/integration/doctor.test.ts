@@ -1,9 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { checkBucket } from '../../src/commands/doctor-bucket.ts';
-import { Hosts } from '../../src/commands/doctor-hosts.ts';
-import { spaceFinding } from '../../src/commands/doctor-tool.ts';
+import { checkBucket } from '../../src/commands/doctor/bucket.ts';
+import { Hosts } from '../../src/commands/doctor/hosts.ts';
+import { spaceFinding } from '../../src/commands/doctor/tool.ts';
 import { MirrorError } from '../../src/core/errors.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { importLocal } from '../../src/commands/import-local.ts';
+import { importLocal } from '../../src/commands/import/local.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report } from '../../src/core/report.ts';
 import { contentOf } from '../../src/core/stream.ts';

@@ -6,7 +6,7 @@ import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
 import { importBundle, type ImportOptions } from '../../src/commands/import.ts';
 import { pull } from '../../src/commands/pull.ts';
-import { verifyZone } from '../../src/commands/verify-zone.ts';
+import { verifyZone } from '../../src/commands/verify/zone.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report } from '../../src/core/report.ts';
 import { chartArchive, helmChart } from '../support/charts.ts';

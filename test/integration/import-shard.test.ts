@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseShard } from '../../src/commands/import-shard.ts';
+import { parseShard } from '../../src/commands/import/shard.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
 import { filesBelow } from '../support/place.ts';

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import { verify } from '../../src/commands/verify.ts';
-import { verifyZone } from '../../src/commands/verify-zone.ts';
+import { verifyZone } from '../../src/commands/verify/zone.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext, type TestContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';

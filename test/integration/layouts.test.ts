@@ -7,7 +7,7 @@ import { keygen } from '../../src/commands/keygen.ts';
 import type { Descriptor } from '../../src/core/descriptor.ts';
 import { contentOf } from '../../src/core/stream.ts';
 import { directoryTree } from '../../src/fs/tree.ts';
-import { OciLayout, WritableLayout, WritableView } from '../../src/oci/layout.ts';
+import { OciLayout, WritableLayout, WritableView } from '../../src/oci/layout/layout.ts';
 import { layoutFiles, type SavedImage } from '../support/archives.ts';
 import { blobOf } from '../support/contents.ts';
 import { codeOf, failureOf } from '../support/failures.ts';

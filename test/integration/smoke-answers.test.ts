@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Patience } from '../../src/commands/smoke-patience.ts';
+import { Patience } from '../../src/commands/smoke/patience.ts';
 import { MirrorError } from '../../src/core/errors.ts';
 import { projectRoot } from '../support/cli.ts';
 import type { Fault } from '../support/server.ts';

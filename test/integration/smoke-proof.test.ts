@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withPool } from '../../src/commands/smoke-pool.ts';
+import { withPool } from '../../src/commands/smoke/pool.ts';
 import { SieClient } from '../../src/sie/client.ts';
 import { testContext } from '../support/context.ts';
 import { startGateway } from '../support/sie.ts';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { HttpClient } from '../../src/http/client.ts';
-import type { Credential } from '../../src/oci/credentials.ts';
-import { Registry } from '../../src/oci/registry.ts';
+import type { Credential } from '../../src/oci/access/credentials.ts';
+import { Registry } from '../../src/oci/registry/registry.ts';
 import { contentTargetContract, type TargetUnderTest } from '../contract/content-target.contract.ts';
 import {
   type RealServer,

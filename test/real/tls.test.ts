@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { HttpClient } from '../../src/http/client.ts';
 import { findHostTls } from '../../src/http/host-certificates.ts';
-import { Registry } from '../../src/oci/registry.ts';
+import { Registry } from '../../src/oci/registry/registry.ts';
 import { failureOf } from '../support/failures.ts';
 import { pem, tlsPath } from '../support/tls.ts';
 import { type RealServer, startDistribution } from './servers.ts';

@@ -1,11 +1,11 @@
 import type { ContentSource, ContentTarget } from '../../src/core/ports.ts';
 import { HttpClient } from '../../src/http/client.ts';
 import type { RetryOptions } from '../../src/http/retry.ts';
-import { readAndCopy } from '../../src/oci/copy-graph.ts';
-import type { CopyTally } from '../../src/oci/copy-run.ts';
-import type { Credential } from '../../src/oci/credentials.ts';
-import { Registry } from '../../src/oci/registry.ts';
-import { resilientSource, resilientTarget } from '../../src/oci/resilient.ts';
+import { readAndCopy } from '../../src/oci/copy/graph.ts';
+import type { CopyTally } from '../../src/oci/copy/run.ts';
+import type { Credential } from '../../src/oci/access/credentials.ts';
+import { Registry } from '../../src/oci/registry/registry.ts';
+import { resilientSource, resilientTarget } from '../../src/oci/registry/resilient.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';
 
 export const copyRetry: RetryOptions = { attempts: 8, pauseMs: 1, maxPauseMs: 2, maxWaitMs: 1500 };

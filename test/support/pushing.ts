@@ -1,10 +1,10 @@
 import type { ContentTarget } from '../../src/core/ports.ts';
 import { HttpClient } from '../../src/http/client.ts';
 import type { RetryOptions } from '../../src/http/retry.ts';
-import type { Credential } from '../../src/oci/credentials.ts';
-import { HostFacts } from '../../src/oci/host-facts.ts';
-import { Registry } from '../../src/oci/registry.ts';
-import { resilientTarget } from '../../src/oci/resilient.ts';
+import type { Credential } from '../../src/oci/access/credentials.ts';
+import { HostFacts } from '../../src/oci/registry/host-facts.ts';
+import { Registry } from '../../src/oci/registry/registry.ts';
+import { resilientTarget } from '../../src/oci/registry/resilient.ts';
 import { blobOf } from './contents.ts';
 import { copyRetry, copyUser } from './copying.ts';
 import { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '../../src/commands/smoke-patience.ts';
+import type { Clock } from '../../src/commands/smoke/patience.ts';
 import { smoke, type SmokeOptions } from '../../src/commands/smoke.ts';
 import type { Event } from '../../src/core/events.ts';
 import { MirrorError } from '../../src/core/errors.ts';

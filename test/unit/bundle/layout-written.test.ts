@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openSealed, readInventory, BundleReader } from '../../../src/bundle/reader.ts';
-import { chooseMedia } from '../../../src/commands/bundle-media.ts';
+import { chooseMedia } from '../../../src/commands/bundle/media.ts';
 import { collect } from '../../support/contents.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 import { buildBundle, makerKey } from '../../support/sealed-bundle.ts';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseShard } from '../../../src/commands/import-shard.ts';
+import { parseShard } from '../../../src/commands/import/shard.ts';
 import { parseCommandLine } from '../../../src/cli/program.ts';
 import { projectRoot } from '../../support/cli.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type Challenge, parseChallenges } from '../../../src/oci/auth.ts';
+import { type Challenge, parseChallenges } from '../../../src/oci/access/auth.ts';
 
 const bearer = (parameters: Record<string, string>): Challenge => ({ scheme: 'bearer', parameters });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { sha256 } from '../../../src/core/digest.ts';
 import type { ContentTarget } from '../../../src/core/ports.ts';
-import { CopyPool, Destination } from '../../../src/oci/copy-pool.ts';
+import { CopyPool, Destination } from '../../../src/oci/copy/pool.ts';
 import { codeOf } from '../../support/failures.ts';
 import { MirrorError } from '../../../src/core/errors.ts';
 

@@ -1,8 +1,8 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { findCredentials } from '../../../src/oci/credential-sources.ts';
-import type { Credential, CredentialFinder } from '../../../src/oci/credentials.ts';
+import { findCredentials } from '../../../src/oci/access/credential-sources.ts';
+import type { Credential, CredentialFinder } from '../../../src/oci/access/credentials.ts';
 import { codeOf, failureOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 

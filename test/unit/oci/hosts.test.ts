@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { RegistryEndpoint } from '../../../src/oci/access.ts';
-import { type HostConfiguration, readHosts } from '../../../src/oci/hosts.ts';
+import type { RegistryEndpoint } from '../../../src/oci/access/access.ts';
+import { type HostConfiguration, readHosts } from '../../../src/oci/access/hosts.ts';
 import { codeOf, failureOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 import { pem } from '../../support/tls.ts';

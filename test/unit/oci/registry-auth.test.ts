@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { HttpRequest, HttpResponse } from '../../../src/http/client.ts';
-import { RegistryAuth } from '../../../src/oci/auth.ts';
-import type { Credential } from '../../../src/oci/credentials.ts';
+import { RegistryAuth } from '../../../src/oci/access/auth.ts';
+import type { Credential } from '../../../src/oci/access/credentials.ts';
 import { codeOf } from '../../support/failures.ts';
 
 const origin = 'https://r.example';

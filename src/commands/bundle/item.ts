@@ -1,0 +1,51 @@
+import type { BundleItem, Inventory, InventoryBase } from '../../bundle/inventory.ts';
+import type { ReportItem } from '../../core/report.ts';
+import { formatBytes, plural } from '../../core/text.ts';
+
+/** `ORG/NAME@COMMIT` or the image's reference. */
+export function nameOf(item: BundleItem): string {
+  return item.kind === 'model' ? `${item.repo}@${item.commit}` : item.reference;
+}
+
+/** What a bundle holds under one name: for `inspect`, and for the verdict of `verify`. */
+export function describeItem(item: BundleItem, inventory: Inventory): ReportItem {
+  if (item.kind === 'model') {
+    const bytes = item.files.reduce((sum, { size }) => sum + size, 0);
+    return {
+      kind: 'model',
+      name: nameOf(item),
+      state: 'done',
+      bytes,
+      detail: {
+        repo: item.repo,
+        commit: item.commit,
+        ...(item.license === undefined ? {} : { license: item.license }),
+        refs: item.refs,
+        files: item.files.map(({ path }) => path),
+      },
+    };
+  }
+  const held = new Map([...inventory.blobs, ...(inventory.base?.held ?? [])].map(({ digest, size }) => [digest, size]));
+  const bytes = item.digests.reduce((sum, digest) => sum + (held.get(digest) ?? 0), 0);
+  return {
+    kind: 'image',
+    name: nameOf(item),
+    state: 'done',
+    digest: item.root.digest,
+    bytes,
+    detail: {
+      mediaType: item.root.mediaType,
+      blobs: item.digests.length,
+      ...(item.to === undefined ? {} : { to: item.to }),
+    },
+  };
+}
+
+/** What a delta leaves to its base. */
+export function describeBase({ name, held }: InventoryBase): string {
+  const bytes = [...new Map(held.map(({ digest, size }) => [digest, size])).values()].reduce(
+    (sum, size) => sum + size,
+    0,
+  );
+  return `delta      ${plural(held.length, 'blob')} (${formatBytes(bytes)}) are left out: the zone has them from \`${name}\``;
+}

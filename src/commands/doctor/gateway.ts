@@ -1,0 +1,149 @@
+import { toMirrorError } from '../../core/errors.ts';
+import { plural } from '../../core/text.ts';
+import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
+import { bringModel, restartWorkers, steps } from '../../doctor/names.ts';
+import { SieClient } from '../../sie/client.ts';
+import type { SieHealth } from '../../sie/health.ts';
+import type { Context } from '../context.ts';
+import { answerFault } from './answer.ts';
+import { type Hosts, unreachable } from './hosts.ts';
+import { checkWorker, readWorker } from './worker.ts';
+
+/** Asks the gateway, and each worker that it names. @param imported repos; undefined when nobody knows */
+export async function checkGateway(
+  url: string,
+  imported: ReadonlySet<string> | undefined,
+  hosts: Hosts,
+  context: Context,
+): Promise<Finding[]> {
+  const address = new URL(url);
+  const error = await hosts.reach(new URL('/healthz', address));
+  const change =
+    'see whether it runs, and its address and port: kubectl -n NAMESPACE get pods,services; from outside of the cluster: kubectl -n NAMESPACE port-forward service/sie-gateway 8080';
+  const ids = { unreachable: 'gateway-unreachable', tls: 'gateway-tls', change } as const;
+  if (error) return [await unreachable('gateway', address, error, ids)];
+  const client = new SieClient(context.http, url, { token: context.env['SIE_AUTH_TOKEN']?.trim() || undefined });
+  try {
+    const health = await client.health();
+    const models = (await client.models()).map(({ id }) => id);
+    if (!health)
+      return [
+        notSeen('gateway', url, 'it is a worker of its own: what it says of itself follows'),
+        ...modelsFound(models, imported),
+        ...(await checkWorker(url, imported, context)),
+      ];
+    return [
+      ok('gateway', url, `it is healthy and knows ${plural(models.length, 'model')}`),
+      ...profiles(health, models.find((id) => imported?.has(id)) ?? models[0] ?? 'MODEL'),
+      ...modelsFound(models, imported),
+      ...(await followWorkers(address, health, imported, context)),
+    ];
+  } catch (thrown) {
+    return [answerFault(toMirrorError(thrown), url)];
+  }
+}
+
+function profiles({ configured, live, workers }: SieHealth, model: string): Finding[] {
+  const idle = configured.filter((profile) => !live.includes(profile));
+  const healthy = workers.filter((worker) => worker.healthy);
+  if (healthy.length === 0)
+    return [
+      faultAt(
+        'gateway',
+        'workers',
+        'workers-none',
+        `configured are ${named(configured)}, and ${workers.length === 0 ? 'no worker has come' : `all ${workers.length} workers are dead`}`,
+        steps(
+          'why, says: sie-mirror doctor --kubeconfig ~/.kube/config --namespace NAMESPACE',
+          'or by hand, where Pending is no node or quota and ImagePullBackOff no image: kubectl -n NAMESPACE get pods; kubectl -n NAMESPACE describe pods',
+        ),
+      ),
+    ];
+  const listed = healthy.map(
+    ({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`,
+  );
+  return [
+    ok('gateway', 'workers', `live: ${listed.join(', ')}`),
+    ...idle.map((profile) =>
+      warningAt(
+        'gateway',
+        `profile ${profile}`,
+        'profile-idle',
+        'no worker of it is live: work for it goes to any other worker, or waits for one',
+        `to have one started, and wait for it: sie-mirror smoke GATEWAY_URL --model ${model} --gpu ${profile}`,
+      ),
+    ),
+  ];
+}
+
+/** Not every imported repo is a model of its own: companions are none. */
+function modelsFound(known: readonly string[], imported: ReadonlySet<string> | undefined): Finding[] {
+  if (imported === undefined)
+    return [
+      notSeen('gateway', 'models', 'whether the imported models are known to it', 'give `--models` or `--receipt`'),
+    ];
+  const [first] = known;
+  const here = [...imported].filter((repo) => known.includes(repo));
+  const cases = [...imported].flatMap((repo) => {
+    const near = known.find((id) => id !== repo && id.toLowerCase() === repo.toLowerCase());
+    return near === undefined ? [] : [{ repo, near }];
+  });
+  const found = cases.map(({ repo, near }) =>
+    faultAt(
+      'gateway',
+      near,
+      'model-case',
+      `imported is \`${repo}\`: names are compared with case, and a worker looks for \`models--${near.replace('/', '--')}\``,
+      steps(bringModel(near), `then: ${restartWorkers}`),
+    ),
+  );
+  if (here.length === 0 && imported.size > 0 && found.length === 0)
+    return [
+      faultAt(
+        'gateway',
+        'models',
+        'model-unknown',
+        `imported are ${named([...imported].slice(0, 5))}, it knows ${named(known.slice(0, 5))}${known.length > 5 ? ', ...' : ''}`,
+        steps(
+          'which SIE bundle has them says: curl GATEWAY_URL/v1/configs/bundles',
+          'deploy that one, with worker images whose tag ends in its name; or bring a model that the cluster knows:',
+          ...(first === undefined ? [] : [bringModel(first)]),
+        ),
+      ),
+    ];
+  return [
+    ...found,
+    ok('gateway', 'models', `${here.length} of ${imported.size} imported repos are models that it knows`),
+  ];
+}
+
+/** Through a gateway a model that cannot be loaded is "loading" for ever; only its worker knows why. */
+async function followWorkers(
+  gateway: URL,
+  { workers }: SieHealth,
+  imported: ReadonlySet<string> | undefined,
+  context: Context,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { name, url, healthy } of workers) {
+    if (!healthy || !/^https?:\/\//.test(url) || !URL.canParse(url)) continue;
+    try {
+      await context.http.checkReach(gateway, new URL(url), {});
+      findings.push(...(await readWorker(name, url, imported, context)));
+    } catch (error) {
+      findings.push(
+        notSeen(
+          'gateway',
+          `worker ${name}`,
+          `the state of its models: ${toMirrorError(error).message}`,
+          `give \`--kubeconfig FILE\`, or: kubectl -n NAMESPACE port-forward pod/${name} 8080 & sie-mirror doctor --worker http://127.0.0.1:8080`,
+        ),
+      );
+    }
+  }
+  return findings;
+}
+
+function named(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(', ') || 'none';
+}

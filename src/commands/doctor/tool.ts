@@ -1,0 +1,116 @@
+import { statfs } from 'node:fs/promises';
+import type { Inventory } from '../../bundle/inventory.ts';
+import { checkFileSet, checkSizes, openSealed, readInventory } from '../../bundle/reader.ts';
+import { trustNobody } from '../../bundle/signers.ts';
+import type { Receipt } from '../../bundle/receipt.ts';
+import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { formatBytes, plural } from '../../core/text.ts';
+import { toolName, version } from '../../core/version.ts';
+import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
+import { steps } from '../../doctor/names.ts';
+import type { Context } from '../context.ts';
+
+/** Receipts, journals and reports need this at most. */
+const wantedBytes = 64 * 1024 * 1024;
+
+/** The tool itself and the machine that it runs on. */
+export async function checkTool(receipts: readonly Receipt[], context: Context): Promise<Finding[]> {
+  const here = context.path('.');
+  return [
+    ok('tool', 'version', toolName),
+    nodeFinding(context.nodeVersion),
+    ...newerThanUs(receipts.map(({ tool }) => tool)),
+    await freeSpace(here),
+  ];
+}
+
+/** As `engines` in package.json has it. */
+const oldestNode = '20.19.0';
+
+function nodeFinding(found: string): Finding {
+  if (!isNewer(oldestNode, found)) return ok('tool', 'Node.js', found);
+  return warningAt(
+    'tool',
+    'Node.js',
+    'node-old',
+    `this is ${found}, ${oldestNode} is the oldest that is tested`,
+    steps(
+      'where the bundle brings one: BUNDLE/node-linux-x64 BUNDLE/sie-mirror.mjs doctor, and so for every command',
+      'else, on the online side, fetch https://nodejs.org/dist/latest-v22.x/node-VERSION-linux-x64.tar.gz, and: sie-mirror bundle --out MEDIUM --with-node linux-x64=node-VERSION-linux-x64.tar.gz',
+    ),
+  );
+}
+
+async function freeSpace(path: string): Promise<Finding> {
+  try {
+    const { bavail, bsize, blocks } = await statfs(path);
+    return spaceFinding(path, blocks === 0 ? undefined : bavail * bsize);
+  } catch (error) {
+    return notSeen('tool', 'free space', toMirrorError(error).message);
+  }
+}
+
+/** @param free bytes; undefined where the file system does not count them */
+export function spaceFinding(path: string, free: number | undefined): Finding {
+  if (free === undefined) return notSeen('tool', 'free space', `\`${path}\` does not say what is free`);
+  if (free >= wantedBytes) return ok('tool', 'free space', `${formatBytes(free)} at \`${path}\``);
+  return faultAt(
+    'tool',
+    'free space',
+    'disk-full',
+    `${formatBytes(free)} at \`${path}\``,
+    steps(`see what takes it: df -h ${path}; du -xh ${path} | sort -h | tail`, 'and remove what nobody needs'),
+  );
+}
+
+/** What a newer release has written may say more than we understand. */
+function newerThanUs(tools: readonly string[]): Finding[] {
+  const newer = tools.find((tool) => isNewer(tool.replace(/^.*\//, ''), version));
+  if (newer === undefined) return [];
+  return [
+    warningAt(
+      'tool',
+      'version',
+      'bundle-newer',
+      `this is ${toolName}, the import was done by ${newer}`,
+      'the newer one is on the medium, with the same flags: node BUNDLE/sie-mirror.mjs doctor',
+    ),
+  ];
+}
+
+function isNewer(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((text) => text.split('.').map((part) => Number.parseInt(part, 10) || 0));
+  const index = (left ?? []).findIndex((part, place) => part !== (right?.[place] ?? 0));
+  return index >= 0 && (left?.[index] ?? 0) > (right?.[index] ?? 0);
+}
+
+/** What can be seen of a bundle without reading it all: the set of its files, their sizes, and the inventory's own sum. */
+export async function checkBundle(directory: string, context: Context): Promise<Finding[]> {
+  const damaged = (evidence: string): Finding =>
+    faultAt(
+      'bundle',
+      directory,
+      'bundle-damaged',
+      evidence,
+      steps('copy that file again from where the bundle was made', `then: sie-mirror verify ${directory}`),
+    );
+  try {
+    const sealed = await openSealed(context.path(directory), trustNobody);
+    const findings = checkFileSet(sealed).map(({ message }) => damaged(message));
+    const inventory: Inventory = await readInventory(sealed);
+    findings.push(...checkSizes(sealed, inventory).map(({ message }) => damaged(message)));
+    if (findings.length > 0) return findings;
+    return [
+      ok(
+        'bundle',
+        directory,
+        `${plural(sealed.sums.size, 'file')} as SHA256SUMS lists them, in their sizes; sie-mirror verify reads every byte`,
+      ),
+      ...newerThanUs([inventory.tool]),
+    ];
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (known instanceof MirrorError && known.exit !== 4 && known.code !== 'E_NOT_FOUND') throw known;
+    return [damaged(known.message)];
+  }
+}

@@ -1,0 +1,84 @@
+import { toMirrorError } from '../../core/errors.ts';
+import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
+import { explainFailure } from '../../doctor/known-messages.ts';
+import { SieClient } from '../../sie/client.ts';
+import type { SieModel } from '../../sie/models.ts';
+import type { Context } from '../context.ts';
+import { answerFault } from './answer.ts';
+
+/** Asks a worker itself. @param url that the user gave */
+export async function checkWorker(
+  url: string,
+  imported: ReadonlySet<string> | undefined,
+  context: Context,
+): Promise<Finding[]> {
+  try {
+    return await readWorker(new URL(url).host, url, imported, context);
+  } catch (error) {
+    return [answerFault(toMirrorError(error), url)];
+  }
+}
+
+/** @throws what `SieClient.models` throws */
+export async function readWorker(
+  name: string,
+  url: string,
+  imported: ReadonlySet<string> | undefined,
+  context: Context,
+): Promise<Finding[]> {
+  // The token is the gateway's.
+  const client = new SieClient(context.http, url, { token: undefined });
+  return workerFindings('gateway', name, await client.models(), imported);
+}
+
+/** The models that a worker failed to load, each with its reason. @param models what it says of them, if it does */
+export function workerFindings(
+  layer: 'cluster' | 'gateway',
+  worker: string,
+  models: readonly SieModel[] | undefined,
+  imported: ReadonlySet<string> | undefined,
+): Finding[] {
+  if (models === undefined) return [notSeen(layer, `worker ${worker}`, 'it does not say what became of its models')];
+  const failed = models.filter(({ state, lastError }) => state === 'failed' || lastError);
+  if (failed.length === 0) return [ok(layer, `worker ${worker}`, 'no model has failed to load')];
+  return failed.map(({ id, lastError }) => {
+    const { fault, said, fix, repo } = explainFailure(lastError?.errorClass ?? '', lastError?.message ?? '');
+    return failureFinding({ layer, model: id, worker, fault, words: said, fix, repo: repo ?? id, imported });
+  });
+}
+
+interface Failure {
+  layer: 'cluster' | 'gateway';
+  model: string;
+  worker: string;
+  fault: NonNullable<Finding['fault']>;
+  words: string;
+  fix: string;
+  repo: string;
+  imported: ReadonlySet<string> | undefined;
+}
+
+/** A repo that was asked for is the model itself, or a companion; and it may be in the bucket all the same. */
+export function failureFinding({ layer, model, worker, fault, words, fix, repo, imported }: Failure): Finding {
+  const evidence = model === `pod ${worker}` ? words : `worker \`${worker}\`: ${words}`;
+  const mend = fix.replaceAll(/\bPOD\b/g, worker);
+  if (fault !== 'hub-asked') return faultAt(layer, model, fault, evidence, mend);
+  const other = repo.toLowerCase() !== model.toLowerCase() && model.includes('/');
+  if (imported?.has(repo))
+    return faultAt(
+      layer,
+      model,
+      'load-config',
+      `${evidence}; \`${repo}\` is in the bucket now`,
+      `the worker looked before it was there, and does not look again by itself: kubectl -n NAMESPACE delete pod ${worker}`,
+    );
+  const what = other ? `\`${model}\` asked for its companion \`${repo}\`` : `it asked for \`${repo}\``;
+  const bucket = imported === undefined ? '' : ', which is not in the bucket';
+  return faultAt(
+    layer,
+    model,
+    other ? 'companion-missing' : 'hub-asked',
+    `${what}${bucket}; ${evidence}`,
+    mend.replaceAll(/\bREPO\b/g, other ? repo : model),
+  );
+}

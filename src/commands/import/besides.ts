@@ -1,0 +1,53 @@
+import type { ImageItem } from '../../bundle/inventory.ts';
+import type { BundleReader } from '../../bundle/reader.ts';
+import type { Receipt } from '../../bundle/receipt.ts';
+import type { ReportItem } from '../../core/report.ts';
+import type { Context } from '../context.ts';
+import { chartFilesOf, importChartFiles } from './charts.ts';
+import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
+import type { MediaToCome } from './media.ts';
+import type { TargetState } from './state.ts';
+
+/** What is imported as plain files, beside models and images. */
+export interface Besides {
+  charts: { items: readonly ImageItem[]; state: TargetState } | undefined;
+  files: TargetState | undefined;
+}
+
+/** @param charts those that no registry takes @throws E_USAGE, and what the stores throw */
+export async function openBesides(
+  charts: readonly ImageItem[],
+  options: { charts?: string | undefined; files?: string | undefined; verify?: boolean | undefined },
+  context: Context,
+): Promise<Besides> {
+  const { verify } = options;
+  const asFiles = options.charts !== undefined && !options.charts.startsWith('oci://') ? options.charts : undefined;
+  return {
+    charts: asFiles === undefined ? undefined : { items: charts, state: await openFiles(asFiles, verify, context) },
+    files: options.files === undefined ? undefined : await openFiles(options.files, verify, context),
+  };
+}
+
+export async function planBesides(reader: BundleReader, { charts, files }: Besides): Promise<ReportItem[]> {
+  return [
+    ...(charts ? await planFiles('chart', await chartFilesOf(charts.items, reader), charts.state) : []),
+    ...(files ? await planFiles('file', filesOf(reader), files) : []),
+  ];
+}
+
+export async function importBesides(
+  reader: BundleReader,
+  { charts, files }: Besides,
+  items: ReportItem[],
+  receipt: Receipt,
+  media: MediaToCome,
+  context: Context,
+): Promise<void> {
+  if (charts) await importChartFiles(charts.items, reader, charts.state, items, receipt, media, context);
+  if (files) await importFiles(reader, files, items, receipt, media, context);
+}
+
+/** Whether every single file is where files go. */
+export function hasFiles(reader: BundleReader, { targets, files = [] }: Receipt): boolean {
+  return targets.files === undefined || filesOf(reader).every(({ key }) => files.some(({ path }) => path === key));
+}

@@ -1,0 +1,73 @@
+import { formatReceipt, type Receipt } from '../../bundle/receipt.ts';
+import type { Digest } from '../../core/digest.ts';
+import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
+import { formatBytes, plural } from '../../core/text.ts';
+import { attempt } from '../attempt.ts';
+import type { Context } from '../context.ts';
+import { putReceipt, putText } from './receipt.ts';
+import { partKey, type Shard } from './shard.ts';
+import type { TargetState } from './state.ts';
+import { writeReceiptFile } from '../receipt-signature.ts';
+import type { SigningKey } from '../signing.ts';
+
+/** What an import has come to. */
+export interface EndedImport {
+  /** Of the bundle. */
+  name: string;
+  inventory: Digest;
+  state: TargetState | undefined;
+  items: ReportItem[];
+  receipt: Receipt;
+  receiptPath: string;
+  signing: SigningKey | undefined;
+}
+
+/**
+ * Writes the receipt to its file and to the target of the models.
+ * @param isKept whether the target still needs an object that a receipt before this one names
+ * @param parts keys of the parts of the receipt that shards have left
+ */
+export async function endWhole(
+  { name, state, items, receipt, receiptPath, signing }: EndedImport,
+  isKept: (key: string) => boolean,
+  parts: readonly string[],
+  context: Context,
+): Promise<void> {
+  const text = formatReceipt(receipt);
+  // The file first: a store that takes nothing must not cost the record of what it refused.
+  await writeReceiptFile(receiptPath, text, signing);
+  if (!state) return;
+  await attempt(items, 'receipt', state.store.name, () =>
+    putReceipt(state, name, text, isKept, signing, context.signal),
+  );
+  // Where nothing may be deleted they stay, and are known by their name.
+  if (receipt.complete) for (const key of parts) await state.store.remove(key).catch(() => {});
+}
+
+/** Writes a shard's part of the receipt to its file and to the target of the models. */
+export async function endShard(
+  shard: Shard,
+  { name, inventory, state, items, receipt, receiptPath, signing }: EndedImport,
+  context: Context,
+): Promise<Report> {
+  receipt.shard = { ...shard, done: items.every((item) => item.state !== 'failed') };
+  const text = formatReceipt(receipt);
+  await writeReceiptFile(receiptPath, text, signing);
+  const key = partKey(name, inventory, shard);
+  if (state && state.receipts.get(key)?.text !== text)
+    await attempt(items, 'receipt', state.store.name, () => putText(state.store, key, text, context.signal));
+  return summariseShard(shard, items, receipt, state ? `${state.store.name}/${key}` : receiptPath);
+}
+
+function summariseShard(shard: Shard, items: ReportItem[], receipt: Receipt, place: string): Report {
+  const bytes = items.reduce((sum, item) => sum + (item.state === 'failed' ? 0 : (item.bytes ?? 0)), 0);
+  const objects = receipt.models.reduce((sum, model) => sum + model.objects.length, 0);
+  const held = `${plural(objects, 'object')} of models, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
+  const name = `shard ${shard.index}/${shard.of}`;
+  return makeReport('import', items, { objects, images: receipt.images.length, bytes }, [
+    receipt.shard?.done
+      ? `${name} is done: ${held}; its part of the receipt: ${place}`
+      : `${name} is INCOMPLETE: ${held}; mend what is said above and run the same command again, what has arrived is kept`,
+    'models become visible when all shards are done: run `sie-mirror import` with the same targets and `--finish`',
+  ]);
+}

@@ -1,0 +1,65 @@
+import type { BundleReader } from '../../bundle/reader.ts';
+import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { signatureNames } from '../../bundle/seal.ts';
+import { type HubLayout, objectsOf } from './models.ts';
+import type { Surplus, TargetState } from './state.ts';
+
+/**
+ * Objects that receipts in the target name and that this bundle does not hold, refs before what they lead to. What is
+ * no longer what the receipt says is somebody else's, and is named only.
+ */
+export async function findFormer(
+  reader: BundleReader,
+  target: TargetState,
+  layout: HubLayout,
+  ownReceipt: string,
+): Promise<Surplus[]> {
+  const kept = keysOf(reader, layout);
+  const found = new Map<string, Surplus>();
+  const receipts: Surplus[] = [];
+  for (const [name, { text, receipt }] of target.receipts) {
+    if (!receipt) continue;
+    for (const surplus of await formerObjects(receipt, kept, target)) found.set(surplus.key, surplus);
+    const size = Buffer.byteLength(text);
+    const mend = async (): Promise<void> => {
+      for (const file of Object.values(signatureNames(name)).toReversed()) await target.store.remove(file);
+    };
+    if (name !== ownReceipt)
+      receipts.push({ kind: 'former', key: name, size, text: `the receipt of \`${receipt.bundle.name}\``, mend });
+  }
+  return [...[...found.values()].sort((a, b) => rank(a.key) - rank(b.key)), ...receipts];
+}
+
+/** Every object that the bundle puts into a target of this layout. */
+export function keysOf(reader: BundleReader, layout: HubLayout): Set<string> {
+  const models = reader.inventory.items.filter((item) => item.kind === 'model');
+  return new Set(models.flatMap((item) => objectsOf(item, reader, layout).flat()).map(({ key }) => key));
+}
+
+async function formerObjects(
+  { bundle, models }: Receipt,
+  kept: ReadonlySet<string>,
+  target: TargetState,
+): Promise<Surplus[]> {
+  const found: Surplus[] = [];
+  for (const object of models.flatMap(({ objects }) => objects)) {
+    const { key, size } = object;
+    if (kept.has(key) || key.startsWith(`${receiptPrefix}/`) || !(await target.beside(key)).has(key)) continue;
+    if (await target.find(object))
+      found.push({
+        kind: 'former',
+        key,
+        size,
+        text: `put there by \`${bundle.name}\``,
+        mend: () => target.store.remove(key),
+      });
+    else found.push({ kind: 'former', key, size, text: `put there by \`${bundle.name}\` and changed since; it stays` });
+  }
+  return found;
+}
+
+/** A run that is broken off must leave no ref that leads to half a model. */
+function rank(key: string): number {
+  if (key.includes('/refs/')) return 0;
+  return key.includes('/trees/') ? 1 : 2;
+}

@@ -1,0 +1,151 @@
+import type { ImageItem } from '../../bundle/inventory.ts';
+import type { BundleReader } from '../../bundle/reader.ts';
+import type { Receipt } from '../../bundle/receipt.ts';
+import { isDigest } from '../../core/digest.ts';
+import { MirrorError } from '../../core/errors.ts';
+import type { ReportItem } from '../../core/report.ts';
+import { defaultPlacement, refuseCollisions } from '../../manifest/placement.ts';
+import { copyImage } from '../../oci/copy/graph.ts';
+import { descriptorsOf, type ImageGraph, readImage } from '../../oci/graph.ts';
+import { OciLayout } from '../../oci/layout/layout.ts';
+import { splitName } from '../../oci/layout/index-file.ts';
+import { parseReference, type Reference } from '../../oci/reference.ts';
+import { doubted } from '../../oci/copy/doubted.ts';
+import { resolved } from '../../oci/side.ts';
+import { attempt } from '../attempt.ts';
+import type { Context } from '../context.ts';
+import { openRepository, type TargetEndpoint } from '../endpoint.ts';
+import type { MediaToCome } from './media.ts';
+import { blobsOver, layoutOverMedia } from './media-layout.ts';
+
+/** An image of the bundle and where it goes. */
+export interface PlacedImage {
+  item: ImageItem;
+  repository: string;
+  target: Reference;
+  reference: string;
+  /** Goes to the place for charts. */
+  chart?: true;
+}
+
+/** Decided before anything moves. @throws E_CORRUPT for a place that no registry has */
+export function placeImages(images: readonly ImageItem[], place: string): PlacedImage[] {
+  return images.map((item) => {
+    const { repository } = splitName(item.reference);
+    return placeImage(item, place, item.to ?? defaultPlacement(repository === '' ? 'images' : repository));
+  });
+}
+
+/** @param to repository below the place @throws E_CORRUPT */
+export function placeImage(item: ImageItem, place: string, to: string): PlacedImage {
+  const { repository, reference } = splitName(item.reference);
+  return { item, repository, target: readPlace(`${place}/${to}`, reference, item), reference };
+}
+
+/** @throws E_MANIFEST for two images in one place */
+export function refuseMeeting(placed: readonly PlacedImage[]): void {
+  refuseCollisions(
+    placed.map(({ item, target, reference }) => ({
+      reference: item.reference,
+      to: `${target.registry}/${target.repository}`,
+      tag: reference,
+      digest: item.root.digest,
+    })),
+  );
+}
+
+function readPlace(repository: string, reference: string, item: ImageItem): Reference {
+  try {
+    return parseReference(`${repository}${isDigest(reference) ? '@' : ':'}${reference}`);
+  } catch (error) {
+    throw new MirrorError(
+      'E_CORRUPT',
+      `the bundle wants \`${item.reference}\` imported as \`${repository}\`, which is no place in a registry`,
+      { at: { side: 'source', item: item.reference }, cause: error },
+    );
+  }
+}
+
+/** @param verify a registry that has a manifest is not believed to have what is below it */
+export async function importImages(
+  reader: BundleReader,
+  images: readonly PlacedImage[],
+  items: ReportItem[],
+  receipt: Receipt,
+  media: MediaToCome,
+  verify: boolean,
+  context: Context,
+): Promise<void> {
+  const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
+  for (const image of images) {
+    context.report({
+      type: 'stage',
+      text: `importing ${image.item.reference} to ${image.target.registry}/${image.target.repository}`,
+    });
+    await attempt(items, 'image', image.item.reference, async () => {
+      const target = await openRepository(context, image.target, image.reference);
+      if (verify) target.target = doubted(target.target);
+      const there = blobsOver(image.item, reader);
+      if (there.lacking.length > 0 && (await isTagged(image, target))) {
+        record(image, target.name, { copied: 0, copiedBytes: 0 }, items, receipt, context);
+        return;
+      }
+      const whole =
+        there.lacking.length === 0 ? layout : await layoutOverMedia(image.item, there, reader, target, media, context);
+      await importImage(image, whole, target, items, receipt, context);
+    });
+  }
+}
+
+/** The tag comes last, so whatever has it is whole. */
+async function isTagged({ item, reference }: PlacedImage, { target }: TargetEndpoint): Promise<boolean> {
+  return (await resolved(target, reference))?.digest === item.root.digest;
+}
+
+async function importImage(
+  image: PlacedImage,
+  layout: OciLayout,
+  target: TargetEndpoint,
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): Promise<void> {
+  const { item, repository, reference } = image;
+  const source = layout.view(repository);
+  const graph = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
+  checkWhole(item, graph);
+  const tally = await copyImage(source, target.target, graph, reference, context);
+  record(image, target.name, tally, items, receipt, context);
+}
+
+function record(
+  { item, chart }: PlacedImage,
+  target: string,
+  tally: { copied: number; copiedBytes: number },
+  items: ReportItem[],
+  receipt: Receipt,
+  context: Context,
+): void {
+  const { reference: name, digests } = item;
+  const { digest } = item.root;
+  receipt.images.push({ reference: name, target, digest, digests, ...(chart ? { chart } : {}) });
+  const state = tally.copied === 0 ? 'present' : 'done';
+  const bytes = tally.copiedBytes;
+  context.report({ type: 'item', item: name, state, bytes });
+  items.push({ kind: 'image', name, state, digest, bytes, detail: { target, ...tally } });
+}
+
+/** What is going to move has to be what the inventory, and so the signature, speaks of. @throws E_CORRUPT */
+function checkWhole(item: ImageItem, image: ImageGraph): void {
+  const moved = new Set(descriptorsOf(image).map(({ digest }) => digest));
+  const lacking = item.digests.find((digest) => !moved.has(digest));
+  if (lacking !== undefined || moved.size !== new Set(item.digests).size)
+    throw new MirrorError(
+      'E_CORRUPT',
+      `\`${item.reference}\` in the volumes is not what the inventory says${lacking === undefined ? '' : `: \`${lacking}\` is missing`}`,
+      {
+        hint: 'run `sie-mirror verify` and copy the bundle again',
+        at: { side: 'source', item: item.reference },
+      },
+    );
+}

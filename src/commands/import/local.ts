@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import { formatReceipt, startReceipt } from '../../bundle/receipt.ts';
+import { MirrorError } from '../../core/errors.ts';
+import type { Report, ReportItem } from '../../core/report.ts';
+import { ensureWritable } from '../../fs/atomic.ts';
+import { attempt } from '../attempt.ts';
+import type { Context } from '../context.ts';
+import { type ImportOptions, ofRelease, summarise } from '../import.ts';
+import { MediaToCome } from './media.ts';
+import { importModelImages, placeModels, planModelImages, putReceiptImage } from './model-images.ts';
+import { importModels } from './models.ts';
+import { planImport } from './plan.ts';
+import { putReceipt } from './receipt.ts';
+import { TargetState } from './state.ts';
+import { readLocalModel } from '../local-model.ts';
+import { openObjects, viewObjects } from '../objects.ts';
+import { writeReceiptFile } from '../receipt-signature.ts';
+import { openSigning, type SigningOptions } from '../signing.ts';
+
+export interface ImportLocalOptions
+  extends
+    SigningOptions,
+    Pick<
+      ImportOptions,
+      | 'models'
+      | 'ociForm'
+      | 'images'
+      | 'charts'
+      | 'files'
+      | 'keys'
+      | 'from'
+      | 'receipt'
+      | 'release'
+      | 'layout'
+      | 'dryRun'
+      | 'verify'
+    > {
+  /** A file or a directory. */
+  path: string;
+  /** `ORG/NAME` or `NAME`: what the model is called in the zone. */
+  as: string | undefined;
+  /** Of the one file, in hex; computed when not given. */
+  sha256?: string | undefined;
+}
+
+/**
+ * A single file or a directory of this machine into the zone, as a model that came from no hub; with a receipt.
+ * @throws E_USAGE, E_NOT_FOUND, and what importing a bundle throws
+ */
+export async function importLocal(options: ImportLocalOptions, context: Context): Promise<Report> {
+  const { models, as, layout = 'plain' } = options;
+  if (as === undefined) throw new MirrorError('E_USAGE', '`--sha256` goes with `--as`', { hint: 'add `--as NAME`' });
+  if (models === undefined || hasMore(options))
+    throw new MirrorError('E_USAGE', 'with `--as` a model is imported, and nothing but `--models` says where', {
+      hint: 'add `--models s3://BUCKET/PREFIX`; `sie-mirror copy` brings images',
+    });
+  const { source, item, identity } = await readLocalModel(options.path, as, options.sha256, context);
+  const { name } = source.inventory;
+  const signing = await openSigning(options, context);
+  const place = ofRelease(models, options.release);
+  const open = options.dryRun ? viewObjects : openObjects;
+  const images = placeModels(place, options.ociForm, source);
+  const state = images ? undefined : await TargetState.open(await open(context, place), options.verify);
+  if (options.dryRun) {
+    const inRegistry = images ? await planModelImages(images, context) : [];
+    return planImport(source, state, layout, undefined, [], context, inRegistry);
+  }
+  const receiptPath = context.path(options.receipt ?? `${name}.receipt.json`);
+  await ensureWritable(join(receiptPath, '..'));
+  const receipt = startReceipt({ name, inventory: identity }, { models: state?.store.name ?? place });
+  const items: ReportItem[] = [];
+  const media = new MediaToCome();
+  if (state) await importModels(source, state, layout, undefined, items, receipt, media, context);
+  if (images) await importModelImages(source, images, items, receipt, media, context);
+  receipt.complete = receipt.models.length > 0;
+  await writeReceiptFile(receiptPath, formatReceipt(receipt), signing);
+  await attempt(items, 'receipt', place, async () => {
+    const text = formatReceipt(receipt);
+    const kept = new Set(receipt.models.flatMap(({ objects }) => objects.map(({ key }) => key)));
+    if (state) await putReceipt(state, name, text, (key) => kept.has(key), signing, context.signal);
+    if (images) await putReceiptImage(images, name, text, context);
+  });
+  const report = summarise(items, receipt, receiptPath, source.inventory, media);
+  const hashes = item.files.map(({ path, digest }) => `${digest}  ${path}`);
+  return { ...report, summary: [...(receipt.complete ? hashes : []), ...report.summary] };
+}
+
+/** What only bundles have: images, signatures, several media. */
+function hasMore({ images, charts, files, keys, from = [] }: ImportLocalOptions): boolean {
+  return [images, charts, files, keys].some((given) => given !== undefined) || from.length > 0;
+}

@@ -1,0 +1,79 @@
+import type { BundleBlob, ImageItem } from '../../bundle/inventory.ts';
+import type { BundleReader } from '../../bundle/reader.ts';
+import type { Descriptor } from '../../core/descriptor.ts';
+import { checksumOf } from '../../core/digest.ts';
+import { forEachBySize, forEachLimited, requestsAtOnce } from '../../core/limit.ts';
+import type { FileTree } from '../../core/ports.ts';
+import { contentOf, readVerified } from '../../core/stream.ts';
+import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.ts';
+import type { Context } from '../context.ts';
+import type { TargetEndpoint } from '../endpoint.ts';
+import type { MediaToCome } from './media.ts';
+
+/** Everything that one image is read from: what is here, and what other media hold. */
+interface ImageBlobs {
+  here: BundleBlob[];
+  lacking: BundleBlob[];
+}
+
+export function blobsOver({ digests }: ImageItem, reader: BundleReader): ImageBlobs {
+  const names = [`oci/${layoutFile}`, `oci/${layoutIndexFile}`, ...digests];
+  const blobs = names.flatMap((name) => reader.find(name) ?? []);
+  const isHere = (blob: BundleBlob): boolean => reader.lacking(blob).length === 0;
+  return { here: blobs.filter(isHere), lacking: blobs.filter((blob) => !isHere(blob)) };
+}
+
+/** Any bytes, manifests too, can wait in a registry as a blob. */
+function asBlob({ digest, size }: BundleBlob): Descriptor {
+  return { mediaType: 'application/octet-stream', digest, size };
+}
+
+/**
+ * The layout of one image whose volumes come one medium after the other: what is here goes to the registry as blobs,
+ * manifests too, and what an earlier medium brought is read back from there.
+ * @throws E_MEDIUM when something is in neither
+ */
+export async function layoutOverMedia(
+  item: ImageItem,
+  { here, lacking }: ImageBlobs,
+  reader: BundleReader,
+  { target }: TargetEndpoint,
+  media: MediaToCome,
+  context: Context,
+): Promise<OciLayout> {
+  const missing: BundleBlob[] = [];
+  await forEachLimited(lacking, requestsAtOnce(context.slots), async (blob) => {
+    if (!(await target.exists(asBlob(blob)))) missing.push(blob);
+  });
+  if (missing.length > 0) {
+    await forEachBySize(here, context.slots, async (blob) => {
+      if (!(await target.exists(asBlob(blob)))) await target.push(asBlob(blob), reader.content(blob), context.signal);
+    });
+    media.refuse(missing, item.reference, reader);
+  }
+  const inVolumes = reader.tree('oci');
+  const tree: FileTree = {
+    file: async (path) => {
+      const blob = reader.find(`oci/${path}`);
+      if (!blob) return undefined;
+      const isHere = reader.lacking(blob).length === 0;
+      return isHere ? inVolumes.file(path) : target.fetch(asBlob(blob));
+    },
+  };
+  return new OciLayout(
+    { file: (path) => (path === layoutIndexFile ? ownIndex(tree, item, reader) : tree.file(path)) },
+    item.reference,
+  );
+}
+
+/** index.json without what belongs to other images, which need not be at hand. */
+async function ownIndex(tree: FileTree, { digests }: ImageItem, reader: BundleReader): ReturnType<FileTree['file']> {
+  const blob = reader.find(`oci/${layoutIndexFile}`);
+  const content = await tree.file(layoutIndexFile);
+  if (!blob || !content) return undefined;
+  const expected = { size: blob.size, checksum: checksumOf(blob.digest), item: blob.path };
+  const index = JSON.parse((await readVerified(content, expected)).toString()) as { manifests: Descriptor[] };
+  const own = new Set<string>(digests);
+  const manifests = index.manifests.filter(({ digest }) => own.has(digest));
+  return contentOf(Buffer.from(JSON.stringify({ ...index, manifests })));
+}

@@ -1,0 +1,184 @@
+import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
+import type { BundleReader } from '../../bundle/reader.ts';
+import type { ReceivedObject, Receipt } from '../../bundle/receipt.ts';
+import { type Digest, sha256 } from '../../core/digest.ts';
+import { MirrorError } from '../../core/errors.ts';
+import { forEachBySize } from '../../core/limit.ts';
+import type { Content } from '../../core/ports.ts';
+import type { ReportItem } from '../../core/report.ts';
+import { contentOf, counted } from '../../core/stream.ts';
+import { repoFolder } from '../../hub/cache.ts';
+import { attempt } from '../attempt.ts';
+import { nameOf } from '../bundle/item.ts';
+import type { Context } from '../context.ts';
+import type { MediaToCome } from './media.ts';
+import type { TargetState } from './state.ts';
+
+/** What models are read from: the volumes of a bundle, or files at hand. */
+export type ModelSource = Pick<BundleReader, 'inventory' | 'find' | 'lacking' | 'blob'>;
+
+/** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
+export interface ModelObject {
+  key: string;
+  digest: Digest;
+  size: number;
+  /** In the bundle; or where the base of a delta put the same bytes; or in volumes of which some are not here. */
+  from: Content | { key: string } | { blob: BundleBlob };
+}
+
+/**
+ * How a model lies in its target: for SIE's reader, as a whole copy of a Hugging Face cache, or as plain files in
+ * `ORG/NAME/` for vLLM, KServe, LLMKube and NIM.
+ */
+export type HubLayout = 'sie' | 'full' | 'plain';
+
+/** Where a model lies, below its target. */
+function modelFolder(repo: string, layout: HubLayout): string {
+  return layout === 'plain' ? repo : repoFolder(repo);
+}
+
+/** Files, then the list of them, then the refs that lead to them; a plain layout has files only. */
+export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): ModelObject[][] {
+  const folder = modelFolder(item.repo, layout);
+  const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
+  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
+    const blob = reader.find(digest);
+    const old = blob ? undefined : held.get(digest);
+    const object = { key: `${folder}/${key}`, digest, size };
+    if (old !== undefined) return { ...object, from: { key: old } };
+    return { ...object, from: blob && reader.lacking(blob).length > 0 ? { blob } : reader.blob(digest) };
+  };
+  const commit = Buffer.from(item.commit);
+  const ref = (name: string): ModelObject => ({
+    key: `${folder}/refs/${name}`,
+    digest: sha256(commit),
+    size: commit.length,
+    from: contentOf(commit),
+  });
+  if (layout === 'plain') return [item.files.map((file) => stored(file.path, file)), [], []];
+  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
+  const blobs =
+    layout === 'full' ? blobsOf(item, reader).map(({ name, ...blob }) => stored(`blobs/${name}`, blob)) : [];
+  return [[...blobs, ...files], [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+}
+
+/** The files of a model once more, by the names that a cache has for them. */
+function blobsOf(item: ModelItem, reader: ModelSource): { name: string; digest: Digest; size: number }[] {
+  const prefix = `hub/${repoFolder(item.repo)}/blobs/`;
+  const own = new Set(item.files.map(({ digest }) => digest));
+  return reader.inventory.blobs
+    .filter(({ path, digest }) => path.startsWith(prefix) && own.has(digest))
+    .map(({ path, digest, size }) => ({ name: path.slice(prefix.length), digest, size }));
+}
+
+/** The same, or with `share` only the files that are its own. */
+export function stagesOf(
+  item: ModelItem,
+  reader: ModelSource,
+  layout: HubLayout,
+  share: { keys: ReadonlySet<string> } | undefined,
+): ModelObject[][] {
+  const stages = objectsOf(item, reader, layout);
+  return share ? [(stages[0] ?? []).filter(({ key }) => share.keys.has(key))] : stages;
+}
+
+/** @param share of one machine of several; it makes no model visible */
+export async function importModels(
+  reader: ModelSource,
+  target: TargetState,
+  layout: HubLayout,
+  share: { keys: ReadonlySet<string> } | undefined,
+  items: ReportItem[],
+  receipt: Receipt,
+  media: MediaToCome,
+  context: Context,
+): Promise<void> {
+  const { store } = target;
+  const models = reader.inventory.items.filter((item) => item.kind === 'model');
+  for (const item of models) {
+    const name = nameOf(item);
+    const stages = stagesOf(item, reader, layout, share);
+    if (stages.every(({ length }) => length === 0)) continue;
+    context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
+    await attempt(items, 'model', name, async () => {
+      context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
+      const [files = [], trees = [], refs = []] = stages;
+      const put = await putObjects(files, target, context);
+      // A list of files that are not all there yet makes loaders say so, where a part of a model would be taken for it.
+      const listed = await putObjects(trees, target, context);
+      const [broken] = [...put.broken, ...listed.broken];
+      if (broken) throw broken;
+      media.refuse([...put.lacking, ...listed.lacking], name, reader);
+      const heads = await putObjects(refs, target, context);
+      const moved = put.moved + listed.moved + heads.moved;
+      receipt.models.push({
+        repo: item.repo,
+        commit: item.commit,
+        objects: [put, listed, heads].flatMap(({ there }) => there).sort((a, b) => (a.key < b.key ? -1 : 1)),
+      });
+      const state = moved === 0 ? 'present' : 'done';
+      context.report({ type: 'item', item: name, state, bytes: moved });
+      items.push({
+        kind: 'model',
+        name,
+        state,
+        bytes: moved,
+        detail: { target: `${store.name}/${modelFolder(item.repo, layout)}` },
+      });
+    });
+  }
+}
+
+/** What became of some objects. */
+interface PutResult {
+  /** Bytes. */
+  moved: number;
+  /** What is neither here nor there. */
+  lacking: BundleBlob[];
+  /** What a medium does not give: the others are brought all the same. */
+  broken: MirrorError[];
+  /** What the target holds now. */
+  there: ReceivedObject[];
+}
+
+/** Puts what is here and not there yet. */
+export async function putObjects(
+  objects: readonly ModelObject[],
+  target: TargetState,
+  context: Context,
+): Promise<PutResult> {
+  const { store } = target;
+  const result: PutResult = { moved: 0, lacking: [], broken: [], there: [] };
+  const note = ({ key, digest, size }: ModelObject, version: string | undefined): void => {
+    result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
+    count(size);
+  };
+  const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
+  await forEachBySize(objects, context.slots, async (object) => {
+    const { key, digest, size, from } = object;
+    context.signal.throwIfAborted();
+    const found = await target.find(object);
+    if (found) {
+      note(object, found.version);
+      return;
+    }
+    if ('blob' in from) {
+      result.lacking.push(from.blob);
+      return;
+    }
+    if ('key' in from) {
+      await store.copy(from.key, key, size, context.signal);
+      note(object, undefined);
+      return;
+    }
+    try {
+      const { version } = await store.put(key, counted(from, count), { digest, size }, context.signal);
+      result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
+      result.moved += size;
+    } catch (error) {
+      if (!(error instanceof MirrorError) || error.code !== 'E_MEDIUM') throw error;
+      result.broken.push(error);
+    }
+  });
+  return result;
+}

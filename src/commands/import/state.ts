@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import { parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { signatureNames } from '../../bundle/seal.ts';
+import type { Digest } from '../../core/digest.ts';
+import { MirrorError } from '../../core/errors.ts';
+import type { ObjectState, ObjectStore } from '../../core/ports.ts';
+import { readAll } from '../../core/stream.ts';
+
+/** An object as it should be. */
+export interface WantedObject {
+  key: string;
+  digest: Digest;
+  size: number;
+}
+
+/** Something in the target of the models that should not be there. */
+export interface Surplus {
+  /** `former` was put there by an import before, `leftover` disturbs those who read. */
+  kind: 'former' | 'leftover';
+  key: string;
+  size: number;
+  /** What it is, in a few words. */
+  text: string;
+  /** Takes it away, or makes it right; undefined when nothing is to be done, or the import does it. */
+  mend?: () => Promise<void>;
+}
+
+const receiptLimit = 256 * 1024 * 1024;
+
+/**
+ * What the target of the models holds. One listing per folder says what is there and in which version; of a version
+ * that a receipt in the target names, the digest is known. Whatever else is there is asked for, or read.
+ */
+export class TargetState {
+  readonly store: ObjectStore;
+  /** The receipts that the target holds, by key; without `receipt` what cannot be read as one. */
+  readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined; signed: boolean }>();
+  readonly #reads: boolean;
+  readonly #known = new Map<string, Digest>();
+  readonly #folders = new Map<string, Promise<Map<string, ObjectState>>>();
+
+  private constructor(store: ObjectStore, reads: boolean) {
+    this.store = store;
+    this.#reads = reads;
+  }
+
+  /** @param reads believe nothing but the bytes themselves */
+  static async open(store: ObjectStore, reads = false): Promise<TargetState> {
+    const state = new TargetState(store, reads);
+    const there = new Map<string, number>();
+    for await (const { key, size } of store.list(`${receiptPrefix}/`)) there.set(key, size);
+    for (const [key, size] of there)
+      if (key.endsWith('.receipt.json') && size <= receiptLimit)
+        await state.#learn(key, size, there.has(signatureNames(key).signature));
+    return state;
+  }
+
+  /** What is there, when it is what it should be. */
+  async find({ key, digest, size }: WantedObject): Promise<ObjectState | undefined> {
+    const listed = (await this.#folder(key)).get(key);
+    if (listed?.size !== size) return undefined;
+    const found = await this.#digest(listed);
+    return found === digest ? { ...listed, digest } : undefined;
+  }
+
+  /** What lies in the same folder as `key`, by key: one listing for all that ask. */
+  async beside(key: string): Promise<ReadonlyMap<string, ObjectState>> {
+    return this.#folder(key);
+  }
+
+  /** Whether a receipt names this very version of it. */
+  isKnown({ key, size, version }: ObjectState): boolean {
+    return version !== undefined && this.#known.has(JSON.stringify([key, size, version]));
+  }
+
+  async #digest(listed: ObjectState): Promise<Digest | undefined> {
+    if (this.#reads) return this.#read(listed);
+    const { key, size, version } = listed;
+    const known = version === undefined ? undefined : this.#known.get(JSON.stringify([key, size, version]));
+    return known ?? (await this.store.head(key))?.digest;
+  }
+
+  async #read({ key }: ObjectState): Promise<Digest | undefined> {
+    const content = await this.store.get(key);
+    if (!content) return undefined;
+    const hash = createHash('sha256');
+    for await (const chunk of content.open(0)) hash.update(chunk);
+    return `sha256:${hash.digest('hex')}`;
+  }
+
+  async #folder(key: string): Promise<Map<string, ObjectState>> {
+    const name = key.slice(0, key.indexOf('/') + 1) || key;
+    const known = this.#folders.get(name) ?? this.#list(name);
+    this.#folders.set(name, known);
+    return known;
+  }
+
+  async #list(prefix: string): Promise<Map<string, ObjectState>> {
+    const found = new Map<string, ObjectState>();
+    for await (const state of this.store.list(prefix)) found.set(state.key, state);
+    return found;
+  }
+
+  /** A receipt that cannot be read costs requests, nothing else. */
+  async #learn(key: string, size: number, signed: boolean): Promise<void> {
+    const bytes = await readAll(this.store.content(key, size).open(0), receiptLimit, key);
+    const receipt = receiptIn(bytes, key);
+    this.receipts.set(key, { text: bytes.toString(), receipt, signed });
+    for (const { objects } of receipt?.models ?? [])
+      for (const { key: object, size, version, digest } of objects)
+        if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
+  }
+}
+
+function receiptIn(bytes: Buffer, key: string): Receipt | undefined {
+  try {
+    return parseReceipt(bytes, key);
+  } catch (error) {
+    if (error instanceof MirrorError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,78 @@
+import type { BundleReader } from '../../bundle/reader.ts';
+import type { ReportItem } from '../../core/report.ts';
+import { formatBytes } from '../../core/text.ts';
+import { attempt } from '../attempt.ts';
+import type { Context } from '../context.ts';
+import { findFormer } from './former.ts';
+import { findLeftovers } from './leftovers.ts';
+import type { HubLayout } from './models.ts';
+import { receiptKey } from './receipt.ts';
+import type { Surplus, TargetState } from './state.ts';
+
+/** What may be done about it. */
+export interface TidyOptions {
+  /** Remove what imports before this one have put there and this one does not hold. */
+  prune?: boolean | undefined;
+  /** Remove or mend what disturbs those who read. */
+  repair?: boolean | undefined;
+  dryRun?: boolean | undefined;
+}
+
+const flags = { former: 'prune', leftover: 'repair' } as const;
+
+/** What lies in the target and disturbs, and with `--prune` what imports before this one have left there. */
+export async function findSurplus(
+  reader: BundleReader,
+  target: TargetState,
+  layout: HubLayout,
+  { prune }: TidyOptions,
+): Promise<Surplus[]> {
+  const leftovers = await findLeftovers(reader, target, layout);
+  if (!prune) return leftovers;
+  const named = new Set(leftovers.map(({ key }) => key));
+  const former = await findFormer(reader, target, layout, receiptKey(reader.inventory.name));
+  return [...leftovers, ...former.filter(({ key }) => !named.has(key))];
+}
+
+/** Says what there is, always before anything is done about it. */
+export function nameSurplus(found: readonly Surplus[], { prune, repair, dryRun }: TidyOptions, context: Context): void {
+  const wanted = { former: prune, leftover: repair };
+  for (const { kind, key, size, text, mend } of found) {
+    const what = `\`${key}\` (${formatBytes(size)}): ${text}`;
+    if (!mend) context.report({ type: 'warning', text: what });
+    else if (wanted[kind]) context.report({ type: 'note', text: `${dryRun ? 'would remove' : 'removing'} ${what}` });
+    else if (kind === 'leftover') context.report({ type: 'warning', text: `${what}; \`--repair\` removes it` });
+  }
+}
+
+/** Does what may be done, and makes items of it: `done`, `planned`, or `skipped` for what was named only. */
+export async function tidy(
+  found: readonly Surplus[],
+  { prune, repair, dryRun }: TidyOptions,
+  items: ReportItem[],
+  context: Context,
+): Promise<void> {
+  const wanted = { former: prune, leftover: repair };
+  for (const { kind, key, size, text, mend } of found) {
+    if (kind === 'former' && !prune) continue;
+    context.signal.throwIfAborted();
+    const item = { kind, name: key, bytes: size, detail: { text } };
+    if (!mend || !wanted[kind]) items.push({ ...item, state: 'skipped' });
+    else if (dryRun) items.push({ ...item, state: 'planned' });
+    else
+      await attempt(items, kind, key, async () => {
+        await mend();
+        items.push({ ...item, state: 'done' });
+      });
+  }
+}
+
+/** Lines for people, of the items that `tidy` made. */
+export function describeSurplus(items: readonly ReportItem[]): string[] {
+  return items.flatMap(({ kind, name, state, bytes = 0, detail }) => {
+    if (kind !== 'former' && kind !== 'leftover') return [];
+    const words = { done: 'removed', planned: 'would remove', skipped: 'NOT REMOVED', present: '', failed: '' }[state];
+    const hint = state === 'skipped' && kind === 'leftover' ? ` (\`--${flags[kind]}\`)` : '';
+    return words === '' ? [] : [`${words}  ${name}  ${formatBytes(bytes)}  ${String(detail?.['text'])}${hint}`];
+  });
+}

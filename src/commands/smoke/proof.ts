@@ -1,0 +1,132 @@
+import { MirrorError } from '../../core/errors.ts';
+import { plural } from '../../core/text.ts';
+import { isCpu, servesProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
+
+/** Why the answers must have come from workers of the machine profile that was asked for. */
+export interface Proof {
+  profile: string;
+  workers: string[];
+  /**
+   * `alone`: nobody else was live. `loaded`: nobody else has the model. `instance`: no more processes answered than there
+   * are wanted workers. `bits`: all answers are the same to the bit, as other hardware does not give them.
+   */
+  by: 'alone' | 'loaded' | 'instance' | 'bits';
+  requests: number;
+  text: string;
+}
+
+/** What was seen around a series of requests. */
+export interface Sighting {
+  before: SieHealth;
+  after: SieHealth;
+  profile: string;
+  model: string;
+  /** Names of the workers of the pool that was asked; undefined when none was named. */
+  pool?: readonly string[] | undefined;
+  requests: number;
+  /** How many different answers the same request got, bit by bit. */
+  variants: number;
+  /** How many processes gave them; undefined where the release names none. */
+  instances?: number | undefined;
+}
+
+/** Live workers of the profile that were there before and after. @throws E_SMOKE for a fall-back */
+export function wantedWorkers({
+  before,
+  after,
+  profile,
+  model,
+  pool,
+}: Omit<Sighting, 'requests' | 'variants'>): SieWorker[] {
+  const serves = (worker: SieWorker): boolean =>
+    worker.healthy && servesProfile(worker, profile) && inPool(worker, pool);
+  const live = new Set(before.workers.filter(serves).map(({ name }) => name));
+  const wanted = after.workers.filter((worker) => serves(worker) && live.has(worker.name));
+  if (wanted.length > 0) return wanted;
+  throw new MirrorError(
+    'E_SMOKE',
+    `an answer came, but not from ${isCpu(profile) ? 'a worker' : 'a GPU'} of the machine profile \`${profile}\`: the live workers are ${listed(after)}`,
+    {
+      hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
+      at: { side: 'target', item: model },
+    },
+  );
+}
+
+/** Live workers that are not wanted and could have answered: of the same SIE bundle, and in the pool if one was named. */
+export function rivals(sighting: Omit<Sighting, 'requests' | 'variants'>, wanted: readonly SieWorker[]): SieWorker[] {
+  const sieBundles = new Set(wanted.map(({ sieBundle }) => sieBundle));
+  const all = [...sighting.before.workers, ...sighting.after.workers].filter(
+    (worker) =>
+      worker.healthy &&
+      !servesProfile(worker, sighting.profile) &&
+      inPool(worker, sighting.pool) &&
+      (worker.sieBundle === '' || sieBundles.has('') || sieBundles.has(worker.sieBundle)),
+  );
+  // As the last look saw them: what a worker has loaded is known there.
+  return [...new Map(all.map((worker) => [worker.name, worker])).values()];
+}
+
+/** @throws E_SMOKE when somebody else may have answered */
+export function prove(sighting: Sighting): Proof {
+  const { profile, model, requests, variants } = sighting;
+  const wanted = wantedWorkers(sighting);
+  const others = rivals(sighting, wanted);
+  const names = wanted.map(({ name }) => name);
+  const by = `${plural(requests, 'request')} by ${names.join(', ')} (${wanted[0]?.profile ?? profile})`;
+  const proof = (kind: Proof['by'], why: string): Proof => ({
+    profile,
+    workers: names,
+    by: kind,
+    requests,
+    text: `${by}: ${why}`,
+  });
+  if (others.length === 0) return proof('alone', 'no other worker that could have answered was live');
+  const told = [...wanted, ...others].every(({ loaded }) => loaded !== undefined);
+  const has = ({ loaded }: SieWorker): boolean => loaded?.includes(model) === true;
+  const rest = others.map(({ name }) => name).join(', ');
+  if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
+  const many = requests >= enoughRequests;
+  if (many && sighting.instances !== undefined && sighting.instances <= wanted.length)
+    return proof(
+      'instance',
+      `all answers came from ${sighting.instances === 1 ? 'one process' : `${sighting.instances} processes`}, and ${rest} would have taken a share`,
+    );
+  // Workers on other hardware do not agree to the last bit; those on the same do.
+  const alike = others.some((other) => wanted.some((each) => hardware(each) === hardware(other)));
+  if (many && sighting.instances === undefined && variants === 1 && !alike)
+    return proof('bits', `all answers agree to the last bit, so ${rest} had no part in them`);
+  throw new MirrorError(
+    'E_SMOKE',
+    `answers came while ${names.map((name) => `\`${name}\``).join(', ')} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${doubt(sighting, alike)}`,
+    {
+      hint: 'workers that share a pool (SIE_POOL) share its work: give each machine profile a pool of its own, as the chart does, or name the pool with `--pool`',
+      at: { side: 'target', item: model },
+    },
+  );
+}
+
+function doubt({ variants, instances, requests }: Sighting, alike: boolean): string {
+  if (instances !== undefined && instances > 1) return `${instances} processes answered`;
+  if (variants > 1) return `the same text got ${variants} different answers`;
+  return alike ? 'they are of the same hardware, and answer alike' : `${requests} requests are too few to tell`;
+}
+
+/** Of `a100-40gb` and `a100-80gb` the same. */
+function hardware({ profile }: SieWorker): string {
+  return profile.toLowerCase().split('-')[0] ?? '';
+}
+
+/** If a third of the work went elsewhere, this many in a row would miss it once in 3,000 times. */
+export const enoughRequests = 20;
+
+function inPool({ name }: SieWorker, pool: readonly string[] | undefined): boolean {
+  return pool === undefined || pool.includes(name);
+}
+
+function listed({ workers }: SieHealth): string {
+  const live = workers
+    .filter(({ healthy }) => healthy)
+    .map(({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`);
+  return live.join(', ') || 'none';
+}

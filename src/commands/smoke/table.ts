@@ -1,0 +1,31 @@
+import type { ReportItem } from '../../core/report.ts';
+import type { Times } from './run.ts';
+
+/** One line for each model, in columns. */
+export function smokeTable(items: readonly ReportItem[]): string[] {
+  const rows = [['model', 'verdict', 'what', 'cold start', 'load', 'inference', 'proof'], ...items.map(row)];
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+function row({ name, state, detail = {}, error }: ReportItem): string[] {
+  if (state === 'failed') return [name, 'BAD', error?.code ?? '', '', '', '', ''];
+  if (state === 'skipped') return [name, 'not asked', 'no model of this cluster', '', '', '', ''];
+  const times = detail['times'] as Times;
+  const proof = detail['proof'] as { by: string } | undefined;
+  const dims = detail['dims'];
+  return [
+    name,
+    'good',
+    `${String(detail['output'])}${typeof dims === 'number' ? ` ${dims}` : ''}`,
+    `${times.coldStart.toFixed(1)} s`,
+    `${times.load.toFixed(1)} s`,
+    times.inference === undefined ? '' : `${(times.inference * 1000).toFixed(1)} ms`,
+    proof?.by ?? '',
+  ];
+}

@@ -1,0 +1,166 @@
+import type { Descriptor } from '../../core/descriptor.ts';
+import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
+import { readAll } from '../../core/stream.ts';
+import { type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
+import { sendWatched } from '../../http/stall.ts';
+import type { RepositoryApi } from './repository-api.ts';
+import type { VerifiedReader } from '../verified-reader.ts';
+
+/** A registry may move a large blob to its store before it answers. */
+const closingMs = 15 * 60_000;
+/** Cancelling is a courtesy. */
+const cancelMs = 2000;
+
+/** The requests of one upload: where the next one goes is said by the answer to the one before. */
+export class UploadSession {
+  readonly #api: RepositoryApi;
+  readonly #expected: Descriptor;
+  readonly #reader: VerifiedReader;
+  readonly #at: ErrorPlace;
+  #url: URL | undefined;
+  signal: AbortSignal | undefined;
+
+  constructor(api: RepositoryApi, expected: Descriptor, reader: VerifiedReader) {
+    this.#api = api;
+    this.#expected = expected;
+    this.#reader = reader;
+    this.#at = api.place(expected.digest);
+  }
+
+  get isOpen(): boolean {
+    return this.#url !== undefined;
+  }
+
+  /** @param mountFrom the repository to take the blob from; the answer may be that this is done, or an open upload */
+  async open(mountFrom?: string): Promise<HttpResponse> {
+    this.forget();
+    this.#reader.restart();
+    const query =
+      mountFrom === undefined
+        ? ''
+        : `?mount=${encodeURIComponent(this.#expected.digest)}&from=${encodeURIComponent(mountFrom)}`;
+    const response = await this.#api.send(
+      {
+        method: 'POST',
+        url: this.#api.url(`blobs/uploads/${query}`),
+        headers: { 'content-length': '0' },
+        at: this.#at,
+        signal: this.signal,
+      },
+      mountFrom === undefined ? {} : { mountFrom },
+    );
+    if (response.status !== 202) return response;
+    await response.discard();
+    this.follow(response);
+    if (!this.#url)
+      throw new MirrorError('E_PROTOCOL', `\`${response.url.host}\` begins an upload and does not say where`, {
+        at: this.#at,
+      });
+    return response;
+  }
+
+  /** @param mayRepeat asked after an answer 401 */
+  async putAll(mayRepeat: () => boolean): Promise<HttpResponse> {
+    const { size } = this.#expected;
+    // Nothing is read of the body of an empty request.
+    if (size === 0) await readAll(this.#reader.read(0, 0, this.signal));
+    return this.#write({ method: 'PUT', url: this.#closingUrl() }, 0, size, mayRepeat);
+  }
+
+  async patch(from: number, to: number): Promise<HttpResponse> {
+    const headers = { 'content-range': `${from}-${to - 1}` };
+    return this.#write({ method: 'PATCH', url: this.#openUrl(), headers }, from, to);
+  }
+
+  async close(): Promise<HttpResponse> {
+    return this.#write({ method: 'PUT', url: this.#closingUrl() }, 0, 0);
+  }
+
+  /** @returns how many bytes of this upload the registry has; 0 also when it does not say */
+  async status(): Promise<number> {
+    if (!this.#url) return 0;
+    const response = await this.#api.send({ method: 'GET', url: this.#url, at: this.#at, signal: this.signal });
+    await response.discard();
+    const kept = endOf(response) ?? 0;
+    // It cannot have what it was not sent.
+    if (response.status !== 204 || kept > this.#reader.handedOut) return 0;
+    this.follow(response);
+    return kept;
+  }
+
+  /** Goes on where an answer says. Behind a proxy that ends TLS a registry may name itself with http. */
+  follow(response: HttpResponse): void {
+    this.#api.facts.uploads.noteSmallest(response.headers['oci-chunk-min-length']);
+    const location = response.headers['location'];
+    if (location === undefined) return;
+    const from = response.url;
+    const named = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
+    if (named && named.host === from.host) named.protocol = from.protocol;
+    this.#url = redirectTarget(from, named?.href ?? location, this.#at);
+  }
+
+  forget(): void {
+    this.#url = undefined;
+  }
+
+  /** Tells the registry that nothing more comes, whatever it answers. */
+  async cancel(): Promise<void> {
+    const url = this.#url;
+    this.forget();
+    if (!url) return;
+    try {
+      const signal = AbortSignal.timeout(cancelMs);
+      await (await this.#api.send({ method: 'DELETE', url, at: this.#at, signal, outlivesStop: true })).discard();
+    } catch {
+      // It forgets the upload by itself after a while.
+    }
+  }
+
+  async #write(
+    request: Pick<HttpRequest, 'method' | 'url' | 'headers'>,
+    from: number,
+    to: number,
+    mayRepeat?: () => boolean,
+  ): Promise<HttpResponse> {
+    const whole: HttpRequest = {
+      ...request,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-length': String(to - from),
+        ...request.headers,
+      },
+      at: this.#at,
+      signal: this.signal,
+      answerMs: closingMs,
+    };
+    const options = mayRepeat ? { mayRepeat } : {};
+    if (to === from) return this.#api.send({ ...whole, body: '' }, options);
+    return sendWatched(
+      (make) => this.#api.send(make, options),
+      whole,
+      () => this.#reader.read(from, to, this.signal),
+      this.#api.registry.stallMs,
+    );
+  }
+
+  #openUrl(): URL {
+    if (!this.#url) throw new MirrorError('E_INTERNAL', 'an upload goes on that is not open', { at: this.#at });
+    return this.#url;
+  }
+
+  /** The query is the registry's own and goes back as it came; URLSearchParams would encode it anew. */
+  #closingUrl(): URL {
+    const url = this.#openUrl();
+    const glue = url.search === '' ? '?' : '&';
+    return new URL(`${url.href}${glue}digest=${encodeURIComponent(this.#expected.digest)}`);
+  }
+}
+
+/**
+ * How many bytes a registry says to have: `Range: 0-e`, both ends counted. `0-0` is what it says of none too.
+ * https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
+ */
+export function endOf(response: HttpResponse): number | undefined {
+  const last = /^(?:bytes[= ])?\d+-(\d+)$/.exec(response.headers['range'] ?? '')?.[1];
+  return last === undefined || last === '0' ? undefined : Number(last) + 1;
+}

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
-import type { Agent, buildConnector as BuildConnector, Dispatcher } from './undici.ts';
+import type { Agent as UndiciAgent, BuildConnector, Dispatcher } from './undici.ts';
 import type { BulkAnswer, Dial } from './bulk-connection.ts';
 import { BulkClient } from './bulk.ts';
 import type { Proxy } from './proxy.ts';
@@ -32,7 +32,7 @@ export interface IncomingResponse {
 
 /** Connections that are made in one way. */
 interface Pool {
-  agent: Agent;
+  agent: UndiciAgent;
   bulk: BulkClient;
 }
 

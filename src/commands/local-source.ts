@@ -1,15 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { BundleReader } from '../bundle/reader.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { FileTree } from '../core/ports.ts';
-import { tarTree } from '../fs/tar-tree.ts';
 import { directoryTree } from '../fs/tree.ts';
-import { archiveTree } from '../oci/layout/docker-archive.ts';
 import { OciLayout } from '../oci/layout/layout.ts';
 import type { Context } from './context.ts';
-import { openWhole, type TrustOptions } from './sealed.ts';
+import type { TrustOptions } from './sealed.ts';
 
-/** Where images lie in files, by the prefix that a user writes. */
+/** Where images lie in files, by the prefix that a user writes. What only one of them needs is loaded for it alone. */
 const kinds = {
   oci: { wants: 'DIR', open: openDirectory },
   'oci-archive': { wants: 'FILE', open: openArchive },
@@ -81,10 +78,14 @@ async function openDirectory({ path }: LocalPlace, { context }: LocalOptions): P
 }
 
 async function openArchive({ path }: LocalPlace, { context }: LocalOptions): Promise<FileTree> {
+  const { archiveTree } = await import('../oci/layout/docker-archive.ts');
+  const { tarTree } = await import('../fs/tar-tree.ts');
   return archiveTree(await tarTree(context.path(path), path), path, context.signal);
 }
 
 async function openBundled({ path }: LocalPlace, { context, trust }: LocalOptions): Promise<FileTree> {
+  const { openWhole } = await import('./sealed.ts');
+  const { BundleReader } = await import('../bundle/reader.ts');
   const { bundle, inventory } = await openWhole(path, trust, context);
   return new BundleReader(bundle, inventory).tree('oci');
 }

@@ -1,4 +1,5 @@
 import { MirrorError } from '../core/errors.ts';
+import { printable } from '../core/text.ts';
 import { splitName } from '../oci/layout/index-file.ts';
 import { parseReference } from '../oci/reference.ts';
 import { resilientSource } from '../oci/registry/resilient.ts';
@@ -42,5 +43,17 @@ async function listPlace(place: LocalPlace, context: Context, trust: TrustOption
     const { repository, reference } = splitName(each.name);
     return { text: `${place.kind}:${place.path}:${each.name}`, repository, tag: reference };
   });
-  return images.filter(({ repository }) => place.choice === undefined || repository === place.choice);
+  if (place.choice === undefined) return images;
+  const chosen = images.filter(({ repository }) => repository === place.choice);
+  if (chosen.length === 0 && images.length > 0) throw notThere(place, images);
+  return chosen;
+}
+
+function notThere({ kind, path, choice }: LocalPlace, images: readonly ListedImage[]): MirrorError {
+  const repositories = [...new Set(images.map(({ repository }) => repository))].sort();
+  const shown = repositories.slice(0, 8).map((each) => `\`${kind}:${path}:${printable(each)}\``);
+  return new MirrorError('E_NOT_FOUND', `no image of \`${choice}\` is in \`${kind}:${path}\``, {
+    hint: `choose one: ${shown.join(', ')}${repositories.length > shown.length ? ', ...' : ''}`,
+    at: { side: 'source', item: `${kind}:${path}` },
+  });
 }

@@ -52,8 +52,9 @@ class TarIndex {
 
   async read(): Promise<ReadonlyMap<string, Member>> {
     const { size: end } = await this.#file.stat();
-    if (end === 0) throw corrupt(this.#name, this.#name, 'is empty');
+    if (end === 0) throw notTar(this.#name, 'is empty');
     refuseCompressed(await this.#bytes(0, Math.min(end, tarBlockBytes), 'a header'), this.#name);
+    if (end < tarBlockBytes) throw notTar(this.#name, `is no tar archive: it has ${end} bytes`);
     for (let position = 0; position < end;) {
       const block = await this.#bytes(position, tarBlockBytes, 'a header');
       if (block.every((byte) => byte === 0)) break;
@@ -74,10 +75,7 @@ class TarIndex {
   #header(block: Buffer, position: number): TarHeader {
     const header = parseTarHeader(block);
     if (typeof header !== 'string') return header;
-    const place = position === 0 ? 'is no tar archive' : `is damaged at byte ${position}`;
-    throw new MirrorError('E_CORRUPT', `\`${this.#name}\` ${place}: ${header}`, {
-      at: { side: 'source', item: this.#name },
-    });
+    throw notTar(this.#name, `${position === 0 ? 'is no tar archive' : `is damaged at byte ${position}`}: ${header}`);
   }
 
   /** Records of a member to come: PAX for it (x) and for all (g), GNU's long name (L) and long link (K). */
@@ -169,6 +167,13 @@ function plainPath(path: string): string {
 function text(bytes: Buffer): string {
   const end = bytes.indexOf(0);
   return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
+}
+
+function notTar(archive: string, what: string): MirrorError {
+  return new MirrorError('E_CORRUPT', `\`${archive}\` ${what}`, {
+    hint: 'name a file that `docker save` or the like has made, or make it again',
+    at: { side: 'source', item: archive },
+  });
 }
 
 function corrupt(archive: string, member: string, what: string): MirrorError {

@@ -84,9 +84,12 @@ describe('tags of a repository', () => {
 
       const error = await failureOf(run({ source: 'oci:layout', target: 'ZONE/b', allTags: true }));
       await run({ source: `oci:layout:SOURCE/b`, target: 'ZONE/b', allTags: true });
+      const unknown = await failureOf(run({ source: 'oci:layout:c', target: 'ZONE/c', allTags: true }));
 
       expect(error.code).toBe('E_USAGE');
       expect(error.hint).toContain(`${source.host}/b`);
+      expect(unknown.code).toBe('E_NOT_FOUND');
+      expect(unknown.hint).toContain(`oci:layout:${source.host}/b`);
       expect(zone.repositories()).toEqual(['b']);
     });
   });

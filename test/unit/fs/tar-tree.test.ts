@@ -1,4 +1,4 @@
-import { open, truncate, writeFile } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -165,12 +165,19 @@ it.each([
   });
 });
 
-it('an empty file is no tar', async () => {
-  await using place = await temporaryDirectory();
-  const path = join(place.path, 'a.tar');
-  await writeFile(path, '');
-  await truncate(path, 0);
-  expect(await codeOf(tarTree(path, 'a.tar'))).toBe('E_CORRUPT');
+it.each([
+  ['an empty file', none],
+  ['a short text', Buffer.from('nats:2.12.6-alpine')],
+  ['other bytes', Buffer.from(seededBytes('other', 3000))],
+])('%s is no tar, and the file is what the error names', async (_, bytes) => {
+  await withTar(bytes, async (tree) => {
+    const error = await failureOf(tree);
+    expect([error.code, error.at.item, error.hint]).toEqual([
+      'E_CORRUPT',
+      'a.tar',
+      expect.stringContaining('docker save'),
+    ]);
+  });
 });
 
 /** A PAX header for the next member; short enough that the length has two digits. */

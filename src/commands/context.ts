@@ -12,10 +12,10 @@ import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts'
 import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
 import { findToken } from '../hub/token.ts';
-import { findCredentials } from '../oci/access/credential-sources.ts';
+import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
-import { Registries } from './registries.ts';
+import type { Registries } from './registries.ts';
 
 /** What every command is told of the world outside. */
 export interface Outside {
@@ -108,14 +108,13 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
     ),
   };
-  const registries = new Registries({
-    http,
-    credentials: findCredentials(env, outside.home),
-    report,
-    root: options.hostsDir === undefined ? join(outside.etc, 'containerd/certs.d') : path(options.hostsDir),
-    named: options.hostsDir !== undefined,
-    trusted,
-  });
+  let opened: Promise<Registries> | undefined;
+  const registries = (): Promise<Registries> =>
+    (opened ??= openRegistries(outside, http, {
+      root: options.hostsDir === undefined ? join(outside.etc, 'containerd/certs.d') : path(options.hostsDir),
+      named: options.hostsDir !== undefined,
+      trusted,
+    }));
   let hub: HubClient | undefined;
   const locks = new Map<string, AsyncDisposable>();
   const lockOf = (directory: string): string => join(directory, '.sie-mirror.lock');
@@ -144,8 +143,8 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       });
       return hub;
     },
-    registry: async (host, side) => registries.registry(host, side),
-    source: async (registry, repository) => registries.source(registry, repository),
+    registry: async (host, side) => (await registries()).registry(host, side),
+    source: async (registry, repository) => (await registries()).source(registry, repository),
     lock: async (directory, lockFile = lockOf(directory)) => {
       if (!locks.has(lockFile))
         locks.set(lockFile, await lockPlace(lockFile, directory, outside.process, { readers: true }));
@@ -160,6 +159,17 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       await http.close();
     },
   };
+}
+
+/** Commands that speak to no registry do not wait for it to load. */
+async function openRegistries(
+  { env, home, report }: Outside,
+  http: HttpClient,
+  hosts: HostsOptions,
+): Promise<Registries> {
+  const { findCredentials } = await import('../oci/access/credential-sources.ts');
+  const { Registries } = await import('./registries.ts');
+  return new Registries({ ...hosts, http, credentials: findCredentials(env, home), report });
 }
 
 /** Where docker, podman and skopeo keep certificates for a host; the user's own come first. */

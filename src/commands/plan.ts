@@ -61,7 +61,7 @@ export async function plan(options: PlanOptions, context: Context): Promise<Repo
 }
 
 /** @throws E_NOT_FOUND, E_MANIFEST */
-export async function loadFile(path: string, context: Context): Promise<ReturnType<typeof loadManifest>> {
+export async function loadFile(path: string, context: Context): ReturnType<typeof loadManifest> {
   const text = await readFile(context.path(path), 'utf8').catch((error: unknown) => {
     throw namePath(error, path);
   });

@@ -41,18 +41,18 @@ export async function readRecord(
     return { kind: 'inventory', inventory, digest: `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` };
   }
   const bytes = await readFile(context.path(path));
-  const record = readDocument(bytes, path);
+  const record = await readDocument(bytes, path);
   if (record.kind === 'receipt') await checkReceipt(path, bytes, trust, context);
   return record;
 }
 
-function readDocument(bytes: Buffer, path: string): MirrorRecord {
+async function readDocument(bytes: Buffer, path: string): Promise<MirrorRecord> {
   const digest = sha256(bytes);
   const isJson = bytes.toString('latin1', 0, 100).trimStart().startsWith('{');
   const { schema } = (isJson ? parseJson(bytes, path) : {}) as { schema?: unknown };
   if (schema === inventorySchemaId) return { kind: 'inventory', inventory: parseInventory(bytes), digest };
   if (schema === receiptSchemaId) return { kind: 'receipt', receipt: parseReceipt(bytes, path), digest };
-  const loaded = schema === lockSchemaId ? loadManifest(bytes.toString('utf8'), path) : undefined;
+  const loaded = schema === lockSchemaId ? await loadManifest(bytes.toString('utf8'), path) : undefined;
   if (loaded?.kind === 'lock') return { kind: 'lock', lock: loaded.lock, digest };
   throw new MirrorError('E_USAGE', `\`${path}\` is neither a bundle nor an inventory, a receipt or a lock`, {
     hint: 'a mirror manifest becomes a lock with `sie-mirror plan`',

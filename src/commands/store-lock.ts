@@ -17,7 +17,7 @@ export async function readLock(store: string): Promise<Lock | undefined> {
     throw error;
   });
   if (text === undefined) return undefined;
-  const loaded = loadManifest(text, lockFile);
+  const loaded = await loadManifest(text, lockFile);
   return loaded.kind === 'lock' ? loaded.lock : undefined;
 }
 

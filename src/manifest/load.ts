@@ -1,4 +1,3 @@
-import { parseDocument } from 'yaml';
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { printable } from '../core/text.ts';
@@ -10,32 +9,18 @@ import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifes
  * @param name of the file, for messages
  * @throws E_MANIFEST, naming line, place and the nearest known key; E_CORRUPT for a lock whose paths leave the store
  */
-export function loadManifest(
+export async function loadManifest(
   text: string,
   name: string,
-): { kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock } {
+): Promise<{ kind: 'manifest'; manifest: MirrorManifest } | { kind: 'lock'; lock: Lock }> {
   // JSON is YAML too, but a lock of many files would take a YAML reader seconds and gigabytes.
-  const value = text.trimStart().startsWith('{') ? parseJson(text, name, 'E_MANIFEST') : readYaml(text, name);
+  const value = text.trimStart().startsWith('{')
+    ? parseJson(text, name, 'E_MANIFEST')
+    : (await import('./yaml.ts')).readYaml(text, name);
   if ((value as { schema?: unknown } | null)?.schema === lockSchemaId)
     return { kind: 'lock', lock: loadLock(value, name) };
   checkKeys(value, name);
   return { kind: 'manifest', manifest: validate(mirrorManifestSchema, value, name, 'E_MANIFEST') };
-}
-
-/** @throws E_MANIFEST */
-export function readYaml(text: string, name: string): unknown {
-  const document = parseDocument(text, { uniqueKeys: true });
-  try {
-    const [error] = document.errors;
-    if (error) throw error;
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    // An alias to nothing, or to too much, is told only when it is followed.
-    const [reason = ''] = error instanceof Error ? error.message.split('\n') : [];
-    throw new MirrorError('E_MANIFEST', `\`${name}\` is not valid YAML: ${printable(reason.replace(/:$/, ''))}`, {
-      cause: error,
-    });
-  }
 }
 
 /** A lock may have come from somebody else: nothing of it that becomes a path may leave the store. */

@@ -39,7 +39,7 @@ it('has only manifests that load', async () => {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.yaml'));
   expect(names.length).toBeGreaterThan(0);
   for (const name of names)
-    expect(loadManifest(await readFile(join(directory, name), 'utf8'), name).kind).toBe('manifest');
+    expect((await loadManifest(await readFile(join(directory, name), 'utf8'), name)).kind).toBe('manifest');
 });
 
 it('documents every command on a page of its own, and every code in the tables', async () => {

@@ -6,7 +6,7 @@ import { parseAllDocuments } from 'yaml';
 import * as z from '../../src/core/zod.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { kubeconfigAccess } from '../../src/kube/config.ts';
-import { readYaml } from '../../src/manifest/load.ts';
+import { readYaml } from '../../src/manifest/yaml.ts';
 import { projectRoot } from '../support/cli.ts';
 import { testContext } from '../support/context.ts';
 import { clusterCases } from '../support/doctor-cluster-cases.ts';

@@ -21,7 +21,6 @@ import { type Names, steps } from '../../doctor/names.ts';
 import { settingsFindings } from '../../doctor/worker-settings.ts';
 import { isForbidden, KubeClient } from '../../kube/client.ts';
 import { inClusterAccess, type KubeAccess, kubeconfigAccess } from '../../kube/config.ts';
-import { readYaml } from '../../manifest/load.ts';
 import { parseModels } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { unreachable } from './hosts.ts';
@@ -79,6 +78,7 @@ async function readAccess(
 ): Promise<KubeAccess> {
   if (inCluster || kubeconfig === undefined) return inClusterAccess(context.env);
   const path = context.path(kubeconfig);
+  const { readYaml } = await import('../../manifest/yaml.ts');
   return kubeconfigAccess(readYaml(await readFile(path, 'utf8'), kubeconfig), path, kubeContext, context.env);
 }
 

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { sha256 } from '../../../src/core/digest.ts';
 import { loadManifest } from '../../../src/manifest/load.ts';
 import { type Lock, lockSchemaId } from '../../../src/manifest/schema.ts';
-import { codeOfCall, failureOfCall } from '../../support/failures.ts';
+import { codeOf, failureOf } from '../../support/failures.ts';
 
 const head = 'apiVersion: sie-mirror/v1\nkind: MirrorManifest\nmetadata: { name: site-a }\n';
 const load = (text: string): ReturnType<typeof loadManifest> => loadManifest(text, 'mirror.yaml');
 
 describe('a mirror manifest', () => {
-  it('may leave out every list', () => {
-    expect(load(head)).toEqual({
+  it('may leave out every list', async () => {
+    expect(await load(head)).toEqual({
       kind: 'manifest',
       manifest: {
         apiVersion: 'sie-mirror/v1',
@@ -23,10 +23,10 @@ describe('a mirror manifest', () => {
     });
   });
 
-  it('takes of a model what an SIE worker would fetch, unless it says otherwise', () => {
+  it('takes of a model what an SIE worker would fetch, unless it says otherwise', async () => {
     const text = `${head}models: [{ repo: a/b }, { repo: c/d, type: dataset, filter: all, include: ['*.json'], companions: true }]\n`;
 
-    expect(load(text)).toMatchObject({
+    expect(await load(text)).toMatchObject({
       manifest: {
         models: [
           { type: 'model', filter: 'sie', include: [], exclude: [], companions: false },
@@ -36,7 +36,7 @@ describe('a mirror manifest', () => {
     });
   });
 
-  it('holds models, images and rewrite rules', () => {
+  it('holds models, images and rewrite rules', async () => {
     const text = `${head}
 models:
   - repo: BAAI/bge-m3
@@ -47,7 +47,7 @@ rewrite:
   - { from: ghcr.io/x/, to: x/ }
 `;
 
-    expect(load(text)).toMatchObject({
+    expect(await load(text)).toMatchObject({
       manifest: {
         models: [{ repo: 'BAAI/bge-m3' }, { repo: 'a/b', revision: 'v1.0' }],
         images: [{ ref: 'nats:2.12.6-alpine', to: 'nats' }],
@@ -62,22 +62,22 @@ rewrite:
     ['models:\n  - { repo: a/b, revison: x }', 'revision'],
     ['images:\n  - { ref: a, two: x }', 'to'],
     ['rewrite:\n  - { frm: a, to: b }', 'from'],
-  ])('has an unknown key answered with the nearest known one: %j', (text, nearest) => {
-    const error = failureOfCall(() => load(head + text));
+  ])('has an unknown key answered with the nearest known one: %j', async (text, nearest) => {
+    const error = await failureOf(load(head + text));
 
     expect(error.code).toBe('E_MANIFEST');
     expect(error.hint).toContain(`\`${nearest}\``);
   });
 
-  it('has a key that is near to none answered with all that are known', () => {
-    const error = failureOfCall(() => load(`${head}somethingElse: 1\n`));
+  it('has a key that is near to none answered with all that are known', async () => {
+    const error = await failureOf(load(`${head}somethingElse: 1\n`));
 
     expect(error.code).toBe('E_MANIFEST');
     for (const key of ['models', 'images', 'rewrite']) expect(error.hint).toContain(`\`${key}\``);
   });
 
-  it('never prints the escapes of a hostile key', () => {
-    const error = failureOfCall(() => load(`${head}"\\e[31mx": 1\n`));
+  it('never prints the escapes of a hostile key', async () => {
+    const error = await failureOf(load(`${head}"\\e[31mx": 1\n`));
 
     expect(error.code).toBe('E_MANIFEST');
     expect(error.message).not.toContain('\u001b');
@@ -114,8 +114,8 @@ e: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]
     ['a file whose name climbs', `${head}files: [{ url: 'https://x/y', name: ../y }]\n`],
     ['an image without a reference', `${head}images: [{ to: x }]\n`],
     ['a key of prototypes', `${head}__proto__: { models: [] }\n`],
-  ])('is refused: %s', (_, text) => {
-    expect(codeOfCall(() => load(text))).toBe('E_MANIFEST');
+  ])('is refused: %s', async (_, text) => {
+    expect(await codeOf(load(text))).toBe('E_MANIFEST');
   });
 });
 
@@ -179,8 +179,8 @@ describe('a lock', () => {
     (lock) =>
       Object.assign(lock.images[0] ?? {}, change);
 
-  it('is read as it was written', () => {
-    expect(loadManifest(JSON.stringify(sample(), undefined, 1), 'mirror.lock.json')).toEqual({
+  it('is read as it was written', async () => {
+    expect(await loadManifest(JSON.stringify(sample(), undefined, 1), 'mirror.lock.json')).toEqual({
       kind: 'lock',
       lock: sample(),
     });
@@ -188,8 +188,8 @@ describe('a lock', () => {
 
   it.each(['../x', '/etc/passwd', 'a/../../x', 'a\\b', 'C:/x', '', 'a\u0000'])(
     'is refused with a file at %j',
-    (path) => {
-      expect(failureOfCall(() => load(changed(file({ path })))).exit).toBe(4);
+    async (path) => {
+      expect((await failureOf(load(changed(file({ path }))))).exit).toBe(4);
     },
   );
 
@@ -214,7 +214,7 @@ describe('a lock', () => {
     ['a name that climbs', (lock) => Object.assign(lock, { name: '../x' })],
     ['an unknown key', (lock) => Object.assign(lock, { extra: 1 })],
     ['no models', (lock) => Object.assign(lock, { models: undefined })],
-  ])('is refused with %s', (_, change) => {
-    expect([2, 4]).toContain(failureOfCall(() => load(changed(change))).exit);
+  ])('is refused with %s', async (_, change) => {
+    expect([2, 4]).toContain((await failureOf(load(changed(change)))).exit);
   });
 });

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { releaseChunk } from '../core/chunk-pool.ts';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
+import { makeDirectory } from './directories.ts';
 
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
 
 /** Writes a whole small file: other readers see the old one or the new one. */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   const temporary = `${path}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
     const file = await open(temporary, 'wx', mode);
@@ -57,9 +58,9 @@ export function namePath(error: unknown, path: string): MirrorError {
   return toMirrorError(error);
 }
 
-/** Makes `path` a directory that can be written to, or throws the system's error. */
+/** Makes `path` a directory that can be written to. @throws E_REFUSED, and the system's errors */
 export async function ensureWritable(path: string): Promise<void> {
-  await mkdir(path, { recursive: true });
+  await makeDirectory(path);
   const probe = join(path, `.${randomBytes(4).toString('hex')}${partialSuffix}`);
   await writeFile(probe, '', { flag: 'wx' });
   await rm(probe);

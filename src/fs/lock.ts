@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { partialSuffix } from './atomic.ts';
+import { makeDirectory } from './directories.ts';
 
 /** Who holds locks, and how to tell whether another one still runs. */
 export interface LockOwner {
@@ -53,7 +54,7 @@ export async function lockPlace(
   owner: LockOwner,
   { waitMs = 0, readers = false }: LockOptions = {},
 ): Promise<AsyncDisposable> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   const id = randomBytes(6).toString('hex');
   const begun = Date.now();
   while (!(await create(path, owner, id))) {

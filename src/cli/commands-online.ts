@@ -4,6 +4,11 @@ import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
 import { parseSize } from './size.ts';
 
+const verifyFlag = {
+  flags: '--verify',
+  text: 'read every byte of what is there already, and fetch again what was changed',
+};
+
 /** What is typed where there is internet: from the mirror manifest to the sealed bundle. */
 export const onlineCommands: readonly CommandRow[] = [
   {
@@ -20,11 +25,20 @@ export const onlineCommands: readonly CommandRow[] = [
   {
     usage: 'pull <manifest>',
     text: 'fetch everything that a mirror manifest or a lock names into the store',
-    flags: [storeFlag, denyFlag],
-    examples: ['sie-mirror pull mirror.yaml', 'sie-mirror pull mirror.lock.json --store /data/store'],
+    flags: [storeFlag, denyFlag, verifyFlag],
+    examples: [
+      'sie-mirror pull mirror.yaml',
+      'sie-mirror pull mirror.lock.json --store /data/store',
+      'sie-mirror pull ./sie-mirror-store/mirror.lock.json --verify',
+    ],
     run: async ([manifest = ''], flags, context) =>
       (await import('../commands/pull.ts')).pull(
-        { manifest, store: String(flags['store']), deny: await denied(flags['deny']) },
+        {
+          manifest,
+          store: String(flags['store']),
+          deny: await denied(flags['deny']),
+          verify: flags['verify'] === true,
+        },
         context,
       ),
   },
@@ -56,7 +70,7 @@ export const onlineCommands: readonly CommandRow[] = [
         text: 'take files from this Hugging Face cache (HF_HUB_CACHE) when their bytes are right',
       },
       denyFlag,
-      { flags: '--verify', text: 'read every byte of what is there already, and fetch again what was changed' },
+      verifyFlag,
       { flags: '--offline', text: 'compare the store with its lock, every byte, without a network' },
     ],
     examples: [

@@ -22,6 +22,8 @@ export interface FetchModelsOptions {
   known?: ReadonlyMap<string, string> | undefined;
   /** What must not come; nothing of any repo is fetched when one of them has some. */
   deny?: readonly DenyRule[] | undefined;
+  /** Bytes that will come into the store beside the repos. */
+  besides?: number | undefined;
 }
 
 /**
@@ -39,7 +41,8 @@ export async function fetchModels(
   const deny = options.deny ?? [];
   const judged = await judgePlans(context.hub(), plans, deny, items, context);
   const symlinks = wantsSymlinks(context);
-  await checkSpace(judged, store, symlinks);
+  // After a refusal nothing else comes, either.
+  if (judged.length > 0 || plans.length === 0) await checkSpace(judged, store, symlinks, options.besides);
   const whole: SnapshotPlan[] = [];
   let pool: HashPool | undefined;
   try {
@@ -98,8 +101,13 @@ export function sizeOf(files: readonly RepoFile[]): number {
   return files.reduce((sum, { size }) => sum + size, 0);
 }
 
-async function checkSpace(plans: readonly SnapshotPlan[], store: string, symlinks: boolean): Promise<void> {
-  let needed = 0;
+async function checkSpace(
+  plans: readonly SnapshotPlan[],
+  store: string,
+  symlinks: boolean,
+  besides = 0,
+): Promise<void> {
+  let needed = besides;
   for (const plan of plans) needed += await missingBytes(store, plan, symlinks);
   const { bavail, bsize } = await statfs(store);
   const free = bavail * bsize;

@@ -9,7 +9,7 @@ import { printable } from '../core/text.ts';
 import { BatchWriter, partialSuffix } from '../fs/atomic.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { fileContent } from '../fs/read.ts';
-import { receiveFile } from '../fs/receive.ts';
+import { hasFile, receiveFile } from '../fs/receive.ts';
 import { type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
 import { failure } from '../http/failure.ts';
 import { openRange } from '../http/range.ts';
@@ -99,8 +99,22 @@ export async function sizeFiles(
   return sized;
 }
 
+/** Bytes of single files that are still to come, where their size is known; those of partial files that count left out. */
+export async function missingFileBytes(files: readonly LockedFile[], store: string): Promise<number> {
+  let bytes = 0;
+  for (const { name, size = 0, sha256 } of files) {
+    const path = join(store, filesFolder, name);
+    if (await hasFile(path, size)) continue;
+    // What is not known by its hash begins anew.
+    const partial = sha256 === undefined ? undefined : await stat(`${path}${partialSuffix}`).catch(() => undefined);
+    bytes += Math.max(0, size - (partial?.size ?? 0));
+  }
+  return bytes;
+}
+
 /**
  * Fetches single files into the store. A file without a sha256 gets the one that its bytes have on first use.
+ * @param verify reads every byte of what is there already
  * @returns the files as the lock has to know them from now on
  */
 export async function pullFiles(
@@ -108,13 +122,14 @@ export async function pullFiles(
   items: ReportItem[],
   store: string,
   context: Context,
+  verify = false,
 ): Promise<LockedFile[]> {
   const known = [...files];
   for (const [index, file] of files.entries())
     await attempt(items, 'file', file.name, async () => {
       context.report({ type: 'stage', text: `fetching ${file.name}` });
       const path = join(store, filesFolder, file.name);
-      const isThere = await isPresent(path, file);
+      const isThere = await isPresent(path, file, verify, context);
       const found = isThere ? file : await fetchOne(path, file, context);
       known[index] = found;
       const { size = 0, sha256 = '' } = found;
@@ -161,14 +176,18 @@ function placeOf(file: LockedFile): HttpRequest['at'] {
   return { side: 'source', item: file.name };
 }
 
-/** By size where that is known, else by its bytes. */
-async function isPresent(path: string, { size, sha256 }: LockedFile): Promise<boolean> {
+/** By size where that is known and enough, else by its bytes. */
+async function isPresent(path: string, file: LockedFile, verify: boolean, context: Context): Promise<boolean> {
+  const { name, size, sha256 } = file;
   const found = await stat(path).catch(() => undefined);
   if (!found?.isFile() || sha256 === undefined) return false;
-  if (size !== undefined) return found.size === size;
+  if (size !== undefined && (found.size !== size || !verify)) return found.size === size;
   const hash = createHash('sha256');
-  for await (const chunk of fileContent([{ path, offset: 0, size: found.size }]).open(0)) hash.update(chunk);
-  return hash.digest('hex') === sha256;
+  const content = fileContent([{ path, offset: 0, size: found.size }]);
+  for await (const chunk of content.open(0, context.signal)) hash.update(chunk);
+  if (hash.digest('hex') === sha256) return true;
+  context.report({ type: 'warning', text: `\`${name}\` was changed in the store; it is fetched again` });
+  return false;
 }
 
 async function fetchOne(path: string, file: LockedFile, context: Context): Promise<LockedFile> {

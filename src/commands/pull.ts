@@ -1,17 +1,14 @@
-import { join } from 'node:path';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import type { DenyRule } from '../hub/policy.ts';
-import type { LockedImage, LockedModel } from '../manifest/schema.ts';
-import { attempt } from './attempt.ts';
+import type { LockedModel } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
-import { moveImage, wholeImage } from './copy/image.ts';
-import { openSource, openTarget } from './endpoint.ts';
 import { fetchModels } from './fetch-models.ts';
-import { pullFiles } from './files.ts';
+import { missingFileBytes, pullFiles } from './files.ts';
 import { probeGates } from './models.ts';
 import { loadFile, resolveManifest } from './plan.ts';
+import { pullImages } from './pull/images.ts';
 import { safetyLines } from './safety.ts';
 import { knownSha256, readLock, remembering, writeLock } from './store-lock.ts';
 
@@ -21,6 +18,8 @@ export interface PullOptions {
   store: string;
   /** What must not come; nothing is fetched when a model has some. */
   deny?: readonly DenyRule[] | undefined;
+  /** Read every byte of what is there, and fetch again what was changed. */
+  verify?: boolean | undefined;
 }
 
 /** Everything that a mirror manifest or lock names, into the store. */
@@ -40,11 +39,12 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   // The gates of a mirror manifest were tried when it was resolved.
   const shut = loaded.kind === 'lock' ? await probeGates(lock.models, items, context) : new Set();
   const open = lock.models.filter((model) => !shut.has(model));
-  const whole = await fetchModels(open, items, store, context, { known, deny: options.deny });
+  const { deny, verify = false } = options;
+  const besides = await missingFileBytes(lock.files, store);
+  const whole = await fetchModels(open, items, store, context, { known, deny, verify, besides });
   const isRefused = items.some(({ error }) => error?.code === 'E_POLICY');
-  const files = isRefused ? lock.files : await pullFiles(lock.files, items, store, context);
-  for (const image of isRefused ? [] : lock.images)
-    await attempt(items, 'image', image.reference, () => pullImage(image, store, items, context));
+  const files = isRefused ? lock.files : await pullFiles(lock.files, items, store, context, verify);
+  if (!isRefused) await pullImages(lock.images, items, store, context, verify);
   if (isComplete) await writeLock(store, { ...lock, models: lock.models.map((model) => wholeOf(model, whole)), files });
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
@@ -64,21 +64,4 @@ function wholeOf(model: LockedModel, whole: readonly LockedModel[]): LockedModel
     ({ type, repo, revision }) => type === model.type && repo === model.repo && revision === model.revision,
   );
   return found ?? model;
-}
-
-async function pullImage(image: LockedImage, store: string, items: ReportItem[], context: Context): Promise<void> {
-  context.report({ type: 'stage', text: `copying ${image.reference}` });
-  const from = await openSource(context, image.reference);
-  const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
-  const { tally } = await moveImage(from.source, to, image.root, wholeImage, context);
-  const state = tally.copied === 0 ? 'present' : 'done';
-  context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
-  items.push({
-    kind: 'image',
-    name: image.reference,
-    state,
-    digest: image.root.digest,
-    bytes: tally.copiedBytes,
-    detail: { to: image.to, ...tally },
-  });
 }

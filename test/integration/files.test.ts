@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
@@ -32,8 +32,8 @@ afterEach(async () => {
   await place.close();
 });
 
-async function write(files: unknown): Promise<void> {
-  const manifest = { apiVersion: 'sie-mirror/v1', kind: 'MirrorManifest', metadata: { name: 'x' }, files };
+async function write(files: unknown, models: unknown = []): Promise<void> {
+  const manifest = { apiVersion: 'sie-mirror/v1', kind: 'MirrorManifest', metadata: { name: 'x' }, models, files };
   await writeFile(join(place.directory, 'm.yaml'), JSON.stringify(manifest));
 }
 
@@ -133,6 +133,30 @@ describe('a file by its address', () => {
     expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
     expect(await pullFrom('m.yaml')).toMatchObject({ items: [{ state: 'present' }, { state: 'present' }] });
     await plain.close();
+  });
+
+  it('that the store has no space for is not begun, nor is anything else', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}' } });
+    server.faults = ({ method, path }) =>
+      method === 'HEAD' && path === '/dir/model.gguf'
+        ? { kind: 'status', status: 200, headers: { 'content-length': String(2 ** 52) } }
+        : undefined;
+    const files = [{ url: `${server.url}/notes` }, { url: `${server.url}/dir/model.gguf` }];
+    await write(files, [{ repo: 'org/name' }]);
+
+    expect(await codeOf(pullFrom('m.yaml'))).toBe('E_NO_SPACE');
+
+    expect(server.count(/^GET/) + place.hub.server.count(/resolve/)).toBe(0);
+    // What is there already takes no more.
+    await mkdir(join(place.directory, 'store/files'), { recursive: true });
+    await writeFile(stored('model.gguf'), '');
+    await truncate(stored('model.gguf'), 2 ** 40);
+    const lock = {
+      ...(await readLockOf(place)),
+      files: [{ url: `${server.url}/dir/model.gguf`, name: 'model.gguf', size: 2 ** 40, sha256: digest }],
+    };
+    await writeFile(join(place.directory, 'l.json'), JSON.stringify(lock));
+    expect(await pullFrom('l.json')).toMatchObject({ ok: true });
   });
 
   it('that is not there lets no lock be written', async () => {

@@ -1,0 +1,90 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedItem, type ReportItem } from '../../core/report.ts';
+import type { LockedImage } from '../../manifest/schema.ts';
+import { attempt } from '../attempt.ts';
+import type { Context } from '../context.ts';
+import { moveImage, wholeImage } from '../copy/image.ts';
+import { openSource, openTarget } from '../endpoint.ts';
+import { storeHashPool } from '../verify/check-store.ts';
+import { StoredImages } from '../verify/layout.ts';
+import type { Flaw } from '../verify/place-verdict.ts';
+
+/** An index names manifests, those name blobs: what a damaged one names is known when it has come again. */
+const maxRounds = 6;
+
+/**
+ * Copies images into the store's layout.
+ * @param verify first reads every byte of what lies in the layout, and takes away what is not what its digest says, so that
+ * it comes again; what no image of these brings is a failed item then
+ */
+export async function pullImages(
+  images: readonly LockedImage[],
+  items: ReportItem[],
+  store: string,
+  context: Context,
+  verify: boolean,
+): Promise<void> {
+  let flaws = verify ? await dropDamaged(store, context) : [];
+  await pullEach(images, items, store, context);
+  for (let round = 1; round < maxRounds && flaws.length > 0; round += 1) {
+    flaws = await dropDamaged(store, context);
+    if (!flaws.some(isDamaged)) break;
+    await pullEach(images, items, store, context);
+  }
+  const failed = new Set(items.map(({ name }) => name));
+  for (const { kind, name, error } of flaws) if (!failed.has(name)) items.push(failedItem(kind, name, error));
+}
+
+async function pullEach(
+  images: readonly LockedImage[],
+  items: ReportItem[],
+  store: string,
+  context: Context,
+): Promise<void> {
+  for (const image of images)
+    await attempt(items, 'image', image.reference, async () => {
+      const item = await pullImage(image, store, context);
+      const before = items.findIndex(
+        ({ kind, name, state }) => kind === 'image' && name === item.name && state !== 'failed',
+      );
+      const former = items[before];
+      if (!former) items.push(item);
+      else if (item.state === 'done') items[before] = { ...item, bytes: (former.bytes ?? 0) + (item.bytes ?? 0) };
+    });
+}
+
+async function pullImage(image: LockedImage, store: string, context: Context): Promise<ReportItem> {
+  context.report({ type: 'stage', text: `copying ${image.reference}` });
+  const from = await openSource(context, image.reference);
+  const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
+  const { tally } = await moveImage(from.source, to, image.root, wholeImage, context);
+  const state = tally.copied === 0 ? 'present' : 'done';
+  context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
+  return {
+    kind: 'image',
+    name: image.reference,
+    state,
+    digest: image.root.digest,
+    bytes: tally.copiedBytes,
+    detail: { to: image.to, ...tally },
+  };
+}
+
+/** @returns what is wrong in the layout, once for each blob; what was damaged is gone now */
+async function dropDamaged(store: string, context: Context): Promise<Flaw[]> {
+  context.report({ type: 'stage', text: 'reading the images that are there' });
+  await using pool = storeHashPool(context);
+  const checked = await new StoredImages(store, pool, context).check([]);
+  const flaws = new Map(checked.flatMap((image) => image.flaws).map((flaw) => [flaw.name, flaw]));
+  for (const { name } of [...flaws.values()].filter(isDamaged)) {
+    context.report({ type: 'warning', text: `\`${name}\` was changed in the store; it is fetched again` });
+    await rm(join(store, name), { force: true });
+  }
+  return [...flaws.values()];
+}
+
+/** Its bytes are others; what cannot be read may be right. */
+function isDamaged({ problem }: Flaw): boolean {
+  return problem === 'corrupt' || problem === 'size';
+}

@@ -109,9 +109,10 @@ async function checkSpace(
 ): Promise<void> {
   let needed = besides;
   for (const plan of plans) needed += await missingBytes(store, plan, symlinks);
-  const { bavail, bsize } = await statfs(store);
+  const { blocks, bavail, bsize } = await statfs(store);
   const free = bavail * bsize;
-  if (needed > free)
+  // Some file systems do not tell, and have no blocks at all then.
+  if (blocks > 0 && needed > free)
     throw new MirrorError(
       'E_NO_SPACE',
       `\`${store}\` has ${formatBytes(free)} free, ${formatBytes(needed)} are still to be fetched`,

@@ -19,6 +19,7 @@ import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts'
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
 import { listTree } from '../fs/tree.ts';
+import { checkNames } from './names.ts';
 import type { RepoFile, RepoType } from './repo.ts';
 
 /** `models--ORG--NAME` */
@@ -68,6 +69,16 @@ export class RepoCache {
       if (!withoutLinks.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
       this.#symlinks = false;
     }
+  }
+
+  /**
+   * Whether the file system can have a snapshot's names; not tried again where the same files stand.
+   * @throws E_REFUSED
+   */
+  async checkNames(commit: string, files: readonly RepoFile[], repo: string): Promise<void> {
+    if (await this.#hasTree(commit, files)) return;
+    const paths = files.map(({ path }) => path);
+    await checkNames(join(this.directory, `.names-${commit}`), paths, repo);
   }
 
   /** Whether nothing at all is there of a commit's files: then no file has to be looked for. */
@@ -203,14 +214,20 @@ export class RepoCache {
    * refuses a snapshot that lacks one of its files: it must be exact.
    */
   async writeTree(commit: string, files: readonly RepoFile[]): Promise<void> {
-    const path = join(this.directory, 'trees', `${commit}.json`);
-    const document = treeDocument(files);
-    if ((await readFile(path, 'utf8').catch(() => '')) !== document) await writeFileAtomic(path, document);
+    if (!(await this.#hasTree(commit, files))) await writeFileAtomic(this.#tree(commit), treeDocument(files));
+  }
+
+  async #hasTree(commit: string, files: readonly RepoFile[]): Promise<boolean> {
+    return (await readFile(this.#tree(commit), 'utf8').catch(() => '')) === treeDocument(files);
   }
 
   /** Last of all: a ref says that its snapshot is whole. Readers do not strip a newline, so there is none. */
   async writeRef(revision: string, commit: string): Promise<void> {
     await writeFileAtomic(join(this.directory, 'refs', revision), commit);
+  }
+
+  #tree(commit: string): string {
+    return join(this.directory, 'trees', `${commit}.json`);
   }
 
   #blob(file: RepoFile): string {

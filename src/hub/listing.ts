@@ -3,6 +3,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { hubLibrary } from './library.ts';
+import { refuseDoubles } from './names.ts';
 import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
 
 /** How @huggingface/hub reaches the hub. */
@@ -40,7 +41,7 @@ export async function readInfo(request: RepoRequest, options: ListingOptions): P
 /**
  * All files of a commit. A commit only: @huggingface/hub does not escape a revision here, so that `refs/pr/1` would name
  * a folder of another revision.
- * @throws E_PROTOCOL, E_CORRUPT for names that try to leave the tree
+ * @throws E_PROTOCOL, E_CORRUPT for names that try to leave the tree or cannot stand side by side
  */
 export async function readFiles(name: RepoName, commit: string, options: ListingOptions): Promise<RepoFile[]> {
   const { type, repo } = name;
@@ -61,6 +62,10 @@ export async function readFiles(name: RepoName, commit: string, options: Listing
         });
       if (entry.type === 'file') files.push(repoFile(repo, entry));
     }
+    refuseDoubles(
+      files.map(({ path }) => path),
+      repo,
+    );
     return files;
   });
 }

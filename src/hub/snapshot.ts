@@ -60,7 +60,8 @@ export interface SnapshotTally {
  * Brings the store's cache to what the plan says. Blobs first, longest first; then links, the list of files, and the
  * refs, so that no ref ever names a snapshot that is not whole. Afterwards the snapshot holds the plan's files and no
  * others: what an earlier run with another filter has left there goes.
- * @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, and what the hub's answers make
+ * @throws E_REFUSED for names that the file system cannot have, before the first byte; E_DIGEST_MISMATCH,
+ * E_SIZE_MISMATCH, and what the hub's answers make
  */
 export async function fetchSnapshot(
   hub: HubClient,
@@ -70,6 +71,7 @@ export async function fetchSnapshot(
 ): Promise<SnapshotTally> {
   const cache = cacheOf(store, plan, options.symlinks);
   await cache.prepare();
+  for (const files of [plan.files, plan.notices ?? []]) await cache.checkNames(plan.commit, files, plan.repo);
   const tally: SnapshotTally = {
     fetched: 0,
     fetchedBytes: 0,

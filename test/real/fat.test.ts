@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliResult, runCli } from '../support/cli.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
 import { modelId, startWorld } from '../support/world.ts';
-import { findCommand, runCommand, tryCommand } from './command.ts';
-import { installPackages } from './debian.ts';
+import { runCommand } from './command.ts';
+import { type FatMedium, formatFat, makeFatMedium } from './fat-medium.ts';
 
 /**
  * A FAT32 image as the medium, filled to its last cluster. The kernel mounts it where it knows FAT, else fusefat does;
@@ -17,6 +17,8 @@ const cluster = 512;
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
 let image: string;
 let medium: string;
+let mount: FatMedium['mount'];
+let unmount: FatMedium['unmount'];
 
 const run = (args: readonly string[]): Promise<CliResult> => runCli(args, { cwd: place.path });
 const bundleTo = (out: string): Promise<CliResult> =>
@@ -35,13 +37,6 @@ const bundleTo = (out: string): Promise<CliResult> =>
   ]);
 const verified = (bundle: string): Promise<CliResult> => run(['verify', bundle, '--key', 'sie-mirror.pub.pem']);
 
-async function mount(flags: string): Promise<void> {
-  const kernel = await tryCommand('mount', ['-t', 'vfat', '-o', `loop,${flags}`, image, medium]);
-  if (kernel.code !== 0) await runCommand('fusefat', ['-o', flags === 'ro' ? 'ro' : 'rw+', image, medium]);
-}
-
-const unmount = (): Promise<unknown> => tryCommand('umount', [medium]);
-
 async function freeBytes(): Promise<number> {
   const listing = await runCommand('mdir', ['-i', image, '::']);
   return Number((/([\d ]+) bytes free/.exec(listing)?.[1] ?? '').replaceAll(' ', ''));
@@ -49,9 +44,7 @@ async function freeBytes(): Promise<number> {
 
 /** A new image with this much room, the rest of it taken by a file that somebody else left there. */
 async function makeImage(room: number): Promise<void> {
-  await runCommand('rm', ['-f', image]);
-  await runCommand('truncate', ['-s', String(48 * mebi), image]);
-  await runCommand('mkfs.vfat', ['-F', '32', '-s', String(cluster / 512), image]);
+  await formatFat(image, 48 * mebi, cluster);
   const filler = join(place.path, 'filler');
   await runCommand('truncate', ['-s', String((await freeBytes()) - room), filler]);
   await runCommand('mcopy', ['-i', image, filler, '::filler']);
@@ -70,14 +63,8 @@ async function clustersOf(bundle: string): Promise<number> {
 }
 
 beforeAll(async () => {
-  const programs = { 'mkfs.vfat': 'dosfstools', mdir: 'mtools', fusefat: 'fusefat' };
-  const found = await Promise.all(Object.keys(programs).map(findCommand));
-  const missing = Object.values(programs).filter((_, index) => found[index] === undefined);
-  if (missing.length > 0) await installPackages(missing);
   place = await temporaryDirectory();
-  image = join(place.path, 'fat.img');
-  medium = join(place.path, 'medium');
-  await mkdir(medium);
+  ({ image, path: medium, mount, unmount } = await makeFatMedium(place.path));
   const world = await startWorld({ weightsBytes: 9 * mebi });
   const online = { cwd: place.path, env: world.online };
   expect(await runCli(['snapshot', modelId, '--store', 'store'], online)).toMatchObject({ code: 0 });

@@ -1,0 +1,114 @@
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { MirrorError } from '../core/errors.ts';
+import { printable } from '../core/text.ts';
+import { partialSuffix } from '../fs/atomic.ts';
+
+/** Every file system takes a path of this many bytes. */
+const shortPath = 100;
+
+/** What FAT, exFAT, NTFS and shares of Windows cannot have in a name, or give another name. */
+// eslint-disable-next-line no-control-regex
+const special = /[<>:"|?*\\\u0000-\u001f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
+
+/**
+ * Paths that some file system refuses, changes, or takes for each other: long ones, those with special characters, with
+ * letters outside ASCII, which may be composed or not, and those that differ in upper and lower case only.
+ */
+export function oddPaths(paths: readonly string[]): string[] {
+  const spellings = new Map<string, Set<string>>();
+  for (const path of paths)
+    for (const name of withFolders(path)) {
+      const folded = fold(name);
+      spellings.set(folded, (spellings.get(folded) ?? new Set()).add(name));
+    }
+  const isShared = (path: string): boolean =>
+    withFolders(path).some((name) => (spellings.get(fold(name))?.size ?? 0) > 1);
+  return paths.filter(
+    (path) =>
+      path.length > shortPath ||
+      // eslint-disable-next-line no-control-regex
+      /[^\u0000-\u007f]/.test(path) ||
+      path.split('/').some((part) => special.test(part)) ||
+      isShared(path),
+  );
+}
+
+/**
+ * Tries whether the file system can have these paths beside each other and each by its very name, before anything is
+ * fetched: only those that are odd, as empty files.
+ * @param directory where that is tried; it has to be as deep as where the files will stand
+ * @throws E_REFUSED
+ */
+export async function checkNames(directory: string, paths: readonly string[], repo: string): Promise<void> {
+  const odd = oddPaths(paths);
+  if (odd.length === 0) return;
+  const root = `${directory}${partialSuffix}`;
+  await rm(root, { recursive: true, force: true });
+  try {
+    await mkdir(root, { recursive: true });
+    for (const path of odd) await tryName(root, path, odd, repo);
+    const found = new Set(await readdir(root, { recursive: true }));
+    for (const path of odd)
+      if (!withFolders(path).every((name) => found.has(name))) throw refusal(repo, path, 'gives it another name');
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** Would meet any name; for a name that they cannot have file systems answer with one of many errors. */
+const notForTheName = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EIO', 'EMFILE', 'ENFILE']);
+
+async function tryName(root: string, path: string, odd: readonly string[], repo: string): Promise<void> {
+  try {
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await writeFile(join(root, path), '', { flag: 'wx' });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    const twin = odd.find((other) => other !== path && fold(other) === fold(path));
+    if (code === 'EEXIST') throw refusal(repo, path, `takes it for \`${printable(twin ?? '')}\``, error);
+    if (code === 'ENAMETOOLONG') throw refusal(repo, path, 'cannot have a name so long', error);
+    if (notForTheName.has(code)) throw error;
+    throw refusal(repo, path, 'cannot have such a name', error);
+  }
+}
+
+function refusal(repo: string, path: string, what: string, cause?: unknown): MirrorError {
+  const shown = printable(path);
+  return new MirrorError('E_REFUSED', `\`${repo}/${shown}\` cannot be stored: the file system of the store ${what}`, {
+    hint: `choose a \`--store\` on ext4, xfs or the like, or leave the file out with \`--exclude '${shown}'\``,
+    at: { side: 'target', item: `${repo}/${shown}` },
+    cause,
+  });
+}
+
+/**
+ * A listing must name each file once, and none that is a folder as well.
+ * @throws E_CORRUPT
+ */
+export function refuseDoubles(paths: readonly string[], repo: string): void {
+  const files = new Set<string>();
+  const twice: string[] = [];
+  for (const path of paths) {
+    if (files.has(path)) twice.push(path);
+    files.add(path);
+  }
+  const both = paths.find((path) => withFolders(path).some((name) => name !== path && files.has(name)));
+  const bad = twice[0] ?? both;
+  if (bad === undefined) return;
+  const what = twice.length === 0 ? 'below a file' : 'twice';
+  throw new MirrorError('E_CORRUPT', `the hub lists \`${printable(bad)}\` of \`${repo}\` ${what}`, {
+    at: { side: 'source', item: `${repo}/${printable(bad)}` },
+  });
+}
+
+/** `a/b/c` and the folders that it needs: `a`, `a/b`, `a/b/c`. */
+function withFolders(path: string): string[] {
+  const parts = path.split('/');
+  return parts.map((_, index) => parts.slice(0, index + 1).join('/'));
+}
+
+/** The same for all names that a file system may take for one. */
+function fold(name: string): string {
+  return name.normalize('NFC').toLowerCase();
+}

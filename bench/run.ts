@@ -9,6 +9,8 @@ import { copySmall } from './cases/copy-small.ts';
 import { copy } from './cases/copy.ts';
 import { importCase } from './cases/import.ts';
 import { smallFiles } from './cases/small-files.ts';
+import { snapshotAgain } from './cases/snapshot-again.ts';
+import { snapshotDistant } from './cases/snapshot-distant.ts';
 import { snapshot } from './cases/snapshot.ts';
 import { startup } from './cases/startup.ts';
 import { verify } from './cases/verify.ts';
@@ -28,6 +30,8 @@ const cases: readonly BenchCase[] = [
   verify,
   smallFiles,
   snapshot,
+  snapshotDistant,
+  snapshotAgain,
   importCase,
   startup,
 ];

@@ -1,12 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tryCommand } from '../../test/real/command.ts';
 import { type ProxyFault, startProxy } from '../../test/real/proxy.ts';
 import { type RealServer, startDistribution } from '../../test/real/servers.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import type { Bench, BenchCase } from '../support/bench-case.ts';
-import { type Command, measure } from '../support/measure.ts';
+import { barred, killAt } from '../support/killed.ts';
+import { measure } from '../support/measure.ts';
 import { ours } from '../support/ours.ts';
 import { benchImage, fill } from '../support/registry-pair.ts';
 import { mebi, scaled, sizeText } from '../support/sizes.ts';
@@ -80,19 +80,6 @@ async function killed(bench: Bench, server: RealServer): Promise<string> {
   }
 }
 
-async function killAt({ argv: [program, ...args], cwd, env }: Command, moment: () => Promise<void>): Promise<void> {
-  const { code, stderr } = await tryCommand(program, args, {
-    cwd,
-    env: { HOME: cwd, ...env },
-    onStart: (kill) => void moment().finally(() => kill('SIGKILL')),
-  });
-  if (code !== -1) throw new Error(`the copy ended before it could be killed (exit ${code}):\n${stderr}`);
-}
-
 function contentBytes({ scale }: Bench): number {
   return layers * layerBytes(scale);
-}
-
-function barred(ratio: number, bar: number): string {
-  return `${ratio.toFixed(3)}x (${ratio <= bar ? 'met' : 'MISSED'}: <= ${bar.toFixed(2)})`;
 }

@@ -12,6 +12,8 @@ export interface CdnOptions extends ServerOptions {
    * take a second port of 127.0.0.1 for the hub itself.
    */
   hostname?: 'localhost' | '127.0.0.1';
+  /** Where redirects say that it is, when something stands before it. */
+  address?: () => string | undefined;
   /** Answers 200 with the whole body to a Range request, as some proxies do. */
   ignoreRange?: boolean;
 }
@@ -26,6 +28,7 @@ interface Grant {
 export class HubCdn {
   readonly #grants: Map<string, Grant>;
   readonly #lifetimeSeconds: number;
+  readonly #address: () => string | undefined;
   readonly url: string;
   readonly server: TestServer;
 
@@ -34,6 +37,7 @@ export class HubCdn {
     this.url = server.url.replace('127.0.0.1', options.hostname ?? 'localhost');
     this.#grants = grants;
     this.#lifetimeSeconds = options.lifetimeSeconds ?? 3600;
+    this.#address = options.address ?? (() => undefined);
   }
 
   static async start(options: CdnOptions = {}): Promise<HubCdn> {
@@ -72,7 +76,7 @@ export class HubCdn {
       Signature: signature,
       'Key-Pair-Id': 'TESTKEY',
     });
-    return `${this.url}${path}?${query.toString()}`;
+    return `${this.#address() ?? this.url}${path}?${query.toString()}`;
   }
 
   /** Makes every address that was handed out so far answer 403. */

@@ -3,9 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HubFile } from './hub-repo.ts';
 import { sendBytes, sendJson, TestServer, type ServerOptions } from './server.ts';
 
-/** Bytes of a file in a chunk, and chunks in a xorb: the real ones vary. */
+/** Bytes of a file in a chunk: the real ones vary. */
 const chunkBytes = 64 * 1024;
-const chunksInXorb = 8;
+
+export interface XetOptions extends ServerOptions {
+  /** Real ones have up to 1024; default 8. */
+  chunksInXorb?: number;
+}
 
 interface Kept {
   size: number;
@@ -22,14 +26,17 @@ export class HubXet {
   readonly #files = new Map<string, Kept>();
   readonly #grants = new Map<string, Uint8Array>();
 
-  private constructor(server: TestServer) {
+  readonly #chunksInXorb: number;
+
+  private constructor(server: TestServer, options: XetOptions) {
     this.server = server;
+    this.#chunksInXorb = options.chunksInXorb ?? 8;
   }
 
-  static async start(options: ServerOptions = {}): Promise<HubXet> {
+  static async start(options: XetOptions = {}): Promise<HubXet> {
     let self: HubXet | undefined;
     const server = await TestServer.start((...exchange) => self?.handle(...exchange) ?? false, options);
-    self = new HubXet(server);
+    self = new HubXet(server, options);
     return self;
   }
 
@@ -40,7 +47,8 @@ export class HubXet {
 
   /** Where the hub says that a file's reconstruction is: the older address, as the real one does. */
   keep({ xetHash = '', bytes }: HubFile): string {
-    if (!this.#files.has(xetHash)) this.#files.set(xetHash, { size: bytes.length, xorbs: xorbsOf(bytes) });
+    if (!this.#files.has(xetHash))
+      this.#files.set(xetHash, { size: bytes.length, xorbs: xorbsOf(bytes, this.#chunksInXorb) });
     return `${this.server.url}/v1/reconstructions/${xetHash}`;
   }
 
@@ -66,7 +74,7 @@ export class HubXet {
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '');
     if (!range) return false;
     const [from, to] = [Number(range[1]), Math.min(Number(range[2]) + 1, size)];
-    const xorbBytes = chunkBytes * chunksInXorb;
+    const xorbBytes = chunkBytes * this.#chunksInXorb;
     const terms: unknown[] = [];
     const urls: Record<string, unknown[]> = {};
     for (const [index, { hash, bytes, chunks }] of xorbs.entries()) {
@@ -91,7 +99,7 @@ export class HubXet {
 }
 
 /** Each chunk has a header of eight bytes: version, packed length, scheme (0: not packed), length. */
-function xorbsOf(bytes: Uint8Array): Kept['xorbs'] {
+function xorbsOf(bytes: Uint8Array, chunksInXorb: number): Kept['xorbs'] {
   const xorbs: Kept['xorbs'] = [];
   for (let from = 0; from < bytes.length; from += chunkBytes * chunksInXorb) {
     const parts: Uint8Array[] = [];

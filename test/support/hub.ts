@@ -18,7 +18,7 @@ import { isTrue, pathEntries, repoInfo, repoRefs, treeEntries } from './hub-info
 import { RateLimiter, type HubLimits } from './hub-limits.ts';
 import { HubRepo, type HubCommit, type RepoSpec, type RepoType } from './hub-repo.ts';
 import { formatRoute, parseRoute, type HubRoute } from './hub-route.ts';
-import { HubXet } from './hub-xet.ts';
+import { HubXet, type XetOptions } from './hub-xet.ts';
 import { readBody, sendJson, TestServer, type ServerOptions } from './server.ts';
 
 /** Switches of the test hub. */
@@ -31,6 +31,7 @@ export interface HubOptions extends ServerOptions, FileOptions {
   /** Requests before 429; default far above what a test sends. */
   limits?: HubLimits;
   cdn?: CdnOptions;
+  xet?: XetOptions;
 }
 
 /** A running hub with its content network. */
@@ -74,7 +75,7 @@ const fileActions = new Set<HubRoute['action']>(['resolve', 'resolve-cache']);
 /** Starts a hub that answers as huggingface.co does, on two loopback ports. */
 export async function startHub(options: HubOptions = {}): Promise<TestHub> {
   const cdn = await HubCdn.start(options.cdn);
-  const xet = await HubXet.start();
+  const xet = await HubXet.start(options.xet);
   const hub = new Hub(options, cdn, xet);
   const server = await TestServer.start((request, response, url) => hub.handle(request, response, url), options);
   for (const spec of options.repos ?? []) hub.addRepo(spec);
@@ -184,8 +185,18 @@ class Hub {
   }
 
   #sendXetToken(repo: HubRepo, revision: string, { response }: Exchange): boolean {
-    if (!repo.resolve(revision)) return refuse(response, missingRevision(revision), 'json');
-    return sendJson(response, 200, this.#xet.readToken());
+    const commit = repo.resolve(revision);
+    if (!commit) return refuse(response, missingRevision(revision), 'json');
+    // Who has the hash from a listing need not ask for the file itself.
+    for (const file of commit.files.values()) if (file.xetHash !== undefined) this.#xet.keep(file);
+    const token = this.#xet.readToken();
+    // @huggingface/hub reads the body, huggingface_hub the head.
+    const headers = {
+      'x-xet-cas-url': token.casUrl,
+      'x-xet-access-token': token.accessToken,
+      'x-xet-token-expiration': String(token.exp),
+    };
+    return sendJson(response, 200, token, headers);
   }
 
   #sendTree(route: HubRoute, repo: HubRepo, commit: HubCommit, { request, response, url }: Exchange): true {

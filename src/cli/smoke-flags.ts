@@ -1,7 +1,7 @@
 import type { SmokeOptions } from '../commands/smoke.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Flag } from './command-row.ts';
-import { junitFlag } from './flags.ts';
+import { collect, junitFlag, list } from './flags.ts';
 import { parseCount } from './size.ts';
 
 /** The flags of `smoke`. */
@@ -12,8 +12,13 @@ export const smokeFlags: readonly Flag[] = [
     flags: '--gpu <profile>',
     text: 'machine profile that has to answer, e.g. l4; l4,cpu tries both, pool/l4 names its pool',
   },
-  { flags: '--pool <name>', text: 'pool whose workers have to answer (its state needs SIE_ADMIN_TOKEN)' },
-  { flags: '--create-pool', text: 'make that pool for the time of the test, and remove it' },
+  {
+    flags: '--worker <url>',
+    text: 'ask this worker itself whether it did the work, or with `listed` all that the gateway lists; can be given again',
+    parse: collect,
+  },
+  { flags: '--pool <name>', text: 'pool whose workers have to answer' },
+  { flags: '--create-pool', text: 'make that pool for the time of the test, and remove it (needs SIE_ADMIN_TOKEN)' },
   {
     flags: '--output <kind>',
     text: 'form of the vectors, for models that give several (default: the first of them)',
@@ -52,9 +57,10 @@ export function smokeOptions(flags: Record<string, unknown>): Omit<SmokeOptions,
   if (asked.length > 1) throw exclusive(asked);
   const named = ['receipt', 'lock', 'revision'].filter((name) => flags[name] !== undefined);
   if (named.length > 1) throw exclusive(named);
-  const { receipt, lock, openai: _, score: __, extract: ___, ...same } = flags;
+  const { receipt, lock, worker, openai: _, score: __, extract: ___, ...same } = flags;
   return {
     ...(same as unknown as Omit<SmokeOptions, 'url'>),
+    workers: list(worker),
     receipt: (receipt ?? lock) as string | undefined,
     kind: asked[0],
   };

@@ -7,6 +7,7 @@ import type { OutputType } from '../sie/embedding.ts';
 import { plainModelId } from '../sie/models.ts';
 import { attempt } from './attempt.ts';
 import { type Context, hasPassword } from './context.ts';
+import type { OwnWord } from './smoke/account.ts';
 import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke/golden.ts';
 import { type Clock, Patience } from './smoke/patience.ts';
 import { checkPoolName, withPool } from './smoke/pool.ts';
@@ -14,6 +15,7 @@ import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
 import { smokeTable } from './smoke/table.ts';
 import { commitOf, readMirrored, splitKnown } from './smoke/targets.ts';
 import type { TrialKind } from './smoke/trial.ts';
+import { listedWorkers } from './smoke/watch.ts';
 
 export interface SmokeOptions {
   url: string;
@@ -25,6 +27,8 @@ export interface SmokeOptions {
   kind?: TrialKind | undefined;
   /** Machine profiles that have to answer, with commas between them: `l4`, or with its pool `pool/l4`. */
   gpu?: string | undefined;
+  /** Addresses of workers that are asked themselves what they did, or `listed` for those that the gateway lists. */
+  workers?: readonly string[] | undefined;
   pool?: string | undefined;
   /** Makes the pool, and removes it at the end. */
   createPool?: boolean | undefined;
@@ -82,10 +86,9 @@ function newClient({ url }: SmokeOptions, { http, env }: Context): SieClient {
 
 /** @throws E_USAGE */
 function checkOptions(options: SmokeOptions): { profiles: string[]; pool: string | undefined } {
-  const { url, model, all, gpu, createPool } = options;
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
-  if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
+  const { url, model, all, gpu, workers = [], createPool } = options;
+  checkAddress(url);
+  for (const worker of workers) if (worker !== listedWorkers) checkAddress(worker);
   if ((model === undefined) === (all === undefined))
     throw usage('one of `--model` and `--all` was wanted', '`--model BAAI/bge-m3`, or `--all site.receipt.json`');
   if (
@@ -118,6 +121,13 @@ function checkOptions(options: SmokeOptions): { profiles: string[]; pool: string
       'a pool is made of workers of machine profiles: `--gpu smoke/l4 --create-pool`',
     );
   return { profiles, pool };
+}
+
+/** @throws E_USAGE */
+function checkAddress(url: string): void {
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
+  if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
 }
 
 function usage(message: string, hint: string): MirrorError {
@@ -206,8 +216,20 @@ class SmokeJob {
   }
 
   async #try(target: Target, golden: readonly GoldenModel[] | undefined): Promise<RunResult> {
-    const { url, kind, pool, output, dim, dtype, format = 'msgpack', timeout, clock, tolerance } = this.#options;
-    const options: RunOptions = { ...target, url, kind, pool, output, dim, dtype, format, timeout, clock };
+    const {
+      url,
+      kind,
+      workers = [],
+      pool,
+      output,
+      dim,
+      dtype,
+      format = 'msgpack',
+      timeout,
+      clock,
+      tolerance,
+    } = this.#options;
+    const options: RunOptions = { ...target, url, kind, workers, pool, output, dim, dtype, format, timeout, clock };
     // Each has its own bound for answers, by the time that it has left.
     const client = newClient(this.#options, this.#context);
     const result = await new SmokeRun(client, options, this.#context).run();
@@ -251,18 +273,23 @@ function nameOf({ model, gpu }: Target): string {
 }
 
 function itemOf(target: Target, result: RunResult, url: string): ReportItem {
-  const { trial, times, proof, revision, version } = result;
+  const { trial, times, proof, word, revision, version } = result;
   const { model, gpu } = target;
-  const detail = { url, model, gpu, ...trial.detail, times, proof, revision, version };
+  const detail = { url, model, gpu, ...trial.detail, times, proof, counters: countersOf(word), revision, version };
   return { kind: 'model', name: nameOf(target), state: 'done', detail };
 }
 
-function linesOf({ revision: wanted }: Target, { times, proof, revision, trial }: RunResult): string[] {
+function countersOf({ seen, moved, text }: OwnWord): Record<string, unknown> {
+  return { seen, moved, text };
+}
+
+function linesOf({ revision: wanted }: Target, { times, proof, word, revision, trial }: RunResult): string[] {
   const seconds = (value: number | undefined): string => (value === undefined ? 'not told' : `${value.toFixed(3)} s`);
   const golden = trial.detail['golden'];
   return [
     `cold start ${times.coldStart.toFixed(1)} s, load ${times.load.toFixed(1)} s, queue ${seconds(times.queue)}, inference ${seconds(times.inference)}`,
     ...(proof ? [`answered by machine profile ${proof.profile}: ${proof.text}`] : []),
+    `the worker's own counters: ${word.text}`,
     ...(typeof golden === 'number' ? [`agrees with the recorded vectors: cosine ${golden.toFixed(5)} or more`] : []),
     ...(wanted === undefined
       ? []

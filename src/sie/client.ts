@@ -36,7 +36,7 @@ export interface Routing {
 
 export interface SieTokens {
   token: string | undefined;
-  /** For pools; that of `token` when undefined. */
+  /** For making, renewing and removing pools; that of `token` when undefined. Reading takes that one only. */
   adminToken?: string | undefined;
 }
 
@@ -85,9 +85,15 @@ export class SieClient {
     return parseModel((await this.#document(`/v1/models/${id}`))?.document);
   }
 
-  /** Undefined when there is none of this name. @throws as `models`; E_AUTH without the admin token where there is one */
+  /** The counters of a worker; undefined where there are none to read. @throws E_AUTH, E_NETWORK, E_REMOTE, E_SMOKE */
+  async metrics(): Promise<string | undefined> {
+    const found = await this.#get('/metrics', 'text/plain');
+    return found && (await bounded(found, this.#place('/metrics'))).toString();
+  }
+
+  /** Undefined when there is none of this name. @throws as `models` */
   async pool(name: string): Promise<SiePool | undefined> {
-    const found = await this.#document(`/v1/pools/${name}`, this.#admin());
+    const found = await this.#document(`/v1/pools/${name}`);
     return found && (parsePool(found.document) ?? this.#notSie(`/v1/pools/${name}`, found.response));
   }
 
@@ -155,11 +161,16 @@ export class SieClient {
   }
 
   /** Undefined for 404. */
-  async #document(
-    path: string,
-    token = this.#tokens.token,
-  ): Promise<{ document: unknown; response: HttpResponse } | undefined> {
-    const headers = { accept: 'application/json', ...authorization(token) };
+  async #document(path: string): Promise<{ document: unknown; response: HttpResponse } | undefined> {
+    const response = await this.#get(path, 'application/json');
+    if (response === undefined) return undefined;
+    const bytes = await bounded(response, this.#place(path));
+    return { document: parseJson(bytes, path, 'E_SMOKE'), response };
+  }
+
+  /** A page of this type, whose body has to be read; undefined for 404. */
+  async #get(path: string, wanted: string): Promise<HttpResponse | undefined> {
+    const headers = { accept: wanted, ...authorization(this.#tokens.token) };
     const response = await this.#send({
       method: 'GET',
       url: new URL(`${this.#base}${path}`),
@@ -172,16 +183,13 @@ export class SieClient {
     }
     if (response.status === 401 || response.status === 403) {
       await response.discard();
-      throw path.startsWith('/v1/pools') ? this.#noPools(response, path) : notAuthorised(response, this.#place(path));
+      throw notAuthorised(response, this.#place(path));
     }
     if (response.status >= 500) throw await this.#broken(response, path);
     const type = response.headers['content-type'] ?? '';
-    if (response.status !== 200 || !type.startsWith('application/json')) {
-      await response.discard();
-      return this.#notSie(path, response);
-    }
-    const bytes = await bounded(response, this.#place(path));
-    return { document: parseJson(bytes, path, 'E_SMOKE'), response };
+    if (response.status === 200 && type.startsWith(wanted)) return response;
+    await response.discard();
+    return this.#notSie(path, response);
   }
 
   async #broken(response: HttpResponse, path: string): Promise<MirrorError> {
@@ -214,9 +222,9 @@ export class SieClient {
   #noPools(response: HttpResponse, path: string): MirrorError {
     return new MirrorError(
       'E_AUTH',
-      `\`${response.url.host}\` does not let this token see pools (${response.status})`,
+      `\`${response.url.host}\` does not let this token make or remove pools (${response.status})`,
       {
-        hint: 'set SIE_ADMIN_TOKEN to the admin token as well: pools need it, and it cannot encode',
+        hint: 'set SIE_ADMIN_TOKEN to the admin token as well: making pools needs it, and it cannot encode',
         at: { ...this.#place(path), status: response.status },
       },
     );

@@ -33,9 +33,7 @@ const largestIndex = 10_000_000;
  * @throws E_SMOKE
  */
 export function readEmbedding(document: unknown, output: OutputType, wanted: number | undefined): Embedding {
-  const items = (document as { items?: unknown } | null)?.items;
-  const item: unknown = Array.isArray(items) ? items[0] : undefined;
-  const part = (item as Record<string, unknown> | null | undefined)?.[output];
+  const part = partOf(document, output);
   if (output === 'sparse') return sparse(part, wanted);
   if (output === 'multivector') return multivector(part, wanted);
   const dense = denseSchema.safeParse(part);
@@ -43,6 +41,17 @@ export function readEmbedding(document: unknown, output: OutputType, wanted: num
   const { dtype: type, dims, values } = dense.data;
   const unpacked = isPacked(type) ? bits(values, dims ?? undefined) : values;
   return { vector: checkVector(unpacked, dims ?? undefined, wanted), dtype: type };
+}
+
+/** Whether an answer to `/v1/encode` has an embedding of this form, be it a good one or not. */
+export function hasForm(document: unknown, output: OutputType): boolean {
+  return partOf(document, output) !== undefined;
+}
+
+function partOf(document: unknown, output: OutputType): unknown {
+  const items = (document as { items?: unknown } | null)?.items;
+  const item: unknown = Array.isArray(items) ? items[0] : undefined;
+  return (item as Record<string, unknown> | null | undefined)?.[output];
 }
 
 /** The embedding in an answer to `/v1/embeddings`. https://platform.openai.com/docs/api-reference/embeddings @throws E_SMOKE */

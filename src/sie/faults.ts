@@ -9,7 +9,10 @@ import type { SieCall } from './calls.ts';
 export type WaitPhase = 'gateway' | 'worker' | 'loading' | 'queue' | 'memory';
 
 /** An answer that is no result: a later try may get another one, or none will. */
-export type SieFault = { kind: 'wait'; phase: WaitPhase; reason: string } | { kind: 'failed'; error: MirrorError };
+export type SieFault =
+  | { kind: 'wait'; phase: WaitPhase; reason: string }
+  /** `refused`: the model was there, and did not do what was asked; it may do something else. */
+  | { kind: 'failed'; error: MirrorError; refused?: true };
 
 const text = z.string().optional().catch(undefined);
 const names = z.array(z.string()).optional().catch(undefined);
@@ -60,6 +63,10 @@ function wait(phase: WaitPhase, reason: string): SieFault {
 
 function fail({ at }: Found, message: string, hint: string, code: ErrorCode = 'E_SMOKE'): SieFault {
   return { kind: 'failed', error: new MirrorError(code, message, { hint, at }) };
+}
+
+function refuse(found: Found, message: string, hint: string): SieFault {
+  return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint, at: found.at }), refused: true };
 }
 
 function redirected(found: Found): SieFault | undefined {
@@ -118,7 +125,7 @@ function byCode(found: Found): SieFault | undefined {
       'see the pods of NATS, and whether the gateway reaches them',
     );
   if (body.error === 'all_items_failed')
-    return fail(
+    return refuse(
       found,
       `inference failed: ${printable(body.details?.[0]?.error ?? '')} (${printable(body.details?.[0]?.code ?? 'no code')})`,
       `see the logs of the worker that has \`${call.model}\``,
@@ -156,7 +163,7 @@ function byStatus(found: Found): SieFault {
       'raise the body size limit of the ingress: it is below a kilobyte',
     );
   if (status === 400)
-    return fail(
+    return refuse(
       found,
       `the request was refused: ${said || 'no reason given'}`,
       'check `--gpu`, `--model`, and the flags for what the model does',

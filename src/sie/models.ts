@@ -12,6 +12,10 @@ export interface SieModel {
   lastError: { errorClass: string; message: string } | undefined;
   /** Commit of the weights. */
   revision: string | undefined;
+  /** Other ids that the gateway takes for it. */
+  aliases: string[];
+  /** Ids of the processes that have it, as a worker of newer releases tells of itself; answers name theirs. */
+  processes: string[];
 }
 
 const text = z.string().nullish().catch(undefined);
@@ -23,10 +27,15 @@ const modelSchema = z.looseObject({
   loaded: z.boolean().nullish().catch(undefined),
   state: text,
   last_error: z
-    .union([z.string(), z.looseObject({ error_class: text, message: text })])
+    .union([z.string(), z.looseObject({ code: text, message: text })])
     .nullish()
     .catch(undefined),
   revision: text,
+  aliases: z.array(z.string()).default([]).catch([]),
+  profiles: z
+    .record(z.string(), z.looseObject({ runtime_instance_id: text }))
+    .default({})
+    .catch({}),
 });
 const listSchema = z.union([
   z.array(z.unknown()),
@@ -44,13 +53,14 @@ export function parseModels(document: unknown): SieModel[] | undefined {
 export function parseModel(row: unknown): SieModel | undefined {
   const found = modelSchema.safeParse(typeof row === 'string' ? { name: row } : row);
   if (!found.success) return undefined;
-  const { name, id, sie_id: sieId, outputs, loaded, state, last_error: last, revision } = found.data;
+  const { name, id, sie_id: sieId, outputs, loaded, state, last_error: last, revision, aliases } = found.data;
   const known = name ?? id ?? sieId;
   if (known === undefined || known === null) return undefined;
   const lastError =
     typeof last === 'string'
       ? { errorClass: 'UNKNOWN', message: last }
-      : last && { errorClass: last.error_class ?? 'UNKNOWN', message: last.message ?? '' };
+      : last && { errorClass: last.code ?? 'UNKNOWN', message: last.message ?? '' };
+  const processes = Object.values(found.data.profiles).flatMap((profile) => profile.runtime_instance_id ?? []);
   return {
     id: known,
     outputs,
@@ -58,6 +68,8 @@ export function parseModel(row: unknown): SieModel | undefined {
     state: state ?? undefined,
     lastError: lastError ?? undefined,
     revision: revision ?? undefined,
+    aliases,
+    processes: [...new Set(processes)],
   };
 }
 

@@ -10,8 +10,7 @@ export interface SiePool {
 }
 
 const poolSchema = z.looseObject({
-  name: z.string(),
-  state: z.string().nullish(),
+  spec: z.looseObject({ name: z.string() }),
   status: z
     .looseObject({
       state: z.string().nullish(),
@@ -24,10 +23,10 @@ const poolSchema = z.looseObject({
 export function parsePool(document: unknown): SiePool | undefined {
   const pool = poolSchema.safeParse(document);
   if (!pool.success) return undefined;
-  const { name, state, status } = pool.data;
+  const { spec, status } = pool.data;
   return {
-    name,
-    state: status?.state ?? state ?? 'unknown',
+    name: spec.name,
+    state: status?.state ?? 'unknown',
     workers: (status?.assigned_workers ?? []).map((worker) => worker.name),
   };
 }

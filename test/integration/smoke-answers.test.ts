@@ -164,7 +164,7 @@ function lineOf({ answer, waits }: Row, { exit, message, hint }: MirrorError): s
 describe('each answer of a cluster has its exit, its message and its next step', () => {
   it.each(rows)('$answer', async (row) => {
     const { error, gateway } = await smokeAgainst(
-      { faults: ({ path }) => (path.startsWith('/v1/encode') ? faultOf(row) : undefined) },
+      { dialect: '0.10', faults: ({ path }) => (path.startsWith('/v1/encode') ? faultOf(row) : undefined) },
       { timeout: row.waits ? 10 : 600 },
     );
     expect(error).toMatchObject({ exit: row.exit, hint: expect.any(String) as string });

@@ -189,15 +189,18 @@ describe('a pool', () => {
     expect([error?.code, gateway.pools()]).toEqual(['E_REFUSED', ['eval']]);
     expect(gateway.server.count(/(?:POST|DELETE) \/v1\/pools/)).toBe(0);
   });
-  it('needs the admin token where there is one, which does not encode', async () => {
+  it('is read with the token that encodes, and made with the admin token, which does not encode', async () => {
     const switches = { models, workers, token: 'user', adminToken: 'admin', pools: { eval: ['l4'] } };
-    const options = { gpu: 'eval/l4' };
-    expect(await smokeFails(switches, options, { env: { SIE_AUTH_TOKEN: 'user' } })).toMatchObject({
+    const user = { SIE_AUTH_TOKEN: 'user' };
+    const admin = { ...user, SIE_ADMIN_TOKEN: 'admin' };
+    expect(await smokePasses(switches, { gpu: 'eval/l4' }, { env: user })).toMatchObject({ ok: true });
+    expect(await smokePasses(switches, { gpu: 'eval/l4' }, { env: admin })).toMatchObject({ ok: true });
+    const made = { gpu: 'smoke/l4', createPool: true };
+    expect(await smokeFails(switches, made, { env: user })).toMatchObject({
       code: 'E_AUTH',
       hint: containing('SIE_ADMIN_TOKEN'),
     });
-    const env = { SIE_AUTH_TOKEN: 'user', SIE_ADMIN_TOKEN: 'admin' };
-    expect(await smokePasses(switches, options, { env })).toMatchObject({ ok: true });
+    expect(await smokePasses(switches, made, { env: admin })).toMatchObject({ ok: true });
   });
   it('keeps its lease while it is used', async () => {
     const gateway = await startGateway({ models, workers });

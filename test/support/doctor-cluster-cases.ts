@@ -191,32 +191,32 @@ export const clusterCases: DoctorCase[] = [
     pods: [pod({ name: 'gate-0', container: 'gate', image: 'alpine:3.19' })],
   }),
   failing('hub-asked', 'a model was not imported', 'BAAI/bge-m3', {
-    error_class: 'NETWORK',
+    code: 'NETWORK',
     message:
       "We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the cached files. Couldn't reach huggingface.co/BAAI/bge-m3/resolve/main/config.json",
   }),
   failing('cache-poisoned', 'a pod began while the upload was running (trap F)', model, {
-    error_class: 'UNKNOWN',
+    code: 'UNKNOWN',
     message: 'SafetensorError: Error while deserializing header: MetadataIncompleteBuffer',
   }),
   failing('load-config', 'a model was imported after the worker had looked', model, {
-    error_class: 'CONFIG',
+    code: 'CONFIG',
     message: 'OfflineModeIsEnabled',
   }),
   failing('load-memory', 'the model is too large for the GPU', model, {
-    error_class: 'OOM',
+    code: 'OOM',
     message: 'CUDA out of memory',
   }),
   failing('load-dependency', 'the SIE bundle lacks its adapter', model, {
-    error_class: 'DEPENDENCY',
+    code: 'DEPENDENCY',
     message: "No module named 'gliner'",
   }),
   failing('load-slow', 'the bucket is slow, or a model twice as large as it should be', model, {
-    error_class: 'TIMEOUT',
+    code: 'TIMEOUT',
     message: 'load did not finish within 600 s',
   }),
   failing('load-failed', 'for another reason', model, {
-    error_class: 'UNKNOWN',
+    code: 'UNKNOWN',
     message: 'ValueError: unexpected key',
   }),
   dying('pod-failing', 'a container ends for a reason that is not known here', 'something else\n', {

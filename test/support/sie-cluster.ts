@@ -19,6 +19,8 @@ export interface GatewayModel {
   revision?: string;
   /** What it gives; default dense vectors. */
   outputs?: ('dense' | 'sparse' | 'multivector' | 'score' | 'extract')[];
+  /** Other ids that a 0.10 gateway takes for it. */
+  aliases?: string[];
 }
 
 /** One worker that the gateway knows. */
@@ -51,13 +53,19 @@ export type Routing =
 /** State of a model on the workers. */
 export type ModelState = 'available' | 'loading' | 'loaded' | 'failed';
 
+/** Requests that came through the queue, and to the worker itself. */
+export interface Work {
+  queue: number;
+  itself: number;
+}
+
 /** What the cluster behind a gateway consists of; tests may change workers while it runs. */
 export class Cluster {
   readonly models: Record<string, GatewayModel>;
   readonly workers: GatewayWorker[];
   readonly #configured: string[] | undefined;
   readonly #asked = new Map<string, number>();
-  readonly #served = new Map<string, Set<string>>();
+  readonly #work = new Map<string, Work>();
   readonly #pools = new Map<string, string[]>();
   #turn = 0;
 
@@ -108,13 +116,20 @@ export class Cluster {
   }
 
   /** Notes that a worker has answered for a model, and so has it loaded. */
-  serve(id: string, worker: GatewayWorker): void {
-    this.#served.set(worker.name, (this.#served.get(worker.name) ?? new Set()).add(id));
+  serve(id: string, worker: GatewayWorker, way: keyof Work): void {
+    const work = this.workOf(worker, id);
+    this.#work.set(keyOf(worker, id), { ...work, [way]: work[way] + 1 });
+  }
+
+  /** What a worker did for a model, by the ways that its counters tell apart. */
+  workOf(worker: GatewayWorker, id: string): Work {
+    return this.#work.get(keyOf(worker, id)) ?? { queue: 0, itself: 0 };
   }
 
   /** Ids of the models that one worker has loaded. */
   loadedOn(worker: GatewayWorker): string[] {
-    return [...new Set([...(this.#served.get(worker.name) ?? []), ...(worker.warm ?? [])])];
+    const served = Object.keys(this.models).filter((id) => this.#work.has(keyOf(worker, id)));
+    return [...new Set([...served, ...(worker.warm ?? [])])];
   }
 
   /** A model by its exact id; one in another case is accepted too, and never loads. */
@@ -174,4 +189,8 @@ function wordVector(id: string, word: string, dim: number): number[] {
 
 function poolOf({ pool, profile }: GatewayWorker): string {
   return pool ?? profile;
+}
+
+function keyOf({ name }: GatewayWorker, id: string): string {
+  return `${name}\0${id}`;
 }

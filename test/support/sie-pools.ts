@@ -17,21 +17,21 @@ export class Pools {
     const [, name = '', verb = ''] = /^\/v1\/pools(?:\/([^/]+)(?:\/(renew))?)?$/.exec(path) ?? [];
     const key = `${request.method} ${name === '' ? '' : 'NAME'}${verb}`;
     if (key === 'GET ')
-      return sendJson(response, 200, { pools: this.#cluster.pools().map((each) => this.#listed(each)) });
+      return sendJson(response, 200, { pools: this.#cluster.pools().map((each) => this.#pool(each)) });
     if (key === 'POST ') return this.#create(response, body);
     if (!['GET NAME', 'POST NAMErenew', 'DELETE NAME'].includes(key)) return false;
-    if (!this.#cluster.assigned(name))
-      return sendJson(response, 404, { detail: { message: `Pool '${name}' not found` } });
+    if (!this.#cluster.assigned(name)) return sendJson(response, 404, { message: `Pool '${name}' not found` });
+    if (key === 'GET NAME') return sendJson(response, 200, this.#pool(name));
     if (key === 'DELETE NAME') this.#cluster.removePool(name);
-    if (key === 'POST NAMErenew') this.renewed.push(name);
-    return sendJson(response, 200, this.#pool(name));
+    else this.renewed.push(name);
+    return sendJson(response, 200, { message: key === 'DELETE NAME' ? 'Pool deleted' : 'Pool renewed' });
   }
 
   #create(response: ServerResponse, body: Buffer): true {
     const { name, gpus = {} } = JSON.parse(body.toString()) as { name?: string; gpus?: Record<string, number> };
     const unknown = Object.keys(gpus).find((profile) => !this.#cluster.configured.includes(profile));
     if (name === undefined || unknown !== undefined)
-      return sendJson(response, 400, { detail: { message: `Unknown machine profile: ${unknown ?? 'none'}` } });
+      return sendJson(response, 400, { message: `Unknown machine profile: ${unknown ?? 'none'}` });
     this.#cluster.addPool(name, Object.keys(gpus));
     return sendJson(response, 201, this.#pool(name));
   }
@@ -44,10 +44,7 @@ export class Pools {
       gpu: worker.profile,
     }));
     const state = assigned.length > 0 ? 'active' : 'pending';
-    return { name, spec: { gpus: {} }, status: { state, assigned_workers: assigned, created_at: 0, last_renewed: 0 } };
-  }
-
-  #listed(name: string): unknown {
-    return { name, state: 'active', gpus: {}, worker_count: this.#cluster.assigned(name)?.length ?? 0 };
+    const spec = { name, bundle: null, gpus: {}, ttl_seconds: null, minimum_worker_count: 0 };
+    return { spec, status: { state, assigned_workers: assigned, created_at: 0, last_renewed: 0 } };
   }
 }

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { digestOf } from './digest.ts';
 import { Cluster, type GatewayModel, type GatewayWorker } from './sie-cluster.ts';
-import { bundleOf, health, modelEntry, type Dialect } from './sie-health.ts';
+import { bundleOf, type Dialect, gatewayModel, gatewayModels, health, workerModel } from './sie-health.ts';
+import { workerMetrics } from './sie-metrics.ts';
 import { Pools } from './sie-pools.ts';
 import { jsonAnswer, msgpackAnswer, type EncodedItem } from './sie-wire.ts';
 import * as work from './sie-work.ts';
@@ -39,8 +40,10 @@ export interface GatewayOptions extends ServerOptions {
   /** How far the gateway's clock is ahead. */
   clockAheadMs?: number;
   answer?: Answer;
-  /** Is the first worker itself instead of a gateway. */
+  /** Is a worker itself instead of a gateway. */
   standalone?: boolean;
+  /** Which one that is; default the first. */
+  itself?: string;
   /** Default: a release that fits the dialect. */
   version?: string;
 }
@@ -59,6 +62,8 @@ export interface TestGateway {
   pools(): string[];
   /** Ids of the models that are loaded now. */
   loaded(): string[];
+  /** Lets one of the workers be asked itself; the gateway lists its address from then on. */
+  open(name: string): Promise<TestServer>;
   close(): Promise<void>;
 }
 
@@ -76,6 +81,7 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
   const cluster = new Cluster(options.models, options.workers ?? [DEFAULT_WORKER], options.configuredProfiles);
   const gateway = new Gateway(cluster, options);
   const server = await TestServer.start((request, response) => gateway.handle(request, response), options);
+  const workers: TestServer[] = [];
   return {
     url: server.url,
     server,
@@ -84,7 +90,20 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
     renewed: gateway.pools.renewed,
     pools: () => cluster.pools(),
     loaded: () => cluster.loaded(),
-    close: () => server.close(),
+    open: async (name) => {
+      const listed = cluster.workers.find((worker) => worker.name === name);
+      if (!listed) throw new Error(`there is no worker ${name}`);
+      const { token: _, adminToken: __, ...same } = options;
+      const worker = new Gateway(cluster, { ...same, standalone: true, itself: name });
+      const opened = await TestServer.start((request, response) => worker.handle(request, response));
+      listed.url = opened.url;
+      workers.push(opened);
+      return opened;
+    },
+    close: async () => {
+      await Promise.all(workers.map((worker) => worker.close()));
+      await server.close();
+    },
   };
 }
 
@@ -136,29 +155,53 @@ class Gateway {
   #isAllowed(request: IncomingMessage, response: ServerResponse, isPools: boolean): boolean {
     const { token, adminToken } = this.#options;
     const given = request.headers.authorization?.replace(/^Bearer /, '');
-    const wanted = isPools && adminToken !== undefined ? adminToken : token;
-    if (wanted === undefined || given === wanted) return true;
+    if (token === undefined) return true;
+    const isAdmin = isPools && request.method !== 'GET';
+    if (given !== undefined && given === (isAdmin ? adminToken : token)) return true;
     request.resume();
-    const status = given === undefined ? 401 : 403;
-    sendJson(response, status, { message: status === 401 ? 'Missing authorization' : 'Invalid token' });
+    if (given === undefined) sendJson(response, 401, { message: 'Missing Authorization header' });
+    else if (!isAdmin) sendJson(response, 401, { message: 'Invalid token' });
+    else
+      sendJson(response, 403, { message: `Admin token ${adminToken === undefined ? 'not configured' : 'required'}` });
     return false;
   }
 
   #answerGet(response: ServerResponse, path: string): boolean {
     const { standalone } = this.#options;
-    const withState = standalone === true || this.#dialect === '0.10';
+    const cluster = this.#cluster;
+    const ids = Object.keys(cluster.models);
+    const ofWorker = (id: string): unknown => workerModel(cluster, id, this.#dialect, processOf(this.#itself()));
     if (path === '/health') {
       if (standalone) return sendJson(response, 404, { detail: 'Not Found' });
-      return sendJson(response, 200, health(this.#cluster, this.#dialect, this.#isProvisioning()));
+      return sendJson(response, 200, health(cluster, this.#dialect, this.#isProvisioning()));
     }
-    const ids = Object.keys(this.#cluster.models);
-    if (path === '/v1/models') {
-      return sendJson(response, 200, { models: ids.map((id) => modelEntry(this.#cluster, id, { withState })) });
-    }
+    if (path === '/metrics' && standalone) return this.#metrics(response);
+    if (path === '/v1/models')
+      return sendJson(
+        response,
+        200,
+        standalone ? { models: ids.map(ofWorker) } : gatewayModels(cluster, this.#dialect),
+      );
     if (!path.startsWith('/v1/models/')) return false;
     const id = path.slice('/v1/models/'.length);
-    if (!ids.includes(id)) return this.#unknownModel(response, id);
-    return sendJson(response, 200, modelEntry(this.#cluster, id, { withState }));
+    const detail = { code: 'MODEL_NOT_FOUND', message: `Model '${id}' not found` };
+    if (!ids.includes(id))
+      return sendJson(response, 404, this.#dialect === '0.3' && !standalone ? { message: detail.message } : { detail });
+    return sendJson(response, 200, standalone ? ofWorker(id) : gatewayModel(cluster, id, this.#dialect));
+  }
+
+  /** Newer releases send their counters to a collector instead. */
+  #metrics(response: ServerResponse): true {
+    if (this.#dialect === '0.10') return sendJson(response, 404, { detail: 'Not Found' });
+    const body = Buffer.from(workerMetrics(this.#cluster, this.#itself()));
+    return send(response, 'text/plain; version=0.0.4; charset=utf-8', body);
+  }
+
+  /** The worker that a standalone one is. */
+  #itself(): GatewayWorker {
+    const { itself } = this.#options;
+    const { workers } = this.#cluster;
+    return workers.find(({ name }) => name === itself) ?? workers[0] ?? DEFAULT_WORKER;
   }
 
   /** Gateways of 0.3 do not know the OpenAI routes, workers do. */
@@ -199,7 +242,7 @@ class Gateway {
     const wasSeen = this.served.some((item) => item.model === id);
     this.served.push({ model: id, worker: worker.name, profile: worker.profile });
     if (this.#cluster.state(id) !== 'loaded') return this.#notLoaded(response, id, found.loads, wasSeen);
-    this.#cluster.serve(id, worker);
+    this.#cluster.serve(id, worker, this.#options.standalone === true ? 'itself' : 'queue');
     return this.#sendAnswer(kind, request, response, { id, model: found.model, asked, worker });
   }
 
@@ -231,7 +274,7 @@ class Gateway {
   }
 
   #routeToItself(response: ServerResponse, profile: string | undefined): GatewayWorker | undefined {
-    const worker = this.#cluster.workers[0] ?? DEFAULT_WORKER;
+    const worker = this.#itself();
     if (profile === undefined || profile.toLowerCase() === worker.profile) return worker;
     this.#fail(response, 400, 'INVALID_INPUT', `this worker is ${worker.profile}, not ${profile}`);
     return undefined;
@@ -264,7 +307,7 @@ class Gateway {
   }
 
   #unknownModel(response: ServerResponse, id: string): true {
-    const message = `Model '${id}' not found`;
+    const message = `Unknown model '${id}'`;
     if (this.#options.standalone) {
       response.writeHead(500, { 'content-type': 'text/plain' }).end('Internal Server Error');
       return true;
@@ -282,6 +325,14 @@ class Gateway {
     return sendJson(response, status, { [this.#options.standalone ? 'detail' : 'error']: { code, message } }, headers);
   }
 
+  /** A worker says so at once; behind a gateway its inference fails. */
+  #refuse(response: ServerResponse, id: string, wanted: string): true {
+    const message = `Model '${id}' does not support ${wanted}`;
+    if (this.#options.standalone) return this.#fail(response, 400, 'INVALID_INPUT', message);
+    const details = [{ item_index: 0, error: message, code: 'inference_error' }];
+    return sendJson(response, 500, { error: 'all_items_failed', details });
+  }
+
   #sendAnswer(
     kind: work.WorkKind,
     request: IncomingMessage,
@@ -289,6 +340,9 @@ class Gateway {
     { id, model, asked, worker }: { id: string; model: GatewayModel; asked: work.Asked; worker: GatewayWorker },
   ): true {
     const answer = this.#options.answer ?? 'good';
+    const outputs = model.outputs ?? ['dense'];
+    const wanted = kind === 'encode' ? (asked.output ?? 'dense') : kind;
+    if (wanted !== 'embeddings' && !outputs.includes(wanted)) return this.#refuse(response, id, wanted);
     for (const [name, value] of Object.entries(this.#answerHeaders(model, worker))) response.setHeader(name, value);
     if (answer === 'html') return send(response, 'text/html', Buffer.from('<html><body>Please log in</body></html>'));
     const vector = (text: string): number[] =>
@@ -300,9 +354,6 @@ class Gateway {
       const value = make(id, asked, answer !== 'good');
       return isJson ? sendJson(response, 200, value) : send(response, this.#msgpackType(), work.toMsgpack(value));
     }
-    const outputs = model.outputs ?? ['dense'];
-    if (!outputs.includes(asked.output ?? 'dense'))
-      return this.#fail(response, 400, 'INVALID_INPUT', `${id} gives ${outputs.join(', ')}`);
     const items = asked.items.map((item): EncodedItem => {
       // The gateway drops the id of an item, a worker returns it.
       const name = this.#options.standalone && item.id !== undefined ? { id: item.id } : {};
@@ -328,10 +379,13 @@ class Gateway {
   }
 
   #answerHeaders(model: GatewayModel, worker: GatewayWorker): Record<string, string> {
-    if (this.#options.standalone) return {};
+    if (this.#options.standalone) {
+      const signed = { 'x-sie-served-by': 'local', 'x-sie-runtime-instance': processOf(worker) };
+      return this.#dialect === '0.10' ? signed : {};
+    }
     const requestId = randomUUID();
     const newer: Record<string, string> = { 'x-sie-served-by': this.#options.servedBy ?? 'local' };
-    if (this.#options.namesInstances === true) newer['x-sie-runtime-instance'] = digestOf(Buffer.from(worker.name));
+    if (this.#options.namesInstances === true) newer['x-sie-runtime-instance'] = processOf(worker);
     if (model.revision) newer['x-sie-model-revision'] = model.revision;
     return {
       'x-sie-request-id': requestId,
@@ -342,6 +396,11 @@ class Gateway {
       ...(this.#dialect === '0.10' ? newer : {}),
     };
   }
+}
+
+/** As `X-SIE-Runtime-Instance` names the process of a worker. */
+function processOf({ name }: GatewayWorker): string {
+  return digestOf(Buffer.from(name)).replace('sha256:', '');
 }
 
 function spoil(numbers: number[], answer: Answer): number[] {

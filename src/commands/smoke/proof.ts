@@ -1,16 +1,18 @@
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import { isCpu, servesProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
+import type { OwnWord } from './account.ts';
 
 /** Why the answers must have come from workers of the machine profile that was asked for. */
 export interface Proof {
   profile: string;
   workers: string[];
   /**
-   * `alone`: nobody else was live. `loaded`: nobody else has the model. `instance`: no more processes answered than there
-   * are wanted workers. `bits`: all answers are the same to the bit, as other hardware does not give them.
+   * `alone`: nobody else was live. `loaded`: nobody else has the model. `process`: the workers' own processes signed the
+   * answers. `counters`: their own counters show all of the work, and nobody else's did any. `instance`: no more processes
+   * answered than there are wanted workers. `bits`: all answers are the same to the bit, as other hardware does not give them.
    */
-  by: 'alone' | 'loaded' | 'instance' | 'bits';
+  by: 'alone' | 'loaded' | 'process' | 'counters' | 'instance' | 'bits';
   requests: number;
   text: string;
 }
@@ -28,16 +30,15 @@ export interface Sighting {
   variants: number;
   /** How many processes gave them; undefined where the release names none. */
   instances?: number | undefined;
+  /** What the workers said of their work themselves. */
+  word?: OwnWord;
 }
 
+/** Around which requests. */
+type Scene = Omit<Sighting, 'requests' | 'variants'>;
+
 /** Live workers of the profile that were there before and after. @throws E_SMOKE for a fall-back */
-export function wantedWorkers({
-  before,
-  after,
-  profile,
-  model,
-  pool,
-}: Omit<Sighting, 'requests' | 'variants'>): SieWorker[] {
+export function wantedWorkers({ before, after, profile, model, pool }: Scene): SieWorker[] {
   const serves = (worker: SieWorker): boolean =>
     worker.healthy && servesProfile(worker, profile) && inPool(worker, pool);
   const live = new Set(before.workers.filter(serves).map(({ name }) => name));
@@ -54,7 +55,7 @@ export function wantedWorkers({
 }
 
 /** Live workers that are not wanted and could have answered: of the same SIE bundle, and in the pool if one was named. */
-export function rivals(sighting: Omit<Sighting, 'requests' | 'variants'>, wanted: readonly SieWorker[]): SieWorker[] {
+export function rivals(sighting: Scene, wanted: readonly SieWorker[]): SieWorker[] {
   const sieBundles = new Set(wanted.map(({ sieBundle }) => sieBundle));
   const all = [...sighting.before.workers, ...sighting.after.workers].filter(
     (worker) =>
@@ -69,7 +70,7 @@ export function rivals(sighting: Omit<Sighting, 'requests' | 'variants'>, wanted
 
 /** @throws E_SMOKE when somebody else may have answered */
 export function prove(sighting: Sighting): Proof {
-  const { profile, model, requests, variants } = sighting;
+  const { profile, model, requests, variants, word } = sighting;
   const wanted = wantedWorkers(sighting);
   const others = rivals(sighting, wanted);
   const names = wanted.map(({ name }) => name);
@@ -86,6 +87,8 @@ export function prove(sighting: Sighting): Proof {
   const has = ({ loaded }: SieWorker): boolean => loaded?.includes(model) === true;
   const rest = others.map(({ name }) => name).join(', ');
   if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
+  if (word?.excludes === true)
+    return proof(word.seen === 'process' ? 'process' : 'counters', `their own word: ${word.text}`);
   const many = requests >= enoughRequests;
   if (many && sighting.instances !== undefined && sighting.instances <= wanted.length)
     return proof(

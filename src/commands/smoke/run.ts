@@ -1,15 +1,18 @@
 import { MirrorError, placeError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import type { SieCall } from '../../sie/calls.ts';
-import type { AnswerFacts, SieClient } from '../../sie/client.ts';
+import type { AnswerFacts, SieAnswer, SieClient } from '../../sie/client.ts';
 import type { OutputType } from '../../sie/embedding.ts';
 import { loadFailure, type WaitPhase } from '../../sie/faults.ts';
 import { isOfProfile, type SieHealth } from '../../sie/health.ts';
-import { plainModelId, type SieModel } from '../../sie/models.ts';
+import { plainModelId } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
+import { type Asked, hearWorkers, type OwnWord } from './account.ts';
+import { checkModel, checkProfile } from './known.ts';
 import { type Clock, Patience } from './patience.ts';
 import { enoughRequests, type Proof, prove, rivals, type Sighting, wantedWorkers } from './proof.ts';
-import { kindOf, makeTrial, type Trial, type TrialKind, type TrialResult } from './trial.ts';
+import { type Trial, type TrialKind, type TrialResult, trialsFor } from './trial.ts';
+import { failedOn, WorkerWatch } from './watch.ts';
 
 /** One model on one machine profile. */
 export interface RunOptions {
@@ -19,6 +22,8 @@ export interface RunOptions {
   /** By the outputs of the model when undefined. */
   kind: TrialKind | undefined;
   gpu: string | undefined;
+  /** Addresses of workers that are asked themselves, or `listed`. */
+  workers: readonly string[];
   pool: string | undefined;
   output: OutputType | undefined;
   dim: number | undefined;
@@ -46,9 +51,17 @@ export interface RunResult {
   trial: TrialResult;
   times: Times;
   proof: Proof | undefined;
+  /** What the workers said of their work themselves. */
+  word: OwnWord;
   /** What the answers named; undefined when the release names none. */
   revision: string | undefined;
   version: string | undefined;
+}
+
+interface Seen {
+  documents: unknown[];
+  proof: Proof | undefined;
+  word: OwnWord;
 }
 
 /** What the gateway knows of a worker's models may be some seconds old. */
@@ -64,6 +77,8 @@ export class SmokeRun {
   readonly #id: string;
   #pool: readonly string[] | undefined;
   #facts: AnswerFacts = {};
+  /** Processes that signed answers. */
+  readonly #instances = new Set<string | undefined>();
 
   constructor(client: SieClient, options: RunOptions, context: Context) {
     this.#client = client;
@@ -82,24 +97,23 @@ export class SmokeRun {
       if (gpu !== undefined) checkProfile(health, gpu, this.#options.url);
       const known = checkModel(this.#id, await this.#patiently(() => this.#client.models()));
       this.#checkRevision(known.revision);
-      const trial = makeTrial({ kind: kind ?? kindOf(known), model, output, dim, dtype }, known);
-      const [first] = trial.calls;
-      if (!first) throw new MirrorError('E_INTERNAL', 'nothing to ask');
-      await this.#answer(first);
-      await this.#awaitPool(first);
-      const { documents, proof } = gpu === undefined ? await this.#series(trial) : await this.#proven(trial, gpu);
+      const trial = await this.#fitting(trialsFor({ kind, model, output, dim, dtype }, known));
+      await this.#awaitPool(trial.calls[0]);
+      const seen = gpu === undefined ? await this.#series(trial) : await this.#proven(trial, gpu);
       this.#checkRevision(this.#facts.revision);
-      const result = trial.judge(documents);
+      const result = trial.judge(seen.documents);
       const revision = this.#facts.revision ?? known.revision;
-      return { trial: result, times: this.#times(), proof, revision, version: this.#facts.version };
+      const { proof, word } = seen;
+      return { trial: result, times: this.#times(), proof, word, revision, version: this.#facts.version };
     } catch (error) {
       throw placeError(error, { side: 'target', item: model });
     }
   }
 
-  async #proven(trial: Trial, gpu: string): Promise<{ documents: unknown[]; proof: Proof }> {
+  async #proven(trial: Trial, gpu: string): Promise<Seen> {
     const before = await this.#gateway(gpu);
-    const { documents } = await this.#series(trial);
+    const watch = await this.#watch(before);
+    const documents = await this.#ask(trial);
     const sighting: Sighting = {
       before,
       after: await this.#gateway(gpu),
@@ -109,48 +123,91 @@ export class SmokeRun {
       requests: documents.length,
       variants: 1,
     };
-    const others = rivals(sighting, wantedWorkers(sighting));
-    if (others.length > 0) await this.#exclude(sighting, trial);
-    return { documents, proof: prove(sighting) };
+    if (rivals(sighting, wantedWorkers(sighting)).length > 0) await this.#exclude(sighting, trial);
+    const wanted = wantedWorkers(sighting);
+    const { requests } = sighting;
+    const word = await this.#hear(watch, { wanted, others: rivals(sighting, wanted), requests });
+    return { documents, proof: prove({ ...sighting, word }), word };
   }
 
   /** Others were live that could have answered: asks until what they have loaded is known, and often enough to tell them apart. */
   async #exclude(sighting: Sighting, trial: Trial): Promise<void> {
-    const [first] = trial.calls;
     const answers = new Set<string>();
-    const instances = new Set<string | undefined>();
-    if (!first) return;
-    for (let count = 0; count < enoughRequests; count += 1) {
-      answers.add(fingerprint(await this.#answer(first)));
-      instances.add(this.#facts.instance);
-    }
+    for (let count = 0; count < enoughRequests; count += 1)
+      answers.add(fingerprint(await this.#answer(trial.calls[0])));
     sighting.requests += enoughRequests;
     sighting.variants = answers.size;
-    sighting.instances = instances.has(undefined) ? undefined : instances.size;
+    sighting.instances = this.#instances.has(undefined) ? undefined : this.#instances.size;
     await this.#patience.settle(statusAgeMs, async () => {
       sighting.after = await this.#gateway(sighting.profile);
       return wantedWorkers(sighting).some(({ loaded }) => loaded?.includes(this.#id) ?? true);
     });
   }
 
-  async #series(trial: Trial): Promise<{ documents: unknown[]; proof: undefined }> {
-    const documents: unknown[] = [];
-    for (const call of trial.calls) documents.push(await this.#answer(call));
-    return { documents, proof: undefined };
+  async #series(trial: Trial): Promise<Seen> {
+    const health = await this.#look();
+    const watch = await this.#watch(health);
+    const documents = await this.#ask(trial);
+    const wanted = health?.workers.filter(({ healthy }) => healthy);
+    const word = await this.#hear(watch, { wanted, others: [], requests: documents.length });
+    return { documents, proof: undefined, word };
   }
 
-  /** The answer of one request, however long it takes within the time. */
+  async #ask(trial: Trial): Promise<unknown[]> {
+    const documents: unknown[] = [];
+    for (const call of trial.calls) documents.push(await this.#answer(call));
+    return documents;
+  }
+
+  async #watch(health: SieHealth | undefined): Promise<WorkerWatch> {
+    const { url, workers } = this.#options;
+    const watch = await WorkerWatch.start(this.#id, workers, { url, health }, this.#context);
+    this.#instances.clear();
+    return watch;
+  }
+
+  /** @throws E_SMOKE when others answered than those who are said to have */
+  async #hear(watch: WorkerWatch, asked: Pick<Asked, 'wanted' | 'others' | 'requests'>): Promise<OwnWord> {
+    const signed = [...this.#instances].filter((id) => id !== undefined);
+    const instances = this.#instances.has(undefined) ? undefined : new Set(signed);
+    return hearWorkers({ ...asked, model: this.#id, instances, accounts: await watch.accounts() });
+  }
+
+  /** The first trial that the model does not refuse, as gateways of 0.3 do not say what a model does. */
+  async #fitting(trials: readonly Trial[]): Promise<Trial> {
+    let refusal: MirrorError | undefined;
+    for (const trial of trials) {
+      const answer = await this.#settled(trial.calls[0]);
+      if (answer.kind === 'done' && (trials.length === 1 || trial.fits(answer.document))) return trial;
+      if (answer.kind === 'failed' && (trials.length === 1 || answer.refused !== true)) throw answer.error;
+      if (answer.kind === 'failed') refusal ??= answer.error;
+    }
+    throw (
+      refusal ??
+      new MirrorError('E_SMOKE', 'the model gives nothing that smoke knows', {
+        hint: 'name what it does: `--output`, `--score` or `--extract`',
+      })
+    );
+  }
+
+  /** The answer of one request, however long it takes within the time. @throws for one that has none */
   async #answer(call: SieCall): Promise<unknown> {
+    const answer = await this.#settled(call);
+    if (answer.kind === 'failed') throw answer.error;
+    return answer.document;
+  }
+
+  async #settled(call: SieCall): Promise<Exclude<SieAnswer, { kind: 'wait' }>> {
     for (;;) {
       this.#client.boundAnswers(this.#patience.left());
       const { gpu: profile, pool, format } = this.#options;
       const named = this.#pool === undefined ? undefined : pool;
       const answer = await this.#client.ask(call, { profile, pool: named, format });
-      if (answer.kind === 'failed') throw answer.error;
+      if (answer.kind === 'failed') return answer;
       if (answer.kind === 'done') {
         this.#noteFacts(answer.facts);
         this.#patience.resume();
-        return answer.document;
+        return answer;
       }
       if (answer.phase === 'loading') await this.#checkState();
       await this.#patience.pause(answer.phase, answer.reason, () => this.#late(answer.phase, answer.reason));
@@ -195,11 +252,13 @@ export class SmokeRun {
     });
   }
 
-  /** A gateway that tells the state of a model tells when loading is over for good. @throws E_SMOKE */
+  /** Through a gateway a model that has failed is loading for ever; a worker that is asked itself says so. @throws E_SMOKE */
   async #checkState(): Promise<void> {
-    const known = await this.#client.model(this.#id).catch(() => undefined);
-    if (known?.state === 'failed')
-      throw loadFailure(known.lastError?.errorClass, printable(known.lastError?.message ?? ''), {});
+    const { url, workers } = this.#options;
+    if (workers.length === 0) return;
+    const health = await this.#client.health().catch(() => undefined);
+    const known = await failedOn(this.#id, workers, { url, health }, this.#context);
+    if (known) throw loadFailure(known.lastError?.errorClass, printable(known.lastError?.message ?? ''), {});
   }
 
   async #late(phase: WaitPhase, reason: string): Promise<MirrorError> {
@@ -231,7 +290,7 @@ export class SmokeRun {
       const loaded = known?.loaded === false ? ', and `loaded` stayed false' : '';
       return {
         text: loaded,
-        hint: 'a model that stays "loading" usually misses a file or does not fit: ask the worker itself with `sie-mirror smoke http://WORKER:8080`, which says why',
+        hint: 'a model that stays "loading" usually misses a file or does not fit: only its worker says why, with `--worker http://WORKER:8080` or `--worker listed`, or `sie-mirror doctor`',
       };
     }
     if (phase === 'queue')
@@ -247,6 +306,7 @@ export class SmokeRun {
         text: `the clock of the gateway is ${Math.round(Math.abs(skew) / 60_000)} minutes ${skew > 0 ? 'ahead of' : 'behind'} that of this machine: certificates, tokens and signed requests fail by that`,
       });
     this.#facts = facts;
+    this.#instances.add(facts.instance);
   }
 
   /** @throws E_SMOKE when other weights answer than were mirrored */
@@ -280,50 +340,4 @@ export class SmokeRun {
 function fingerprint(document: unknown): string {
   const { items, scores, data } = (document ?? {}) as Record<string, unknown>;
   return JSON.stringify(items ?? scores ?? data ?? null);
-}
-
-/** @throws E_SMOKE for a profile that nobody configured, and for a worker of its own */
-function checkProfile(health: SieHealth | undefined, gpu: string, url: string): SieHealth {
-  if (!health)
-    throw new MirrorError(
-      'E_SMOKE',
-      `\`${url}\` is a worker of its own and no gateway: it does not say what GPU it has`,
-      {
-        hint: 'give the address of the gateway, or leave out `--gpu`',
-      },
-    );
-  const configured = [...new Set([...health.configured, ...health.live])];
-  if (!configured.some((profile) => isOfProfile({ profile }, gpu)))
-    throw new MirrorError(
-      'E_SMOKE',
-      `the machine profile \`${gpu}\` is not configured; there are ${configured.map((name) => `\`${printable(name)}\``).join(', ') || 'none'}`,
-      { hint: 'give one of them with `--gpu`' },
-    );
-  return health;
-}
-
-/** @throws E_NOT_FOUND for an id that the cluster does not list exactly: a wrong case would "load" for ever */
-function checkModel(id: string, models: readonly SieModel[]): SieModel {
-  const found = models.find((model) => model.id === id);
-  if (found) return found;
-  const near = nearest(
-    id,
-    models.map((model) => model.id),
-  );
-  const listed = models.slice(0, 10).map((model) => `\`${printable(model.id)}\``);
-  throw new MirrorError('E_NOT_FOUND', `the cluster knows no model \`${id}\``, {
-    hint:
-      near.length > 0
-        ? `did you mean ${near.map((name) => `\`${printable(name)}\``).join(' or ')}?`
-        : `it knows ${listed.join(', ') || 'none'}${models.length > 10 ? ', ...' : ''}`,
-  });
-}
-
-/** Ids that differ in case only, else those that hold the name or are held by it. */
-function nearest(id: string, known: readonly string[]): string[] {
-  const wanted = id.toLowerCase();
-  const sameButCase = known.filter((name) => name.toLowerCase() === wanted);
-  if (sameButCase.length > 0) return sameButCase;
-  const name = wanted.split('/').at(-1) ?? wanted;
-  return known.filter((each) => each.toLowerCase().split('/').at(-1)?.includes(name)).slice(0, 3);
 }

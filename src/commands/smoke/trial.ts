@@ -1,7 +1,14 @@
 import { MirrorError } from '../../core/errors.ts';
 import * as z from '../../core/zod.ts';
 import { encodeCall, extractCall, openaiCall, scoreCall, type SieCall } from '../../sie/calls.ts';
-import { type OutputType, outputTypes, readEmbedding, readOpenai, type Embedding } from '../../sie/embedding.ts';
+import {
+  type Embedding,
+  hasForm,
+  type OutputType,
+  outputTypes,
+  readEmbedding,
+  readOpenai,
+} from '../../sie/embedding.ts';
 import { plainModelId, type SieModel } from '../../sie/models.ts';
 import { checkSense } from './sense.ts';
 
@@ -20,7 +27,9 @@ export interface TrialResult {
 
 /** The requests that show whether a model works, and what their answers must be. */
 export interface Trial {
-  calls: SieCall[];
+  calls: [SieCall, ...SieCall[]];
+  /** Whether an answer is of the kind that was asked for, be it right or wrong. */
+  fits(document: unknown): boolean;
   /** @param documents the answers, in the order of the calls @throws E_SMOKE */
   judge(documents: readonly unknown[]): TrialResult;
 }
@@ -34,7 +43,8 @@ const trialTexts = [
 ] as const;
 
 export interface TrialOptions {
-  kind: TrialKind;
+  /** By what the model gives when undefined. */
+  kind: TrialKind | undefined;
   model: string;
   /** Form of the embedding; the first that the model gives when undefined. */
   output: OutputType | undefined;
@@ -42,37 +52,38 @@ export interface TrialOptions {
   dtype: string | undefined;
 }
 
-/** @param known the model as the cluster lists it: some give no dense vectors */
-export function makeTrial(options: TrialOptions, known: SieModel | undefined): Trial {
-  if (options.kind === 'score') return scoreTrial(options.model);
-  if (options.kind === 'extract') return extractTrial(options.model);
-  return embeddingTrial(options, outputOf(known, options.output));
-}
-
-/** What a model does by its outputs, for those who want it tried whatever it is. */
-export function kindOf(known: SieModel | undefined): TrialKind {
-  const outputs = known?.outputs ?? [];
-  if (outputs.length === 0 || outputTypes.some((type) => outputs.includes(type))) return 'encode';
-  return outputs.includes('score') ? 'score' : 'extract';
-}
-
-/** @throws E_SMOKE for a form that the model does not give */
-function outputOf(known: SieModel | undefined, wanted: OutputType | undefined): OutputType {
-  const outputs = known?.outputs ?? [];
-  if (wanted !== undefined && outputs.length > 0 && !outputs.includes(wanted))
-    throw wrong(`the model gives no ${wanted} vectors`, `it gives ${outputs.join(', ')}: leave out \`--output\``);
-  if (wanted !== undefined) return wanted;
-  return outputTypes.find((type) => known?.outputs.includes(type)) ?? 'dense';
+/**
+ * The trial of a model; several, of which the first that it does not refuse holds, where nothing says what it does.
+ * @param known the model as the cluster lists it: gateways of 0.3 do not tell what it gives @throws E_SMOKE
+ */
+export function trialsFor(options: TrialOptions, { outputs }: Pick<SieModel, 'outputs'>): Trial[] {
+  const { kind, model, output, dim } = options;
+  if (kind === 'score') return [scoreTrial(model)];
+  if (kind === 'extract') return [extractTrial(model)];
+  if (output !== undefined && outputs.length > 0 && !outputs.includes(output))
+    throw wrong(`the model gives no ${output} vectors`, `it gives ${outputs.join(', ')}: leave out \`--output\``);
+  const embeddings = output === undefined ? outputTypes : [output];
+  if (outputs.length === 0) {
+    const some = kind === 'openai' ? embeddings.slice(0, 1) : embeddings;
+    const forms = some.map((each) => embeddingTrial(options, each));
+    const isAny = kind === undefined && output === undefined && dim === undefined;
+    return isAny ? [...forms, scoreTrial(model), extractTrial(model)] : forms;
+  }
+  const given = embeddings.find((type) => outputs.includes(type));
+  if (given !== undefined || kind !== undefined) return [embeddingTrial(options, given ?? 'dense')];
+  return [outputs.includes('score') ? scoreTrial(model) : extractTrial(model)];
 }
 
 function embeddingTrial({ kind, model, dim, dtype }: TrialOptions, output: OutputType): Trial {
   const id = plainModelId(model);
   const read = (document: unknown): Embedding =>
     kind === 'openai' ? readOpenai(document, dim) : readEmbedding(document, output, dim);
+  const call = (text: string): SieCall =>
+    kind === 'openai' ? openaiCall(id, text) : encodeCall(model, text, output, dtype);
+  const [first, ...others] = trialTexts;
   return {
-    calls: trialTexts.map((text) =>
-      kind === 'openai' ? openaiCall(id, text) : encodeCall(model, text, output, dtype),
-    ),
+    calls: [call(first), ...others.map(call)],
+    fits: (document) => kind === 'openai' || hasForm(document, output),
     judge: (documents) => {
       const found = documents.map(read);
       const sense = checkSense(found);
@@ -101,6 +112,7 @@ function scoreTrial(model: string): Trial {
   const call = scoreCall(model, 'where does the cat sit?', ['the cat sits on the mat', trialTexts[3]]);
   return {
     calls: [call, call],
+    fits: (document) => scoreSchema.safeParse(document).success,
     judge: (documents) => {
       const scores = documents.map((document) => {
         const found = scoreSchema.safeParse(document);
@@ -152,6 +164,7 @@ function extractTrial(model: string): Trial {
   const call = extractCall(model, sentence, labels);
   return {
     calls: [call, call],
+    fits: (document) => extractSchema.safeParse(document).success,
     judge: (documents) => {
       const found = documents.map((document) => {
         const answer = extractSchema.safeParse(document);

@@ -1,0 +1,99 @@
+import { MirrorError } from '../../core/errors.ts';
+import { plural, printable } from '../../core/text.ts';
+import type { SieWorker } from '../../sie/health.ts';
+import type { Account } from './watch.ts';
+
+/** What the workers' own word is worth. */
+export interface OwnWord {
+  /** `moved`: their counters did; `process`: the processes that answered are theirs; `elsewhere`: another of the profile may have worked. */
+  seen: 'moved' | 'process' | 'elsewhere' | 'not seen' | 'not asked';
+  /** Work by their counters, when they can be seen. */
+  moved?: number;
+  /** For people. */
+  text: string;
+  /** Whether by this alone nobody else can have answered. */
+  excludes: boolean;
+}
+
+/** Who was asked through the gateway, and what came of it. */
+export interface Asked {
+  model: string;
+  /** What the workers said themselves. */
+  accounts: readonly Account[];
+  /** Workers that are said to have answered; undefined when it is the one at the address that was given. */
+  wanted: readonly SieWorker[] | undefined;
+  /** Others that could have. */
+  others: readonly SieWorker[];
+  requests: number;
+  /** Processes that signed the answers; undefined when one was not signed. */
+  instances: ReadonlySet<string> | undefined;
+}
+
+/** @throws E_SMOKE when those who are said to have answered did not by their own word */
+export function hearWorkers(asked: Asked): OwnWord {
+  const { accounts, wanted, others } = asked;
+  if (accounts.length === 0)
+    return { seen: 'not asked', text: 'not asked: give `--worker URL`, or `--worker listed`', excludes: false };
+  const names = new Set(others.map(({ name }) => name));
+  const own = accounts.filter(
+    ({ name }) => name === undefined || wanted?.some((worker) => worker.name === name) === true,
+  );
+  const rivals = accounts.filter(({ name }) => name !== undefined && names.has(name));
+  const isWhole = own.length >= (wanted?.length ?? 1);
+  return byProcess(asked, own, isWhole) ?? byCounters(asked, own, rivals, isWhole) ?? unseen(accounts);
+}
+
+function byProcess({ instances, model }: Asked, own: readonly Account[], isWhole: boolean): OwnWord | undefined {
+  const processes = new Set(own.flatMap((account) => account.processes));
+  if (instances === undefined || instances.size === 0 || processes.size === 0) return undefined;
+  const foreign = [...instances].filter((id) => !processes.has(id));
+  if (foreign.length === 0) {
+    const text = `the answers are signed by ${listed(own)}`;
+    return { seen: 'process', text, excludes: true };
+  }
+  const told = own.every((account) => account.processes.length > 0);
+  if (isWhole && told)
+    throw foreignWork(
+      `the process \`${printable(foreign[0] ?? '').slice(0, 12)}\` answered, which is none of ${listed(own)}`,
+      model,
+    );
+  return { seen: 'elsewhere', text: `others than ${listed(own)} answered too`, excludes: false };
+}
+
+function byCounters(
+  { requests, others, model }: Asked,
+  own: readonly Account[],
+  rivals: readonly Account[],
+  isWhole: boolean,
+): OwnWord | undefined {
+  const seen = own.filter(({ moved }) => moved !== undefined);
+  if (seen.length === 0) return undefined;
+  const moved = seen.reduce((sum, account) => sum + (account.moved ?? 0), 0);
+  const text = `moved by ${moved} for ${plural(requests, 'request')}, at ${listed(seen)}`;
+  if (moved < requests && isWhole && seen.length === own.length)
+    throw foreignWork(
+      moved === 0
+        ? `answers came, but the counters of ${listed(seen)} did not move`
+        : `${requests} answers came, but the counters of ${listed(seen)} moved by ${moved} only`,
+      model,
+    );
+  if (moved < requests) return { seen: moved === 0 ? 'elsewhere' : 'moved', moved, text, excludes: false };
+  const isIdle = others.every(({ name }) => rivals.some((account) => account.name === name && account.moved === 0));
+  return { seen: 'moved', moved, text, excludes: isIdle || (isWhole && moved === requests) };
+}
+
+function unseen(accounts: readonly Account[]): OwnWord {
+  const why = accounts.map(({ url, unseen: reason }) => `${url}: ${reason ?? 'nothing that counts this model'}`);
+  return { seen: 'not seen', text: `not seen: ${why.join('; ')}`, excludes: false };
+}
+
+function foreignWork(message: string, model: string): MirrorError {
+  return new MirrorError('E_SMOKE', `${message}: another worker gave them`, {
+    hint: 'see which workers share the pool (SIE_POOL), and whether `--worker` names the pods that should answer; `--worker listed` asks all that the gateway knows',
+    at: { side: 'target', item: model },
+  });
+}
+
+function listed(accounts: readonly Account[]): string {
+  return accounts.map(({ name, url }) => `\`${name ?? url}\``).join(', ');
+}

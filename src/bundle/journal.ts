@@ -13,7 +13,7 @@ export interface VolumeRecord {
 }
 
 /**
- * Which volumes of a bundle are finished, so that a run that was broken off goes on with the next one. It is kept with
+ * Which volumes of a bundle are finished, so that a run that was broken off goes on with the others. It is kept with
  * the store and never on the medium: whoever can change the medium must not be able to say what is on it.
  */
 export class VolumeJournal {
@@ -21,6 +21,7 @@ export class VolumeJournal {
   readonly #plan: Digest;
   readonly #done: VolumeRecord[];
   #isFull = false;
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(path: string, plan: Digest, done: VolumeRecord[]) {
     this.#path = path;
@@ -28,7 +29,7 @@ export class VolumeJournal {
     this.#done = done;
   }
 
-  /** In order, from the first volume on. */
+  /** In the order in which they were finished. */
   get done(): readonly VolumeRecord[] {
     return this.#done;
   }
@@ -52,30 +53,43 @@ export class VolumeJournal {
     return journal;
   }
 
-  /** The volume is on its medium. Where there is no room to note it, a later run begins with this volume. */
+  /** The volume is on its medium. Where there is no room to note it, a later run writes it again. */
   async add(record: VolumeRecord): Promise<void> {
     this.#done.push(record);
     // What came after a line that was cut off would be joined to it.
-    if (this.#isFull) return;
-    try {
-      await appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true });
-    } catch (error) {
-      if (toMirrorError(error).code !== 'E_NO_SPACE') throw error;
-      this.#isFull = true;
-    }
+    await this.#note(() => appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true }));
   }
 
-  /** Forgets all but the first volumes: the others have to be written again. */
-  async keepFirst(count: number): Promise<void> {
-    if (this.#done.splice(count).length === 0 || this.#isFull) return;
-    try {
-      await this.#write();
-    } catch (error) {
-      if (toMirrorError(error).code !== 'E_NO_SPACE') throw error;
-      this.#isFull = true;
-      // What it says is not so any more.
-      await this.remove();
-    }
+  /** Forgets volumes, by name: they have to be written again. */
+  async forget(names: ReadonlySet<string>): Promise<void> {
+    const kept = this.#done.filter(({ volume }) => !names.has(volume.name));
+    if (kept.length === this.#done.length) return;
+    this.#done.splice(0, Number.POSITIVE_INFINITY, ...kept);
+    // It can be written to no more, and what it says is not so any more.
+    if (this.#isFull) await this.remove();
+    await this.#note(async () => {
+      try {
+        await this.#write();
+      } catch (error) {
+        if (isFull(error)) await this.remove();
+        throw error;
+      }
+    });
+  }
+
+  /** One after the other, as several volumes may be finished at a time. */
+  async #note(write: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(async () => {
+      if (this.#isFull) return;
+      try {
+        await write();
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        this.#isFull = true;
+      }
+    });
+    this.#turn = turn.catch(() => {});
+    await turn;
   }
 
   async remove(): Promise<void> {
@@ -86,6 +100,10 @@ export class VolumeJournal {
     const lines = [this.#plan, ...this.#done.map((record) => JSON.stringify(record))];
     await writeFileAtomic(this.#path, `${lines.join('\n')}\n`);
   }
+}
+
+function isFull(error: unknown): boolean {
+  return toMirrorError(error).code === 'E_NO_SPACE';
 }
 
 /** Undefined when it is the journal of another plan, or damaged. */

@@ -129,6 +129,18 @@ class Planner {
   }
 }
 
+/** Volumes in their order, in groups: those that have parts of one file follow each other, any others do not depend on each other. */
+export function chainsOf(volumes: readonly VolumePlan[]): VolumePlan[][] {
+  const chains: VolumePlan[][] = [];
+  for (const volume of volumes) {
+    const [first] = volume.members;
+    const goesOn = first?.kind === 'file' && first.start > 0;
+    if (goesOn) chains.at(-1)?.push(volume);
+    else chains.push([volume]);
+  }
+  return chains;
+}
+
 /** `weights.part-0001-of-0003`: in this order `cat` joins them. */
 export function partName(path: string, number: number, count: number): string {
   return `${path}.part-${String(number).padStart(4, '0')}-of-${String(count).padStart(4, '0')}`;

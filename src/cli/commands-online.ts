@@ -2,7 +2,7 @@ import { type Filter, presets } from '../hub/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
-import { parseSize } from './size.ts';
+import { parseCount, parseSize } from './size.ts';
 
 const verifyFlag = {
   flags: '--verify',
@@ -173,6 +173,11 @@ export const onlineCommands: readonly CommandRow[] = [
         parse: parseSize,
       },
       {
+        flags: '--volumes-at-once <n>',
+        text: 'how many volumes to write at a time (default: 1 where a medium turns or can be taken out, else one a core, up to 4)',
+        parse: parseCount('--volumes-at-once', 1),
+      },
+      {
         flags: '--base <file>',
         text: 'a receipt of the zone, an inventory or a bundle: leave out every blob that it holds',
       },
@@ -204,6 +209,7 @@ export const onlineCommands: readonly CommandRow[] = [
           mediumSize: flags['mediumSize'] as number | undefined,
           name: text(flags['name']),
           volumeSize: flags['volumeSize'] as number | undefined,
+          volumesAtOnce: flags['volumesAtOnce'] as number | undefined,
           ...signing(flags),
           base: text(flags['base']),
           withNode: list(flags['withNode']),

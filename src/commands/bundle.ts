@@ -12,10 +12,11 @@ import {
   type BundleItem,
   type BundleBlob,
 } from '../bundle/inventory.ts';
-import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
+import { chainsOf, defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { VolumeJournal } from '../bundle/journal.ts';
 import { formatSums } from '../bundle/seal.ts';
-import { type SourceFile, writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
+import type { SourceFile } from '../bundle/source-file.ts';
+import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
 import { checksumOf, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
@@ -27,7 +28,7 @@ import { descriptorsOf } from '../oci/graph.ts';
 import type { ManifestDocument } from '../oci/types.ts';
 import { describeBase } from './bundle/item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
-import { chooseMedia } from './bundle/media.ts';
+import { chooseMedia, volumesAtOnce } from './bundle/media.ts';
 import { type CarriedNodes, readNodes } from './bundle/node.ts';
 import { readTool } from './bundle/tool.ts';
 import type { Context } from './context.ts';
@@ -42,6 +43,8 @@ export interface BundleOptions extends SigningOptions {
   moreOut?: readonly string[] | undefined;
   /** The most that goes to one of them, in bytes. */
   mediumSize?: number | undefined;
+  /** How many volumes to write at a time; else what suits the media. */
+  volumesAtOnce?: number | undefined;
   /** In bytes. */
   volumeSize?: number | undefined;
   name?: string | undefined;
@@ -81,6 +84,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
     report: context.report,
     signal: context.signal,
     journal,
+    atOnce: await volumesAtOnce(directories, options.volumesAtOnce, context.threads),
   });
   const inventory = makeInventory(name, contents, written, base && left && { base, left });
   const document = Buffer.from(formatInventory(inventory));
@@ -112,10 +116,16 @@ async function openJournal(
   const decided = { tool: toolName, plans, files: await Promise.all(files.map(identityOf)) };
   const id = sha256(plans.map(({ name }) => pathOf(name)).join('\n')).slice('sha256:'.length, 'sha256:'.length + 16);
   const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), sha256(JSON.stringify(decided)));
-  for (const [index, { volume }] of [...(journal?.done ?? [])].entries()) {
-    const found = await stat(pathOf(volume.name)).catch(() => undefined);
-    if (found?.size !== volume.size) await journal?.keepFirst(index);
+  const lacking = new Set<string>();
+  for (const chain of chainsOf(plans)) {
+    let isWhole = true;
+    // A file goes over from one to the next: what comes after one that is gone has to be written again as well.
+    for (const { name, size } of chain) {
+      isWhole &&= (await stat(pathOf(name)).catch(() => undefined))?.size === size;
+      if (!isWhole) lacking.add(name);
+    }
   }
+  await journal?.forget(lacking);
   return journal;
 }
 

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { LayoutEntry } from '../bundle/layout.ts';
-import type { SourceFile } from '../bundle/writer.ts';
+import type { SourceFile } from '../bundle/source-file.ts';
 import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { safetyReport } from '../hub/safety.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { MirrorError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/text.ts';
 import { ensureWritable } from '../../fs/atomic.ts';
+import { isInOrderMedium } from '../../fs/in-order.ts';
 
 export interface MediumOptions {
   /** The most that goes to one medium, in bytes; else what is free there. */
@@ -34,6 +35,20 @@ export async function chooseMedia(
     chosen.set(name, medium.directory);
   }
   return chosen;
+}
+
+/** More at a time would take turns on the bus. */
+const mostAtOnce = 4;
+
+/** One after the other where a medium wants that, else as many as the cores can hash. */
+export async function volumesAtOnce(
+  directories: readonly string[],
+  wanted: number | undefined,
+  threads: number,
+): Promise<number> {
+  if (wanted !== undefined) return wanted;
+  for (const directory of directories) if (await isInOrderMedium(directory)) return 1;
+  return Math.min(threads, mostAtOnce);
 }
 
 /** Free bytes, those that an earlier run took included: it goes on with them or clears them away. */

@@ -13,9 +13,12 @@ export function renderJson(report: Report): string {
   return `${withoutPasswords(JSON.stringify(document))}\n`;
 }
 
-/** The failed items, for standard error. */
+/** The failed items, for standard error. What many in a row have for a hint is said once, after the last of them. */
 export function renderFailures(items: readonly ReportItem[]): string {
-  return items.flatMap(({ error }) => (error ? [errorLines(error.message, error.hint, error.at)] : [])).join('');
+  const errors = items.flatMap(({ error }) => (error ? [error] : []));
+  return errors
+    .map(({ message, hint, at }, index) => errorLines(message, hint === errors[index + 1]?.hint ? undefined : hint, at))
+    .join('');
 }
 
 /** @param verbose with the causes behind it */

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
-import { partialSuffix } from './atomic.ts';
+import { namePath, partialSuffix } from './atomic.ts';
 import { makeDirectory } from './directories.ts';
 
 /** Who holds locks, and how to tell whether another one still runs. */
@@ -165,7 +165,7 @@ async function create(path: string, { pid }: LockOwner, id: string): Promise<boo
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    throw namePath(error, path);
   }
 }
 

@@ -39,7 +39,7 @@ export async function findFlaws(
     flaws.push({
       path,
       extra,
-      error: new MirrorError(code, `\`${path}\` of \`${plan.repo}@${plan.commit}\` ${text}`, { hint, at }),
+      error: new MirrorError(code, `\`${plan.repo}/${path}\` at \`${plan.commit}\` ${text}`, { hint, at }),
     });
   };
   await forEachLimited(plan.files, options.slots, async (file) => {

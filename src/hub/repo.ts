@@ -58,10 +58,22 @@ export function parseRepo(text: string, type: RepoType = 'model'): RepoRequest {
   const repo = at < 0 ? text : text.slice(0, at);
   const revision = at < 0 ? 'main' : text.slice(at + 1);
   if (!isRepoName(repo) || !isRevision(revision)) {
-    const hint = 'write it as `ORG/NAME` or `ORG/NAME@REVISION`, e.g. `BAAI/bge-m3@main`';
+    const hint = pageHint(text) ?? 'write it as `ORG/NAME` or `ORG/NAME@REVISION`, e.g. `BAAI/bge-m3@main`';
     throw new MirrorError('E_USAGE', `\`${printable(text)}\` is not a Hugging Face repo`, { hint });
   }
   return { type, repo, revision };
+}
+
+/** For who types the address of a repo's page, as a browser shows it. */
+function pageHint(text: string): string | undefined {
+  const page =
+    /^(?:https?:\/\/)?[\w.-]+\.\w+(?::\d+)?\/(?:(dataset|space)s\/)?([\w.-]+\/[\w.-]+)(?:\/(?:tree|blob|resolve)\/([\w.-]+).*)?$/.exec(
+      text,
+    );
+  if (!page) return undefined;
+  const [, type, repo = '', revision] = page;
+  if (!isRepoName(repo)) return undefined;
+  return `write it as \`${repo}${revision === undefined ? '' : `@${revision}`}\`${type === undefined ? '' : ` with \`--type ${type}\``}`;
 }
 
 /** The path of a repo's page below the endpoint; its files lie below that too. */

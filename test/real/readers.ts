@@ -67,16 +67,57 @@ export async function downloadWithHub(
   endpoint: string,
   home: string,
   repo: string,
+  more: Record<string, string> = { HF_HUB_DISABLE_XET: '1' },
 ): Promise<string> {
   const env = {
     HF_HOME: home,
     HF_ENDPOINT: endpoint,
-    HF_HUB_DISABLE_XET: '1',
+    ...more,
     HF_HUB_DISABLE_TELEMETRY: '1',
     HF_HUB_DISABLE_PROGRESS_BARS: '1',
     HF_HUB_OFFLINE: '0',
   };
   return (await runCommand(python.path, ['-c', hubDownload, repo], { env })).trim();
+}
+
+/** Loads a model offline as programs do, by name and by commit: settings, tokenizer, and the rows of its table for a text. */
+const modelLoader = `
+import json, sys
+from huggingface_hub import hf_hub_download
+from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoTokenizer
+repo, commit, text = sys.argv[1:4]
+found = []
+for revision in (None, commit):
+    config = AutoConfig.from_pretrained(repo, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(repo, revision=revision)
+    ids = tokenizer(text, add_special_tokens=False)['input_ids']
+    weights = load_file(hf_hub_download(repo, 'model.safetensors', revision=revision))
+    table = weights['embeddings.word_embeddings.weight']
+    found.append({'type': config.model_type, 'size': config.hidden_size, 'ids': ids, 'rows': table[ids].tolist()})
+print(json.dumps(found))
+`;
+
+export interface LoadedModel {
+  type: string;
+  size: number;
+  ids: number[];
+  rows: number[][];
+}
+
+/** @param hub a directory in the cache layout */
+export async function loadWithTransformers(
+  python: VersionedTool,
+  hub: string,
+  [repo, commit, text]: [repo: string, commit: string, text: string],
+): Promise<LoadedModel[]> {
+  const env = {
+    HF_HUB_CACHE: hub,
+    HF_HUB_OFFLINE: '1',
+    HF_ENDPOINT: 'http://127.0.0.1:9',
+    HF_HUB_DISABLE_TELEMETRY: '1',
+  };
+  return JSON.parse(await runCommand(python.path, ['-c', modelLoader, repo, commit, text], { env })) as LoadedModel[];
 }
 
 /** Hydrates a model with SIE's own reader, as a worker does, and loads its file list with huggingface_hub. */

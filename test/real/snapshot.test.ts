@@ -1,11 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../support/cli.ts';
 import { startHub, type TestHub } from '../support/hub.ts';
 import { tinyModel } from '../support/repos.ts';
-import { downloadWithHub, readDatasetWithHub, readWithHub } from './readers.ts';
+import { seededBytes } from '../support/seeded-bytes.ts';
+import { downloadWithHub, loadWithTransformers, readDatasetWithHub, readWithHub } from './readers.ts';
 import { installTools, type Tools } from './tools.ts';
 
 /** Stores as `snapshot` leaves them, read offline by every huggingface_hub that we have; and theirs, taken over by us. */
@@ -78,6 +79,45 @@ describe('huggingface_hub reads offline, by name and by commit, without a warnin
     for (const python of tools.hubs)
       expect(await readDatasetWithHub(python, join(store, 'hub'), dataset), python.version).toEqual(['data/a.parquet']);
   });
+});
+
+it('transformers loads a model of the store offline, by name and by commit, with the numbers that the hub had', async () => {
+  const files = tinyModel(7);
+  const tokenizer = JSON.parse(String(files['tokenizer.json'])) as { model: { vocab: Record<string, number> } };
+  // It wants a key that is optional elsewhere.
+  files['tokenizer.json'] = JSON.stringify({ ...tokenizer, added_tokens: [] });
+  const { commit: pinned } = hub.addRepo({ id: 'sie-test/loaded', files });
+  const store = join(directory, 'loaded');
+  await snapshot([`sie-test/loaded@${pinned}`, '--filter', 'sie', '--store', store]);
+  const words = Object.entries(tokenizer.model.vocab).slice(4, 7);
+
+  const text = words.map(([word]) => word).join(' ');
+  const loaded = await loadWithTransformers(tools.loader, join(store, 'hub'), ['sie-test/loaded', pinned, text]);
+
+  const ids = words.map(([, id]) => id);
+  const rows = ids.map((id) => rowOf(files['model.safetensors'] as Uint8Array, id));
+  const model = { type: 'bert', size: 8, ids, rows };
+  expect(loaded).toEqual([model, model]);
+});
+
+/** Numbers of one row of the only table of a tiny model. */
+function rowOf(file: Uint8Array, row: number): number[] {
+  const bytes = Buffer.from(file);
+  const from = 8 + Number(bytes.readBigUInt64LE(0)) + row * 32;
+  return Array.from({ length: 8 }, (_, column) => bytes.readFloatLE(from + 4 * column));
+}
+
+it('hf_xet fetches from the hub of the tests by Xet, with the right bytes', async () => {
+  const weights = seededBytes('weights', 3_000_000);
+  const { commit: pinned } = hub.addRepo({ id: 'org/xet', files: { 'model.safetensors': weights }, xet: true });
+  const newest = tools.hubs.at(-1);
+  if (!newest) throw new Error('no huggingface_hub is installed');
+
+  await downloadWithHub(newest, hub.url, join(directory, 'home-xet'), 'org/xet', {});
+
+  const path = join(directory, 'home-xet/hub/models--org--xet/snapshots', pinned, 'model.safetensors');
+  expect((await readFile(path)).equals(weights)).toBe(true);
+  expect(hub.xet.server.count(/^GET \/xorbs\//)).toBeGreaterThan(0);
 });
 
 it('caches of huggingface_hub are taken over without fetching a byte', async () => {

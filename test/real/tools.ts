@@ -44,6 +44,8 @@ export interface Tools {
   sdks: VersionedTool[] | undefined;
   /** A Python with picklescan, safetensors and numpy. */
   scanner: VersionedTool;
+  /** A Python with transformers, tokenizers and safetensors, without PyTorch. */
+  loader: VersionedTool;
   /** Helm 3 and 4, each with a `kubectl` beside it; none but on Linux on x64. */
   helms: VersionedTool[];
   /** A Python with kubernetes-validate, which holds the schemas of Kubernetes. */
@@ -67,6 +69,8 @@ const NODE_VERSIONS = ['20', '22', '24'];
 const HUB_VERSIONS = ['0.36.2', '1.33.0', 'newest'];
 const SCANNER = 'picklescan';
 const SCANNER_REQUIREMENTS = ['picklescan==1.0.5', 'safetensors==0.8.0', 'numpy'];
+const TRANSFORMERS = '5.23.0';
+const LOADER_REQUIREMENTS = [`transformers==${TRANSFORMERS}`, 'safetensors==0.8.0', 'numpy'];
 const KUBERNETES = '1.37.0';
 const SDK_VERSIONS = ['0.3.4', '0.10.1'];
 
@@ -93,6 +97,14 @@ async function installPackaged(): Promise<ToolRow[]> {
     SCANNER_REQUIREMENTS,
     newestPython,
   );
+  const loader = venvRecipe(
+    'transformers',
+    TRANSFORMERS,
+    LOADER_REQUIREMENTS.join(' '),
+    'py-transformers',
+    LOADER_REQUIREMENTS,
+    newestPython,
+  );
   const kubernetes = venvRecipe(
     'kubernetes-validate',
     KUBERNETES,
@@ -107,6 +119,7 @@ async function installPackaged(): Promise<ToolRow[]> {
     awsRecipe(),
     ...HUB_VERSIONS.map(hubRecipe),
     scanner,
+    loader,
     kubernetes,
   ]);
   return [...rows, ...(await installHelms()), ...(await installSdks())];
@@ -137,6 +150,7 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     hubs: versions('huggingface_hub '),
     sdks: sdks.length > 0 ? sdks : undefined,
     scanner: { version: '1.0.5', path: path(`${SCANNER} 1.0.5`) },
+    loader: { version: TRANSFORMERS, path: path(`transformers ${TRANSFORMERS}`) },
     helms: versions('helm '),
     kubernetes: { version: KUBERNETES, path: path(`kubernetes-validate ${KUBERNETES}`) },
     rows,

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
+import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { releaseChunk } from '../core/chunk-pool.ts';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import { makeDirectory } from './directories.ts';
 
@@ -64,42 +63,4 @@ export async function ensureWritable(path: string): Promise<void> {
   const probe = join(path, `.${randomBytes(4).toString('hex')}${partialSuffix}`);
   await writeFile(probe, '', { flag: 'wx' });
   await rm(probe);
-}
-
-/** Chunks from the network are small; one write call a megabyte is what disks like. */
-const batchBytes = 1024 * 1024;
-
-/** Appends chunks to an open file in few large writes, and releases them. */
-export class BatchWriter {
-  readonly #file: FileHandle;
-  #position: number;
-  #chunks: Uint8Array[] = [];
-  #pending = 0;
-
-  constructor(file: FileHandle, position: number) {
-    this.#file = file;
-    this.#position = position;
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    this.#chunks.push(chunk);
-    this.#pending += chunk.length;
-    if (this.#pending >= batchBytes) await this.flush();
-  }
-
-  async flush(): Promise<void> {
-    const chunks = this.#chunks;
-    const bytes = this.#pending;
-    if (bytes === 0) return;
-    this.#chunks = [];
-    this.#pending = 0;
-    let { bytesWritten } = await this.#file.writev(chunks, this.#position);
-    // A disk that fills up writes a part and only then refuses: the next call brings the error.
-    while (bytesWritten < bytes) {
-      const rest = Buffer.concat(chunks).subarray(bytesWritten);
-      bytesWritten += (await this.#file.write(rest, 0, rest.length, this.#position + bytesWritten)).bytesWritten;
-    }
-    this.#position += bytes;
-    for (const chunk of chunks) releaseChunk(chunk);
-  }
 }

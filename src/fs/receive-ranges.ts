@@ -5,7 +5,8 @@ import { MirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import type { Expectation } from '../core/stream.ts';
-import { BatchWriter, namePath, partialSuffix } from './atomic.ts';
+import { namePath, partialSuffix } from './atomic.ts';
+import { BatchWriter } from './batch-writer.ts';
 import { TailHash } from './tail-hash.ts';
 
 export interface RangesOptions {

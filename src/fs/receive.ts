@@ -3,7 +3,8 @@ import { dirname } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check, type Expectation } from '../core/stream.ts';
-import { BatchWriter, namePath, partialSuffix } from './atomic.ts';
+import { namePath, partialSuffix } from './atomic.ts';
+import { BatchWriter } from './batch-writer.ts';
 import { fileContent } from './read.ts';
 
 /** Takes note of the bytes of a file as they become known; `resumed` ones were already on disk. */

@@ -8,7 +8,7 @@ const { createHash } = require('node:crypto');
 const { closeSync, openSync, readSync } = require('node:fs');
 const { path, algorithm, size } = workerData;
 const hash = algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + size + '\\0') : createHash(algorithm);
-const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+const buffer = Buffer.allocUnsafeSlow(256 * 1024);
 const file = openSync(path, 'r');
 let position = 0;
 parentPort.on('message', (end) => {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Extent, fileContent } from '../../../src/fs/read.ts';
 import { collect } from '../../support/contents.ts';
 import { codeOf } from '../../support/failures.ts';
@@ -24,30 +24,65 @@ async function withExtents(work: (extents: Extent[], whole: Buffer) => Promise<v
   await work(extents, Buffer.concat([bytes.subarray(mebi), bytes.subarray(0, 100)]));
 }
 
-it('reads pieces of files one after the other', async () => {
-  await withExtents(async (extents, whole) => {
-    const content = fileContent(extents);
+describe.each([
+  ['that is quick', Number.POSITIVE_INFINITY],
+  ['that is slow', Number.NEGATIVE_INFINITY],
+])('of a medium %s', (_, patienceMs) => {
+  it('reads pieces of files one after the other', async () => {
+    await withExtents(async (extents, whole) => {
+      const content = fileContent(extents, patienceMs);
 
-    expect(content.size).toBe(whole.length);
-    expect((await collect(content.open(0))).equals(whole)).toBe(true);
+      expect(content.size).toBe(whole.length);
+      expect((await collect(content.open(0))).equals(whole)).toBe(true);
+    });
   });
-});
 
-it.each([1, mebi, mebi + 4, mebi + 5, mebi + 6, mebi + 104, mebi + 105])('begins at byte %d', async (offset) => {
-  await withExtents(async (extents, whole) => {
-    expect((await collect(fileContent(extents).open(offset))).equals(whole.subarray(offset))).toBe(true);
+  it.each([1, mebi, mebi + 4, mebi + 5, mebi + 6, mebi + 104, mebi + 105])('begins at byte %d', async (offset) => {
+    await withExtents(async (extents, whole) => {
+      expect((await collect(fileContent(extents, patienceMs).open(offset))).equals(whole.subarray(offset))).toBe(true);
+    });
   });
-});
 
-it('reads no byte behind the end that is asked for', async () => {
-  await withExtents(async (extents, whole) => {
-    const content = fileContent(extents);
-    const inSecond = mebi + 50;
-    const read = async (from: number, to: number): Promise<boolean> =>
-      (await collect(content.open(from, undefined, to))).equals(whole.subarray(from, to));
-    expect(await read(3, 10)).toBe(true);
-    expect(await read(mebi, inSecond)).toBe(true);
-    expect(await read(0, whole.length + 9)).toBe(true);
+  it('reads no byte behind the end that is asked for', async () => {
+    await withExtents(async (extents, whole) => {
+      const content = fileContent(extents, patienceMs);
+      const inSecond = mebi + 50;
+      const read = async (from: number, to: number): Promise<boolean> =>
+        (await collect(content.open(from, undefined, to))).equals(whole.subarray(from, to));
+      expect(await read(3, 10)).toBe(true);
+      expect(await read(mebi, inSecond)).toBe(true);
+      expect(await read(0, whole.length + 9)).toBe(true);
+    });
+  });
+
+  it('tells when a file ends early', async () => {
+    await withExtents(async (extents) => {
+      const [first] = extents;
+      const long = extents.map((extent) => ({ ...extent, size: extent === first ? extent.size + 1 : extent.size }));
+
+      expect(await codeOf(collect(fileContent(long, patienceMs).open(0)))).toBe('E_SIZE_MISMATCH');
+    });
+  });
+
+  it('stops when it is interrupted', async () => {
+    await withExtents(async (extents) => {
+      const controller = new AbortController();
+      const reading = async (): Promise<void> => {
+        for await (const chunk of fileContent(extents, patienceMs).open(0, controller.signal))
+          if (chunk.length > 0) controller.abort();
+      };
+
+      expect(await codeOf(reading())).toBe('E_ABORTED');
+    });
+  });
+
+  it('lets each chunk be kept', async () => {
+    await withExtents(async (extents, whole) => {
+      const kept: Uint8Array[] = [];
+      for await (const chunk of fileContent(extents, patienceMs).open(0)) kept.push(chunk);
+
+      expect(Buffer.concat(kept).equals(whole)).toBe(true);
+    });
   });
 });
 
@@ -56,34 +91,4 @@ it('opens nothing before it is read', async () => {
 
   expect(content.size).toBe(3);
   expect(await codeOf(collect(content.open(0)))).toBe('E_NOT_FOUND');
-});
-
-it('tells when a file ends early', async () => {
-  await withExtents(async (extents) => {
-    const [first] = extents;
-    const long = extents.map((extent) => ({ ...extent, size: extent === first ? extent.size + 1 : extent.size }));
-
-    expect(await codeOf(collect(fileContent(long).open(0)))).toBe('E_SIZE_MISMATCH');
-  });
-});
-
-it('stops when it is interrupted', async () => {
-  await withExtents(async (extents) => {
-    const controller = new AbortController();
-    const reading = async (): Promise<void> => {
-      for await (const chunk of fileContent(extents).open(0, controller.signal))
-        if (chunk.length > 0) controller.abort();
-    };
-
-    expect(await codeOf(reading())).toBe('E_ABORTED');
-  });
-});
-
-it('lets each chunk be kept', async () => {
-  await withExtents(async (extents, whole) => {
-    const kept: Uint8Array[] = [];
-    for await (const chunk of fileContent(extents).open(0)) kept.push(chunk);
-
-    expect(Buffer.concat(kept).equals(whole)).toBe(true);
-  });
 });

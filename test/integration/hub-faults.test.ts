@@ -128,6 +128,31 @@ describe('a big file is whole in the end', () => {
   });
 });
 
+it('a hub that gives files at once, without a redirect, is read as well', async () => {
+  await start({ direct: true });
+  expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+  await expectWhole();
+});
+
+it('a mirror that strips what the hub says beside its answers is read as well', async () => {
+  const small = { 'config.json': '{"a":1}', 'x/y.txt': 'text' };
+  place.hub.addRepo({ id: 'org/small', files: small });
+  // A body and its type, and nothing else: no name of the commit, no tag, no limit.
+  place.hub.server.faults = ({ path }) => {
+    const body = Object.entries(small).find(([name]) => path.includes(`/resolve/`) && path.endsWith(name))?.[1];
+    return body === undefined
+      ? undefined
+      : { kind: 'status', status: 200, headers: { 'content-type': 'text/plain' }, body };
+  };
+  expect(await place.snapshot('org/small')).toMatchObject({ ok: true, items: [{ detail: { fetched: 2 } }] });
+});
+
+it('a listing that fails for a while is asked for again', async () => {
+  damageFirst(place.hub.server, /^\/api\/models\//, { kind: 'status', status: 503 }, { kind: 'reset', after: 10 });
+  expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+  await expectWhole();
+});
+
 describe('wrong bytes', () => {
   it('are fetched once more from the start', async () => {
     damageFirst(place.hub.cdn, /./, { kind: 'flip', at: 1000 });

@@ -323,6 +323,29 @@ describe('snapshot refuses', () => {
     expect(await ref('main')).toHaveLength(40);
   });
 
+  it.each(['no/such', 'org/secret'])('an unknown or private repo for a token that is good: %s', async (repo) => {
+    place.hub.tokens['hf_good'] = { access: [] };
+    place.hub.addRepo({ id: 'org/secret', files: { a: 'a' }, private: true });
+    const own = await place.withEnv({ HF_TOKEN: 'hf_good' });
+    expect(failureIn(await own.snapshot(repo)).error?.code).toBe('E_NOT_FOUND');
+    await own.close();
+  });
+
+  it('a listing that names a file twice, or below another file', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
+    const entry = (path: string): object => ({ type: 'file', path, size: 1, oid: '0'.repeat(40) });
+    for (const paths of [
+      ['a', 'a'],
+      ['a', 'a/b'],
+    ]) {
+      const body = JSON.stringify(paths.map(entry));
+      const headers = { 'content-type': 'application/json' };
+      place.hub.server.faults = ({ path }) =>
+        path.includes('/tree/') ? { kind: 'status', status: 200, headers, body } : undefined;
+      expect(failureIn(await place.snapshot('org/name')).error?.code).toBe('E_CORRUPT');
+    }
+  });
+
   it('a token that the hub does not know', async () => {
     place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
     const own = await place.withEnv({ HF_TOKEN: 'hf_unknown' });

@@ -80,6 +80,25 @@ export async function downloadWithHub(
   return (await runCommand(python.path, ['-c', hubDownload, repo], { env })).trim();
 }
 
+/** Lets huggingface_hub compare a cache with the hub by itself, file by file. */
+const hubVerifier = `
+import json, sys
+from huggingface_hub import HfApi
+found = HfApi().verify_repo_checksums(sys.argv[1])
+print(json.dumps([found.checked_count, len(found.mismatches), len(found.missing_paths), len(found.extra_paths)]))
+`;
+
+/** @returns how many files were looked at, had other bytes, were missing, and too many */
+export async function verifyWithHub(
+  python: VersionedTool,
+  endpoint: string,
+  hub: string,
+  repo: string,
+): Promise<number[]> {
+  const env = { HF_HUB_CACHE: hub, HF_ENDPOINT: endpoint, HF_HUB_OFFLINE: '0', HF_HUB_DISABLE_TELEMETRY: '1' };
+  return JSON.parse(await runCommand(python.path, ['-c', hubVerifier, repo], { env })) as number[];
+}
+
 /** Loads a model offline as programs do, by name and by commit: settings, tokenizer, and the rows of its table for a text. */
 const modelLoader = `
 import json, sys

@@ -6,7 +6,7 @@ import { runCli } from '../support/cli.ts';
 import { startHub, type TestHub } from '../support/hub.ts';
 import { tinyModel } from '../support/repos.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
-import { downloadWithHub, loadWithTransformers, readDatasetWithHub, readWithHub } from './readers.ts';
+import { downloadWithHub, loadWithTransformers, readDatasetWithHub, readWithHub, verifyWithHub } from './readers.ts';
 import { installTools, type Tools } from './tools.ts';
 
 /** Stores as `snapshot` leaves them, read offline by every huggingface_hub that we have; and theirs, taken over by us. */
@@ -79,6 +79,14 @@ describe('huggingface_hub reads offline, by name and by commit, without a warnin
     for (const python of tools.hubs)
       expect(await readDatasetWithHub(python, join(store, 'hub'), dataset), python.version).toEqual(['data/a.parquet']);
   });
+});
+
+it('huggingface_hub finds every file of the store as the hub has it, and none that is missing or too many', async () => {
+  const store = join(directory, 'verified');
+  await snapshot([model, '--store', store]);
+  const newest = tools.hubs.at(-1);
+  if (!newest) throw new Error('no huggingface_hub is installed');
+  expect(await verifyWithHub(newest, hub.url, join(store, 'hub'), model)).toEqual([Object.keys(sizes).length, 0, 0, 0]);
 });
 
 it('transformers loads a model of the store offline, by name and by commit, with the numbers that the hub had', async () => {

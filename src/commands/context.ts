@@ -11,7 +11,8 @@ import { proxyRules } from '../http/proxy.ts';
 import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts';
 import { type PemFile, readAuthority } from '../http/tls.ts';
 import { defaultEndpoint, HubClient } from '../hub/client.ts';
-import { findToken } from '../hub/token.ts';
+import { tokenSource } from '../hub/token.ts';
+import { exchangeToken, type PassingToken } from '../hub/trusted-publisher.ts';
 import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -135,9 +136,12 @@ export async function createContext(outside: Outside, options: CommonOptions): P
       if (hub) return hub;
       const onWait = (ms: number): void =>
         report({ type: 'note', text: `the hub's rate limit is used up; going on in ${Math.ceil(ms / 1000)} s` });
+      const endpoint = hubEndpoint(env);
+      const exchange = (resource: string): Promise<PassingToken> =>
+        exchangeToken(resource, { env, endpoint, http, retry });
       hub = new HubClient(http, {
-        endpoint: hubEndpoint(env),
-        token: () => findToken(env, outside.home),
+        endpoint,
+        token: tokenSource(env, outside.home, exchange),
         retry,
         onWait,
       });

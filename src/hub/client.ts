@@ -15,7 +15,7 @@ export const defaultEndpoint = 'https://huggingface.co';
 
 export interface HubOptions {
   endpoint: string;
-  /** Asked once, when it is needed first. */
+  /** Asked for each request. */
   token: () => Promise<string | undefined>;
   retry: RetryOptions;
   /** Told when everybody has to wait for the rate limit. */
@@ -33,7 +33,6 @@ export class HubClient {
   readonly #origin: string;
   readonly #retry: RetryOptions;
   readonly #pace: Pace;
-  #token: Promise<string | undefined> | undefined;
 
   constructor(http: HttpClient, options: HubOptions) {
     const { retry, endpoint, onWait } = options;
@@ -167,17 +166,12 @@ export class HubClient {
   }
 
   async #failure(response: HttpResponse, name: RepoName, item: string): Promise<HubFailure> {
-    const token = await this.#findToken();
+    const token = await this.#options.token();
     return hubFailure(response, { item, name, endpoint: this.#options.endpoint, token });
   }
 
-  async #findToken(): Promise<string | undefined> {
-    this.#token ??= this.#options.token();
-    return this.#token;
-  }
-
   async #authorization(): Promise<Record<string, string>> {
-    const token = await this.#findToken();
+    const token = await this.#options.token();
     return token === undefined ? {} : { authorization: `Bearer ${token}` };
   }
 

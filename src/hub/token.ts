@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { PassingToken } from './trusted-publisher.ts';
 
 /**
  * The token of the user, found as huggingface_hub finds it: HF_TOKEN, HUGGING_FACE_HUB_TOKEN, the file HF_TOKEN_PATH
@@ -14,6 +15,36 @@ export async function findToken(
   if (isOn(env['HF_HUB_DISABLE_IMPLICIT_TOKEN'])) return undefined;
   const file = env['HF_TOKEN_PATH'] || join(hubHome(env, home), 'token');
   return clean(env['HF_TOKEN']) ?? clean(env['HUGGING_FACE_HUB_TOKEN']) ?? clean(await readIfThere(file));
+}
+
+/** Before it ends a new one is asked for, as requests take their time. */
+const marginMs = 300_000;
+
+/**
+ * The token for each request: that of a trusted publisher where HF_OIDC_RESOURCE is set, asked for again when it ends,
+ * else what {@link findToken} finds once.
+ * @param exchange asked with the resource
+ */
+export function tokenSource(
+  env: Readonly<Record<string, string | undefined>>,
+  home: string,
+  exchange: (resource: string) => Promise<PassingToken>,
+  now: () => number = Date.now,
+): () => Promise<string | undefined> {
+  const resource = isOn(env['HF_HUB_DISABLE_IMPLICIT_TOKEN']) ? undefined : env['HF_OIDC_RESOURCE'];
+  let current: { token: Promise<string | undefined>; endsAt: number } | undefined;
+  const passing = async (of: string): Promise<string> => {
+    const { token, lifetimeMs } = await exchange(of);
+    // What was given to the job cannot be had again, so that it is used to its end.
+    const margin = env['HF_OIDC_ID_TOKEN'] ? 0 : marginMs;
+    if (current) current.endsAt = now() + Math.max(0, lifetimeMs - margin);
+    return token;
+  };
+  return async () => {
+    if (current && now() < current.endsAt) return current.token;
+    current = { token: resource ? passing(resource) : findToken(env, home), endsAt: Infinity };
+    return current.token;
+  };
 }
 
 function hubHome(env: Readonly<Record<string, string | undefined>>, home: string): string {

@@ -6,11 +6,13 @@ import { pull } from '../../src/commands/pull.ts';
 import type { Report } from '../../src/core/report.ts';
 import { failureIn, type HubPlace, readLockOf, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
+import { sendJson, TestServer } from '../support/server.ts';
 
 let place: HubPlace;
 
 beforeEach(async () => {
   place = await startHubPlace({
+    publishers: { 'jwt-of-the-job': { resource: 'me', token: 'hf_good' } },
     tokens: {
       hf_good: { access: ['org/gated', 'org/second'] },
       hf_waiting: { access: [], pending: ['org/gated'] },
@@ -87,6 +89,42 @@ describe('a gated repo', () => {
     await writeFile(join(place.directory, 'token'), 'hf_good\n');
     const own = await place.withEnv({ HF_HOME: place.directory });
     expect((await own.snapshot('org/gated')).ok).toBe(true);
+    await own.close();
+  });
+
+  it('opens for a trusted publisher, with the identity of its CI job', async () => {
+    const env = { HF_OIDC_RESOURCE: 'me', HF_TOKEN: 'hf_stranger' };
+    const given = await place.withEnv({ ...env, HF_OIDC_ID_TOKEN: 'jwt-of-the-job' });
+    expect(await given.snapshot('org/gated')).toMatchObject({ ok: true });
+    expect(place.hub.server.count(/^POST \/oauth\/token/)).toBe(1);
+    await given.close();
+  });
+
+  it('opens for a job of GitHub Actions, which is asked for the identity', async () => {
+    const github = await TestServer.start((request, response, url) => {
+      const isRight = request.headers.authorization === 'Bearer of-the-runner' && url.pathname === '/idtoken';
+      if (!isRight || url.searchParams.get('audience') !== place.hub.url) return false;
+      return sendJson(response, 200, { value: 'jwt-of-the-job' });
+    });
+    const job = await place.withEnv({
+      HF_OIDC_RESOURCE: 'me',
+      GITHUB_ACTIONS: 'true',
+      ACTIONS_ID_TOKEN_REQUEST_URL: `${github.url}/idtoken?api-version=2`,
+      ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'of-the-runner',
+    });
+    expect(await job.snapshot('org/gated')).toMatchObject({ ok: true });
+    await job.close();
+    await github.close();
+  });
+
+  it.each([
+    ['no identity', {}],
+    ['an identity that the hub does not trust', { HF_OIDC_ID_TOKEN: 'another-jwt' }],
+    ['a job of GitHub without the permission', { GITHUB_ACTIONS: 'true' }],
+  ])('stays shut for %s, and no other token is taken', async (_, env) => {
+    const own = await place.withEnv({ HF_OIDC_RESOURCE: 'me', HF_TOKEN: 'hf_good', ...env });
+    expect(failureIn(await own.snapshot('org/gated')).error?.code).toBe('E_AUTH');
+    expect(place.hub.server.count(/^GET/)).toBe(0);
     await own.close();
   });
 

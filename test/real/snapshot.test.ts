@@ -22,7 +22,10 @@ let sizes: Record<string, number>;
 beforeAll(async () => {
   tools = await installTools();
   directory = await mkdtemp(join(tmpdir(), 'sie-mirror-snapshot-'));
-  hub = await startHub();
+  hub = await startHub({
+    tokens: { hf_job: { access: ['org/shut'] } },
+    publishers: { 'jwt-of-the-job': { resource: 'me', token: 'hf_job' } },
+  });
   const content = { ...tinyModel(3, { nonAscii: true }), 'pytorch_model.bin': 'legacy', 'onnx/model.onnx': 'onnx' };
   sizes = Object.fromEntries(Object.entries(content).map(([path, bytes]) => [path, Buffer.from(bytes).length]));
   ({ commit } = hub.addRepo({ id: model, files: content, tags: ['v1.0'] }));
@@ -114,6 +117,15 @@ function rowOf(file: Uint8Array, row: number): number[] {
   const from = 8 + Number(bytes.readBigUInt64LE(0)) + row * 32;
   return Array.from({ length: 8 }, (_, column) => bytes.readFloatLE(from + 4 * column));
 }
+
+it('huggingface_hub exchanges the identity of a CI job at the hub of the tests', async () => {
+  hub.addRepo({ id: 'org/shut', files: { 'config.json': '{}' }, gated: 'manual' });
+  const newest = tools.hubs.at(-1);
+  if (!newest) throw new Error('no huggingface_hub is installed');
+  const job = { HF_OIDC_RESOURCE: 'me', HF_OIDC_ID_TOKEN: 'jwt-of-the-job' };
+  await downloadWithHub(newest, hub.url, join(directory, 'home-job'), 'org/shut', job);
+  expect(hub.server.count(/^POST \/oauth\/token/)).toBe(1);
+});
 
 it('hf_xet fetches from the hub of the tests by Xet, with the right bytes', async () => {
   const weights = seededBytes('weights', 3_000_000);

@@ -26,6 +26,8 @@ export interface HubOptions extends ServerOptions, FileOptions {
   /** Tokens that exist; every other one is refused. */
   tokens?: Record<string, HubToken>;
   repos?: readonly RepoSpec[];
+  /** Identities of CI jobs that are trusted publishers, with the resource of each and the token that it gets. */
+  publishers?: Record<string, { resource: string; token: string }>;
   /** Entries on a page of a tree listing; default 1000, with `expand=true` 50. */
   pageSize?: number;
   /** Requests before 429; default far above what a test sends. */
@@ -131,6 +133,7 @@ class Hub {
     }
     if (url.pathname === '/api/agent-harnesses') return sendText(response, 404, 'Not Found');
     if (url.pathname === '/api/whoami-v2') return whoami(exchange);
+    if (url.pathname === '/oauth/token' && request.method === 'POST') return this.#exchangeToken(exchange);
     const route = parseRoute(url.pathname);
     if (!route || !isKnown(route, request.method, url)) return false;
     return this.#answer(route, exchange);
@@ -182,6 +185,18 @@ class Hub {
         this.#options,
       );
     return file.lfs ? false : sendRegular(asked, this.#options);
+  }
+
+  /** RFC 8693 */
+  async #exchangeToken({ request, response }: Exchange): Promise<boolean> {
+    const asked = JSON.parse((await readBody(request)).toString()) as Record<string, string>;
+    const publisher = this.#options.publishers?.[asked['subject_token'] ?? ''];
+    const isRight =
+      asked['grant_type'] === 'urn:ietf:params:oauth:grant-type:token-exchange' &&
+      asked['subject_token_type'] === 'urn:ietf:params:oauth:token-type:id_token' &&
+      publisher?.resource === asked['resource'];
+    if (!publisher || !isRight) return sendJson(response, 400, { error: 'invalid_grant' });
+    return sendJson(response, 200, { access_token: publisher.token, token_type: 'bearer', expires_in: 3600 });
   }
 
   #sendXetToken(repo: HubRepo, revision: string, { response }: Exchange): boolean {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findToken } from '../../../src/hub/token.ts';
+import { findToken, tokenSource } from '../../../src/hub/token.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -39,4 +39,17 @@ describe('the token is found as huggingface_hub finds it', () => {
     const full = Object.entries(env).map(([key, value]) => [key, paths.has(key) ? join(home, value) : value]);
     expect(await findToken(Object.fromEntries(full) as Record<string, string>, home)).toBe(token);
   });
+});
+
+it('the token of a trusted publisher is asked for again before it ends, and once for many', async () => {
+  let [now, count] = [0, 0];
+  const exchange = (): Promise<{ token: string; lifetimeMs: number }> =>
+    Promise.resolve({ token: `passing-${(count += 1)}`, lifetimeMs: 3_600_000 });
+  const token = tokenSource({ HF_OIDC_RESOURCE: 'me', HF_TOKEN: 'own' }, home, exchange, () => now);
+
+  expect(await Promise.all([token(), token()])).toEqual(['passing-1', 'passing-1']);
+  now = 3_200_000;
+  expect(await token()).toBe('passing-1');
+  now = 3_500_000;
+  expect(await token()).toBe('passing-2');
 });

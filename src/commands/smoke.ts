@@ -13,7 +13,7 @@ import { type Clock, Patience } from './smoke/patience.ts';
 import { checkPoolName, withPool } from './smoke/pool.ts';
 import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
 import { smokeTable } from './smoke/table.ts';
-import { commitOf, readMirrored, splitKnown } from './smoke/targets.ts';
+import { commitOf, type Matched, matchKnown, readMirrored } from './smoke/targets.ts';
 import type { TrialKind } from './smoke/trial.ts';
 import { listedWorkers } from './smoke/watch.ts';
 
@@ -57,7 +57,10 @@ export interface SmokeOptions {
 
 /** One model on one machine profile, or on any. */
 interface Target {
+  /** As the cluster has it. */
   model: string;
+  /** As it was mirrored; undefined when nothing says so. */
+  repo: string | undefined;
   gpu: string | undefined;
   revision: string | undefined;
 }
@@ -153,12 +156,8 @@ class SmokeJob {
     const golden = await this.#golden();
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for ${model}` });
     if (profiles.length > 1)
-      return this.#table(
-        targetsOf([model], profiles, () => wanted),
-        [],
-        golden,
-      );
-    const target = { model, gpu: profiles[0], revision: wanted };
+      return this.#table(targetsOf([{ id: model, repo: undefined, commit: wanted }], profiles), golden);
+    const target: Target = { model, repo: undefined, gpu: profiles[0], revision: wanted };
     const result = await this.#try(target, golden);
     await this.#keep();
     const report = makeReport('smoke', [itemOf(target, result, this.#options.url)], { seconds: result.times.total }, [
@@ -175,22 +174,18 @@ class SmokeJob {
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for the models of ${path}` });
     const { timeout, clock } = this.#options;
     const patience = new Patience(timeout, path, this.#context.report, this.#context.signal, clock);
-    const { models, unknown } = splitKnown(mirrored, await patience.through(() => this.#client.models()));
-    if (models.length === 0)
+    const matched = matchKnown(mirrored, await patience.through(() => this.#client.models()));
+    if (matched.models.length + matched.otherCase.length === 0)
       throw new MirrorError('E_NOT_FOUND', `the cluster knows none of the ${mirrored.size} models of \`${path}\``, {
         hint: 'see `GET /v1/models`: the release, the SIE bundles and the models that were mirrored have to belong together',
       });
-    return this.#table(
-      targetsOf(models, profiles, (model) => mirrored.get(model)),
-      unknown,
-      golden,
-    );
+    return this.#table(targetsOf(matched.models, profiles), golden, matched);
   }
 
   async #table(
     targets: readonly Target[],
-    unknown: readonly string[],
     golden: readonly GoldenModel[] | undefined,
+    { unknown, otherCase }: Pick<Matched, 'unknown' | 'otherCase'> = { unknown: [], otherCase: [] },
   ): Promise<Report> {
     const items: ReportItem[] = [];
     const limit = limitTo(this.#context.slots);
@@ -203,15 +198,17 @@ class SmokeJob {
         ),
       ),
     );
+    for (const { repo, id } of otherCase)
+      await attempt(items, 'model', repo, async () => Promise.reject(anotherCase(repo, id)));
     await this.#keep();
     items.sort((one, other) => (one.name < other.name ? -1 : 1));
     for (const name of unknown)
       items.push({ kind: 'model', name, state: 'skipped', detail: { reason: 'no model of this cluster' } });
     const failed = items.filter(({ state }) => state === 'failed').length;
-    const done = targets.length - failed;
-    return makeReport('smoke', items, { models: targets.length, failed }, [
+    const all = targets.length + otherCase.length;
+    return makeReport('smoke', items, { models: all, failed }, [
       ...smokeTable(items),
-      failed === 0 ? `GOOD: the cluster answers, ${done} of ${done}` : `BAD: ${failed} of ${targets.length} failed`,
+      failed === 0 ? `GOOD: the cluster answers, ${all} of ${all}` : `BAD: ${failed} of ${all} failed`,
     ]);
   }
 
@@ -260,12 +257,23 @@ class SmokeJob {
 }
 
 function targetsOf(
-  models: readonly string[],
+  models: readonly (Omit<Matched['models'][number], 'repo'> & Pick<Target, 'repo'>)[],
   profiles: readonly string[],
-  commit: (model: string) => string | undefined,
 ): Target[] {
   const wanted = profiles.length === 0 ? [undefined] : profiles;
-  return models.flatMap((model) => wanted.map((gpu) => ({ model, gpu, revision: commit(model) })));
+  return models.flatMap(({ id, repo, commit }) => wanted.map((gpu) => ({ model: id, repo, gpu, revision: commit })));
+}
+
+/** Its pods look for the weights in another place than that where they are. */
+function anotherCase(repo: string, id: string): MirrorError {
+  return new MirrorError(
+    'E_NOT_FOUND',
+    `the cluster knows \`${id}\`, and \`${repo}\` was mirrored: names are compared with case`,
+    {
+      hint: `snapshot, bundle and import \`${id}\``,
+      at: { side: 'target', item: repo },
+    },
+  );
 }
 
 function nameOf({ model, gpu }: Target): string {
@@ -274,8 +282,19 @@ function nameOf({ model, gpu }: Target): string {
 
 function itemOf(target: Target, result: RunResult, url: string): ReportItem {
   const { trial, times, proof, word, revision, version } = result;
-  const { model, gpu } = target;
-  const detail = { url, model, gpu, ...trial.detail, times, proof, counters: countersOf(word), revision, version };
+  const { model, repo, gpu } = target;
+  const detail = {
+    url,
+    model,
+    repo,
+    gpu,
+    ...trial.detail,
+    times,
+    proof,
+    counters: countersOf(word),
+    revision,
+    version,
+  };
   return { kind: 'model', name: nameOf(target), state: 'done', detail };
 }
 

@@ -57,7 +57,7 @@ const known: readonly Known[] = [
     pattern:
       /SignatureDoesNotMatch|InvalidAccessKeyId|NoCredentialsError|Unable to locate credentials|ExpiredToken|InvalidClientTokenId/,
     fix: steps(
-      'kubectl -n NAMESPACE create secret generic model-bucket --from-literal=AWS_ACCESS_KEY_ID=ACCESS_KEY --from-literal=AWS_SECRET_ACCESS_KEY=SECRET_KEY --dry-run=client -o yaml | kubectl apply -f -',
+      'kubectl -n NAMESPACE create secret generic model-bucket --from-literal=AWS_ACCESS_KEY_ID=ACCESS_KEY --from-literal=AWS_SECRET_ACCESS_KEY=SECRET_KEY --dry-run=client -o yaml | kubectl -n NAMESPACE apply -f -',
       `${setEnv} --from=secret/model-bucket`,
       lasting,
       'where the pods have a role instead of keys, see that the service account names it: kubectl -n NAMESPACE describe serviceaccount SERVICE_ACCOUNT',
@@ -68,7 +68,7 @@ const known: readonly Known[] = [
     pattern:
       /AccessDenied|\b403\b[^\n]*(?:Forbidden|HeadObject|GetObject|ListObjects|bucket|storage)|(?:HeadObject|GetObject|ListObjectsV2)[^\n]*\b403\b/,
     fix: steps(
-      'see who the pods are: kubectl -n NAMESPACE describe serviceaccount SERVICE_ACCOUNT (a role in its annotations; without one, the keys that the pods are given)',
+      'see who the pods are, by a role in the annotations, or without one by the keys that they are given: kubectl -n NAMESPACE describe serviceaccount SERVICE_ACCOUNT',
       `have whoever keeps the bucket give that role or key this policy: ${readPolicy}`,
       `then: ${restart}`,
     ),
@@ -86,7 +86,7 @@ const known: readonly Known[] = [
     fault: 'worker-tls',
     pattern: /CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSL validation failed/,
     fix: steps(
-      'kubectl -n NAMESPACE create configmap zone-ca --from-file=ca.pem=CA_FILE',
+      'kubectl -n NAMESPACE create configmap zone-ca --from-file=ca.pem=CA_FILE --dry-run=client -o yaml | kubectl -n NAMESPACE apply -f -',
       'have the workers see it: kubectl -n NAMESPACE patch WORKLOAD -p \'{"spec":{"template":{"spec":{"volumes":[{"name":"zone-ca","configMap":{"name":"zone-ca"}}],"containers":[{"name":"CONTAINER","volumeMounts":[{"name":"zone-ca","mountPath":"/zone-ca"}],"env":[{"name":"AWS_CA_BUNDLE","value":"/zone-ca/ca.pem"}]}]}}}}\'',
       'the chart cannot mount it: patch again after each helm upgrade, or build the authority into the image of the workers',
     ),

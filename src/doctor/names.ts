@@ -1,3 +1,5 @@
+import { quoted } from './shell.ts';
+
 /** What doctor has learnt of the zone, to be put into what it says to type. */
 export interface Names {
   /** Directory of the bundle. */
@@ -25,7 +27,7 @@ export interface Names {
 
 /** A word in capitals that stands in a fix for what only the zone knows. */
 interface Word {
-  value?: (names: Names) => string | undefined;
+  value?: (names: Names) => string | readonly string[] | undefined;
   /** What it is, where it is not known. */
   meaning: (names: Names) => string;
 }
@@ -54,7 +56,7 @@ const words: Record<string, Word> = {
     meaning: () => 'that in which SIE runs: `kubectl get pods -A` lists all',
   },
   WORKER_PODS: {
-    value: ({ workers }) => (workers && workers.length > 0 ? workers.join(' ') : undefined),
+    value: ({ workers }) => (workers && workers.length > 0 ? workers : undefined),
     meaning: () => 'the pods of the workers: `kubectl get pods -A` lists all',
   },
   WORKLOAD: { meaning: () => 'what makes the workers: `kubectl get statefulsets,deployments -A` lists all' },
@@ -83,21 +85,39 @@ const words: Record<string, Word> = {
   POOL: { meaning: () => 'the name of its pool in the values of the chart, mostly that of its machine profile' },
 };
 
-const anyWord = new RegExp(`\\b(?:${Object.keys(words).join('|')})\\b`, 'g');
+/** A word, and what sets it where it is a value for Helm. */
+const anyWord = new RegExp(`(--set [\\w.]+=)?\\b(${Object.keys(words).join('|')})\\b`, 'g');
+
+/** Several pods stand apart, everything else is one word for a shell. */
+function asWords(value: string | readonly string[]): string {
+  return typeof value === 'string' ? quoted(value) : value.map(quoted).join(' ');
+}
 
 /** A fix with the names of this zone in it. */
 export function withNames(fix: string, names: Names): string {
   const { endpoint, hasOwnAuthorities = false } = names;
-  const where = endpoint === undefined ? '' : ` --endpoint-url ${endpoint}`;
+  const where = endpoint === undefined ? '' : ` --endpoint-url ${quoted(endpoint)}`;
   const trust = endpoint?.startsWith('https:') && hasOwnAuthorities ? ' --ca-bundle CA_FILE' : '';
   return fix
-    .replaceAll(anyWord, (word) => words[word]?.value?.(names) ?? word)
+    .replaceAll(anyWord, (whole: string, set: string | undefined, word: string) => {
+      const value = words[word]?.value?.(names);
+      if (value === undefined) return whole;
+      // Helm takes these as its own: https://helm.sh/docs/intro/using_helm/#the-format-and-limitations-of---set
+      return set === undefined
+        ? asWords(value)
+        : `${set}${quoted(
+            [value]
+              .flat()
+              .join(' ')
+              .replaceAll(/[\\,{}]/g, '\\$&'),
+          )}`;
+    })
     .replaceAll(/\baws (?=s3(?:api)? )/g, `aws${where}${trust} `);
 }
 
 /** What the words mean that are left in a fix. */
 export function meanings(fix: string, names: Names): string[] {
-  const left = [...new Set(fix.match(anyWord) ?? [])];
+  const left = [...new Set([...fix.matchAll(anyWord)].map(([, , word = '']) => word))];
   return left.map((word) => `${word}: ${words[word]?.meaning(names) ?? ''}`);
 }
 
@@ -117,7 +137,7 @@ export const lasting =
 /** How a model comes into the zone that is not in it. */
 export function bringModel(repo: string): string {
   return steps(
-    `on the online side: sie-mirror snapshot ${repo} --filter sie --with-companions --store more && sie-mirror bundle --store more --name more --out MEDIUM`,
+    `on the online side: sie-mirror snapshot ${quoted(repo)} --filter sie --with-companions --store more && sie-mirror bundle --store more --name more --out MEDIUM`,
     'here, with what that made: sie-mirror import MEDIUM/more --models MODELS_URL',
   );
 }

@@ -58,6 +58,81 @@ it('goes on after one that fails, and names it in table and JUnit report', async
   expect(junit).toMatch(/testcase classname="smoke\.model" name="org\/dense on l4"><failure type="E_SMOKE"/);
 });
 
+it('asks for what was mirrored by the ids that the cluster serves', async () => {
+  const served = {
+    'nvidia/NV-Embed-v2': { dim: 16 },
+    'org/varied:dense': { dim: 16 },
+    'org/varied:sparse': { dim: 16, outputs: ['sparse' as const] },
+    'org/both': { dim: 16 },
+    'org/both:sparse': { dim: 16 },
+    'zone/named': { dim: 16, aliases: ['org/alias'] },
+    'Org/Case': { dim: 16 },
+  };
+  const repos = ['Hyukkyu/nv-embed-v2', 'org/varied', 'org/both', 'org/alias', 'org/case', 'org/companion'];
+  await writeFile(join(cwd, 'ids.receipt.json'), receipt(repos));
+  const { report } = await smokeAgainst({ dialect: '0.10', models: served }, { all: 'ids.receipt.json' }, { cwd });
+  expect(report?.items.map(({ name, state, detail, error }) => [name, state, detail?.['repo'] ?? error?.code])).toEqual(
+    [
+      ['nvidia/NV-Embed-v2', 'done', 'Hyukkyu/nv-embed-v2'],
+      ['org/both', 'done', 'org/both'],
+      ['org/case', 'failed', 'E_NOT_FOUND'],
+      ['org/varied:dense', 'done', 'org/varied'],
+      ['org/varied:sparse', 'done', 'org/varied'],
+      ['zone/named', 'done', 'org/alias'],
+      ['org/companion', 'skipped', undefined],
+    ],
+  );
+  expect(report).toMatchObject({ ok: false, totals: { models: 6, failed: 1 } });
+  expect(report?.items[2]?.error?.message).toContain('Org/Case');
+});
+
+it('holds a model to the commit of the repo of its weights, whatever its id', async () => {
+  await writeFile(join(cwd, 'nv.receipt.json'), receipt(['Hyukkyu/nv-embed-v2']));
+  const options = { model: 'nvidia/NV-Embed-v2', receipt: 'nv.receipt.json' };
+  const serving = (revision: string) =>
+    smokeAgainst({ dialect: '0.10', models: { 'nvidia/NV-Embed-v2': { dim: 16, revision } } }, options, { cwd });
+  expect((await serving(commit)).report).toMatchObject({ ok: true, facts: { commit } });
+  expect((await serving('b'.repeat(40))).error).toMatchObject({ code: 'E_SMOKE' });
+  const other = { model: 'nvidia/NV-Embed-v2', receipt: 'site.receipt.json' };
+  expect(await smokeFails({ models: { 'nvidia/NV-Embed-v2': { dim: 16 } } }, other, { cwd })).toMatchObject({
+    code: 'E_NOT_FOUND',
+    message: expect.stringContaining('Hyukkyu/nv-embed-v2') as string,
+  });
+});
+
+it.each([1, 3])('asks %i models at a time, no more and no fewer', async (concurrency) => {
+  const names = Array.from({ length: 7 }, (_, index) => `org/model-${index}`);
+  await writeFile(join(cwd, 'many.receipt.json'), receipt(names));
+  const many = Object.fromEntries(names.map((name) => [name, { dim: 8 }]));
+  let running = 0;
+  let most = 0;
+  const waiting: (() => void)[] = [];
+  const { report } = await smokeAgainst(
+    { dialect: '0.10', models: many },
+    { all: 'many.receipt.json' },
+    {
+      cwd,
+      concurrency,
+      during: ({ server }) => {
+        // The first wave is held back until so many are there: with fewer at a time it would never go on.
+        server.gate = ({ method }) => {
+          if (method !== 'POST') return undefined;
+          running += 1;
+          most = Math.max(most, running);
+          const leave = (): void => {
+            running -= 1;
+          };
+          if (most < concurrency) return new Promise<void>((resolve) => waiting.push(resolve)).then(leave);
+          for (const go of waiting.splice(0)) go();
+          return new Promise<void>((resolve) => setImmediate(resolve)).then(leave);
+        };
+      },
+    },
+  );
+  expect(report).toMatchObject({ ok: true, totals: { models: 7 } });
+  expect(most).toBe(concurrency);
+});
+
 it('says of companions that they are no models of the cluster', async () => {
   const { report } = await smokeAgainst({ dialect: '0.10', models }, { all: 'more.receipt.json' }, { cwd });
   expect(report?.items.find(({ name }) => name === 'org/companion')).toMatchObject({ state: 'skipped' });

@@ -18,6 +18,7 @@ export async function testContext(options: {
   hostsDir?: string;
   toolFile?: string;
   nodeVersion?: string;
+  concurrency?: number | undefined;
 }): Promise<TestContext> {
   const events: Event[] = [];
   const controller = new AbortController();
@@ -33,7 +34,13 @@ export async function testContext(options: {
       process: { pid: process.pid, isRunning: () => false },
       nodeVersion: options.nodeVersion ?? process.versions.node,
     },
-    { insecureHosts: options.insecureHosts, retries: options.retries ?? 0, ca: options.ca, hostsDir: options.hostsDir },
+    {
+      insecureHosts: options.insecureHosts,
+      retries: options.retries ?? 0,
+      ca: options.ca,
+      hostsDir: options.hostsDir,
+      concurrency: options.concurrency,
+    },
   );
   return { context, events, stop: () => controller.abort() };
 }

@@ -41,6 +41,8 @@ export interface SmokeOutcome {
 export interface SmokeSetting {
   cwd?: string;
   env?: Record<string, string>;
+  /** How many models at a time. */
+  concurrency?: number;
   /** Is run as soon as the gateway is there. */
   during?: (gateway: TestGateway, stop: () => void) => void;
 }
@@ -52,7 +54,11 @@ export async function smokeAgainst(
   setting: SmokeSetting = {},
 ): Promise<SmokeOutcome> {
   const gateway = await startGateway({ models: { [smokeModel]: { dim: 1024 } }, ...switches });
-  const outside = await testContext({ cwd: setting.cwd ?? '/', env: setting.env ?? {} });
+  const outside = await testContext({
+    cwd: setting.cwd ?? '/',
+    env: setting.env ?? {},
+    concurrency: setting.concurrency,
+  });
   const { context, events } = outside;
   const model = options.all === undefined ? { model: smokeModel } : {};
   try {

@@ -20,7 +20,8 @@ export function answerFault(error: MirrorError, url: string): Finding {
       'gateway-other',
       steps(
         'a login page or another service answers there; the address of the gateway and its port: kubectl -n NAMESPACE get services',
-        'from outside of the cluster: kubectl -n NAMESPACE port-forward service/sie-gateway 8080 & sie-mirror doctor --gateway http://127.0.0.1:8080',
+        'from outside of the cluster, in another terminal: kubectl -n NAMESPACE port-forward service/sie-gateway 8080',
+        'and then: sie-mirror doctor --gateway http://127.0.0.1:8080',
       ),
     );
   if (error.code === 'E_TLS') return at('gateway-tls', trustSteps(new URL(url), error.hint));

@@ -2,6 +2,7 @@ import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, ok, warningAt } from '../../doctor/finding.ts';
 import { readPolicy } from '../../doctor/known-messages.ts';
 import { steps } from '../../doctor/names.ts';
+import { quoted } from '../../doctor/shell.ts';
 import { redactUrl } from '../../http/client.ts';
 import type { Context } from '../context.ts';
 import { type Hosts, trustSteps, unreachable } from './hosts.ts';
@@ -121,9 +122,9 @@ const otherRegion =
 
 function regionSteps(region = 'REGION'): string[] {
   return [
-    `export AWS_REGION=${region}`,
-    `the same for the workers: kubectl -n NAMESPACE set env WORKLOAD AWS_REGION=${region}`,
-    `so that it lasts: sie-mirror values RECEIPT --for sie --region ${region} --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml`,
+    `export AWS_REGION=${quoted(region)}`,
+    `the same for the workers: kubectl -n NAMESPACE set env WORKLOAD AWS_REGION=${quoted(region)}`,
+    `so that it lasts: sie-mirror values RECEIPT --for sie --region ${quoted(region)} --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml`,
   ];
 }
 

@@ -8,6 +8,7 @@ import { otherContent, receiptFindings } from '../../doctor/against-receipt.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { layoutFindings, repoOfFolder, type SeenModel } from '../../doctor/model-layout.ts';
 import { bringModel, importModels, restartWorkers, steps } from '../../doctor/names.ts';
+import { quoted } from '../../doctor/shell.ts';
 import { companionsNamedBy, namesCompanions } from '../../hub/companions.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import { DirectoryStore } from '../../objects/dir.ts';
@@ -100,8 +101,8 @@ class BucketLook {
       `nothing here begins with \`models--\`${other ? `; the receipt says that the models are at \`${elsewhere}\`` : ''}`,
       other
         ? steps(
-            `look there: sie-mirror doctor --models ${elsewhere}`,
-            `and have the workers read it: kubectl -n NAMESPACE set env WORKLOAD SIE_CLUSTER_CACHE=${elsewhere}`,
+            `look there: sie-mirror doctor --models ${quoted(elsewhere)}`,
+            `and have the workers read it: kubectl -n NAMESPACE set env WORKLOAD SIE_CLUSTER_CACHE=${quoted(elsewhere)}`,
           )
         : importModels,
     );

@@ -290,7 +290,10 @@ class ClusterLook {
         findings.push(...workerFindings('cluster', pod.name, parseModels(said), this.#known.imported));
       } catch (error) {
         const known = toMirrorError(error);
-        const fix = `kubectl -n ${this.#namespace} port-forward pod/${pod.name} ${port} & sie-mirror doctor --worker http://127.0.0.1:${port}`;
+        const fix = steps(
+          `in another terminal: kubectl -n ${this.#namespace} port-forward pod/${pod.name} ${port}`,
+          `and then: sie-mirror doctor --worker http://127.0.0.1:${port}`,
+        );
         findings.push(notSeen('cluster', `worker ${pod.name}`, `the state of its models: ${known.message}`, fix));
       }
     }

@@ -2,8 +2,11 @@ import { toMirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { bringModel, restartWorkers, steps } from '../../doctor/names.ts';
+import { quoted } from '../../doctor/shell.ts';
 import { SieClient } from '../../sie/client.ts';
 import type { SieHealth } from '../../sie/health.ts';
+import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
+import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { answerFault } from './answer.ts';
 import { type Hosts, unreachable } from './hosts.ts';
@@ -18,14 +21,17 @@ export async function checkGateway(
 ): Promise<Finding[]> {
   const address = new URL(url);
   const error = await hosts.reach(new URL('/healthz', address));
-  const change =
-    'see whether it runs, and its address and port: kubectl -n NAMESPACE get pods,services; from outside of the cluster: kubectl -n NAMESPACE port-forward service/sie-gateway 8080';
+  const change = steps(
+    'see whether it runs, and its address and port: kubectl -n NAMESPACE get pods,services',
+    'from outside of the cluster, in another terminal: kubectl -n NAMESPACE port-forward service/sie-gateway 8080',
+    'and then: sie-mirror doctor --gateway http://127.0.0.1:8080',
+  );
   const ids = { unreachable: 'gateway-unreachable', tls: 'gateway-tls', change } as const;
   if (error) return [await unreachable('gateway', address, error, ids)];
   const client = new SieClient(context.http, url, { token: context.env['SIE_AUTH_TOKEN']?.trim() || undefined });
   try {
     const health = await client.health();
-    const models = (await client.models()).map(({ id }) => id);
+    const models = await client.models();
     if (!health)
       return [
         notSeen('gateway', url, 'it is a worker of its own: what it says of itself follows'),
@@ -34,7 +40,7 @@ export async function checkGateway(
       ];
     return [
       ok('gateway', url, `it is healthy and knows ${plural(models.length, 'model')}`),
-      ...profiles(health, models.find((id) => imported?.has(id)) ?? models[0] ?? 'MODEL'),
+      ...profiles(health, (models.find(({ id }) => imported?.has(weightsOf(id))) ?? models[0])?.id ?? 'MODEL'),
       ...modelsFound(models, imported),
       ...(await followWorkers(address, health, imported, context)),
     ];
@@ -70,22 +76,23 @@ function profiles({ configured, live, workers }: SieHealth, model: string): Find
         `profile ${profile}`,
         'profile-idle',
         'no worker of it is live: work for it goes to any other worker, or waits for one',
-        `to have one started, and wait for it: sie-mirror smoke GATEWAY_URL --model ${model} --gpu ${profile}`,
+        `to have one started, and wait for it: sie-mirror smoke GATEWAY_URL --model ${quoted(model)} --gpu ${quoted(profile)}`,
       ),
     ),
   ];
 }
 
 /** Not every imported repo is a model of its own: companions are none. */
-function modelsFound(known: readonly string[], imported: ReadonlySet<string> | undefined): Finding[] {
+function modelsFound(models: readonly SieModel[], imported: ReadonlySet<string> | undefined): Finding[] {
   if (imported === undefined)
     return [
       notSeen('gateway', 'models', 'whether the imported models are known to it', 'give `--models` or `--receipt`'),
     ];
-  const [first] = known;
-  const here = [...imported].filter((repo) => known.includes(repo));
+  const known = models.map(({ id }) => id);
+  const first = known[0] === undefined ? undefined : weightsOf(known[0]);
+  const here = [...imported].filter((repo) => servedAs(repo, models).length > 0);
   const cases = [...imported].flatMap((repo) => {
-    const near = known.find((id) => id !== repo && id.toLowerCase() === repo.toLowerCase());
+    const near = sameButCase(repo, models);
     return near === undefined ? [] : [{ repo, near }];
   });
   const found = cases.map(({ repo, near }) =>
@@ -136,7 +143,10 @@ async function followWorkers(
           'gateway',
           `worker ${name}`,
           `the state of its models: ${toMirrorError(error).message}`,
-          `give \`--kubeconfig FILE\`, or: kubectl -n NAMESPACE port-forward pod/${name} 8080 & sie-mirror doctor --worker http://127.0.0.1:8080`,
+          steps(
+            `give \`--kubeconfig FILE\`, or in another terminal: kubectl -n NAMESPACE port-forward ${quoted(`pod/${name}`)} 8080`,
+            'and then: sie-mirror doctor --worker http://127.0.0.1:8080',
+          ),
         ),
       );
     }

@@ -8,6 +8,7 @@ import { formatBytes, plural } from '../../core/text.ts';
 import { toolName, version } from '../../core/version.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { steps } from '../../doctor/names.ts';
+import { quoted } from '../../doctor/shell.ts';
 import type { Context } from '../context.ts';
 
 /** Receipts, journals and reports need this at most. */
@@ -92,7 +93,7 @@ export async function checkBundle(directory: string, context: Context): Promise<
       directory,
       'bundle-damaged',
       evidence,
-      steps('copy that file again from where the bundle was made', `then: sie-mirror verify ${directory}`),
+      steps('copy that file again from where the bundle was made', `then: sie-mirror verify ${quoted(directory)}`),
     );
   try {
     const sealed = await openSealed(context.path(directory), trustNobody);

@@ -1,7 +1,9 @@
 import { toMirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { explainFailure } from '../../doctor/known-messages.ts';
+import { quoted } from '../../doctor/shell.ts';
 import { SieClient } from '../../sie/client.ts';
+import { weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { answerFault } from './answer.ts';
@@ -43,7 +45,7 @@ export function workerFindings(
   if (failed.length === 0) return [ok(layer, `worker ${worker}`, 'no model has failed to load')];
   return failed.map(({ id, lastError }) => {
     const { fault, said, fix, repo } = explainFailure(lastError?.errorClass ?? '', lastError?.message ?? '');
-    return failureFinding({ layer, model: id, worker, fault, words: said, fix, repo: repo ?? id, imported });
+    return failureFinding({ layer, model: id, worker, fault, words: said, fix, repo: repo ?? weightsOf(id), imported });
   });
 }
 
@@ -61,16 +63,17 @@ interface Failure {
 /** A repo that was asked for is the model itself, or a companion; and it may be in the bucket all the same. */
 export function failureFinding({ layer, model, worker, fault, words, fix, repo, imported }: Failure): Finding {
   const evidence = model === `pod ${worker}` ? words : `worker \`${worker}\`: ${words}`;
-  const mend = fix.replaceAll(/\bPOD\b/g, worker);
+  const mend = fix.replaceAll(/\bPOD\b/g, () => quoted(worker));
   if (fault !== 'hub-asked') return faultAt(layer, model, fault, evidence, mend);
-  const other = repo.toLowerCase() !== model.toLowerCase() && model.includes('/');
+  const own = weightsOf(model);
+  const other = repo.toLowerCase() !== own.toLowerCase() && own.includes('/');
   if (imported?.has(repo))
     return faultAt(
       layer,
       model,
       'load-config',
       `${evidence}; \`${repo}\` is in the bucket now`,
-      `the worker looked before it was there, and does not look again by itself: kubectl -n NAMESPACE delete pod ${worker}`,
+      `the worker looked before it was there, and does not look again by itself: kubectl -n NAMESPACE delete pod ${quoted(worker)}`,
     );
   const what = other ? `\`${model}\` asked for its companion \`${repo}\`` : `it asked for \`${repo}\``;
   const bucket = imported === undefined ? '' : ', which is not in the bucket';
@@ -79,6 +82,6 @@ export function failureFinding({ layer, model, worker, fault, words, fix, repo, 
     model,
     other ? 'companion-missing' : 'hub-asked',
     `${what}${bucket}; ${evidence}`,
-    mend.replaceAll(/\bREPO\b/g, other ? repo : model),
+    mend.replaceAll(/\bREPO\b/g, () => quoted(other ? repo : own)),
   );
 }

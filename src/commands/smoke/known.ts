@@ -25,7 +25,7 @@ export function checkProfile(health: SieHealth | undefined, gpu: string, url: st
 
 /** @throws E_NOT_FOUND for an id that the cluster does not list exactly: a wrong case would "load" for ever */
 export function checkModel(id: string, models: readonly SieModel[]): SieModel {
-  const found = models.find((model) => model.id === id);
+  const found = models.find((model) => model.id === id || model.aliases.includes(id));
   if (found) return found;
   const near = nearest(
     id,

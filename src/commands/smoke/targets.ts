@@ -1,4 +1,5 @@
 import { MirrorError } from '../../core/errors.ts';
+import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { type Holdings, readHoldings } from '../holdings.ts';
@@ -15,16 +16,39 @@ export async function readMirrored(path: string, context: Context): Promise<Mirr
 /** The commit that has to answer for one model; undefined when nothing says so. @throws E_NOT_FOUND */
 export function commitOf(mirrored: Mirrored | undefined, model: string, path: string): string | undefined {
   if (!mirrored) return undefined;
-  const commit = mirrored.get(model);
+  const repo = weightsOf(model);
+  const commit = mirrored.get(repo);
   if (commit !== undefined) return commit;
-  throw new MirrorError('E_NOT_FOUND', `\`${path}\` names no model \`${model}\``, {
+  const why = repo === model ? '' : `, whose weights are those of \`${repo}\``;
+  throw new MirrorError('E_NOT_FOUND', `\`${path}\` names no model \`${model}\`${why}`, {
     hint: `it has ${[...mirrored.keys()].map((repo) => `\`${repo}\``).join(', ') || 'none'}`,
   });
 }
 
-/** Which of the mirrored repos are models of the cluster; the others are companions, or were not configured. */
-export function splitKnown(mirrored: Mirrored, known: readonly SieModel[]): { models: string[]; unknown: string[] } {
-  const ids = new Set(known.map(({ id }) => id));
-  const repos = [...mirrored.keys()].sort();
-  return { models: repos.filter((repo) => ids.has(repo)), unknown: repos.filter((repo) => !ids.has(repo)) };
+/** What was mirrored, by what the cluster makes of it. */
+export interface Matched {
+  /** By the id that the cluster serves. */
+  models: { id: string; repo: string; commit: string | undefined }[];
+  /** Companions, or models that are not configured there. */
+  unknown: string[];
+  /** Served in another case: for the cluster that is another model. */
+  otherCase: { repo: string; id: string }[];
+}
+
+/** The ids under which the cluster serves what was mirrored. */
+export function matchKnown(mirrored: Mirrored, known: readonly SieModel[]): Matched {
+  const matched: Matched = { models: [], unknown: [], otherCase: [] };
+  for (const repo of [...mirrored.keys()].sort()) {
+    const ids = servedAs(repo, known);
+    const other = ids.length === 0 ? sameButCase(repo, known) : undefined;
+    for (const id of ids) matched.models.push({ id, repo, commit: mirrored.get(weightsRepo(id, repo)) });
+    if (other !== undefined) matched.otherCase.push({ repo, id: other });
+    else if (ids.length === 0) matched.unknown.push(repo);
+  }
+  return matched;
+}
+
+/** Of an alias nobody knows the repo: it is what led there. */
+function weightsRepo(id: string, repo: string): string {
+  return id === repo ? weightsOf(id) : repo;
 }

@@ -2,6 +2,7 @@ import type { MirrorError } from '../core/errors.ts';
 import type { ObjectState } from '../core/ports.ts';
 import { type RetryOptions, retrying } from '../http/retry.ts';
 import { isS3Error, type S3Action, translateS3, wantedRegion } from './s3-errors.ts';
+import { putBody, type Upload } from './s3-put.ts';
 import { type ConnectionOptions, type LoadedSdk, loadSdk } from './s3-sdk.ts';
 
 export interface S3Options extends ConnectionOptions {
@@ -16,7 +17,7 @@ export interface S3Address {
   Key: string;
 }
 
-type S3Request<T> = (loaded: LoadedSdk, abort: { abortSignal?: AbortSignal }) => Promise<T>;
+export type S3Request<T> = (loaded: LoadedSdk, abort: { abortSignal?: AbortSignal }) => Promise<T>;
 
 /** Requests to one bucket, below a prefix: what may pass is tried again, errors come out in our words. */
 export class S3Bucket {
@@ -61,6 +62,19 @@ export class S3Bucket {
     } catch (error) {
       throw this.translate(error, key, action);
     }
+  }
+
+  /** Bytes into an object, or into a part of one. */
+  async put(
+    key: string,
+    upload: Pick<Upload, 'query' | 'headers' | 'body' | 'payload'>,
+    signal?: AbortSignal,
+  ): Promise<{ ETag: string | undefined }> {
+    const address = this.address(key);
+    const at = { side: 'target', item: `s3://${address.Bucket}/${address.Key}` } as const;
+    const work: S3Request<string | undefined> = (loaded, { abortSignal }) =>
+      putBody(loaded, { ...upload, address, at }, abortSignal);
+    return { ETag: await this.send(key, 's3:PutObject', work, signal) };
   }
 
   /** @param prefix below that of the bucket; keys come out below it too */

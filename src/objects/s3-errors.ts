@@ -53,10 +53,16 @@ export function isS3Error(error: unknown, name: string): boolean {
   return own === name || (cause instanceof Error && cause.name === name);
 }
 
+/** Whether the store may have taken offence at a header: it understood the request, and did not want it. */
+export function isRefusal(error: unknown): boolean {
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+  return status === 400 || status === 501;
+}
+
 /** The region that a store wants in signatures instead of the one that it got, when it says so. */
 export function wantedRegion(error: unknown): string | undefined {
   const { name, message, Region } = error as { name?: string; message?: string; Region?: string };
-  if (name !== 'AuthorizationHeaderMalformed') return undefined;
+  if (name !== 'AuthorizationHeaderMalformed' && name !== 'PermanentRedirect') return undefined;
   const named = /expecting '([a-z0-9-]{1,64})'/.exec(message ?? '')?.[1] ?? Region;
   return named !== undefined && /^[a-z0-9-]{1,64}$/.test(named) ? named : undefined;
 }

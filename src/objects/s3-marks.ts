@@ -17,6 +17,8 @@ export interface UploadMark {
   digest: Digest;
   size: number;
   partSize: number;
+  /** The store was told that each part comes with its CRC-32, and checks it. */
+  crc32?: boolean | undefined;
 }
 
 const markSchema: z.ZodType<UploadMark> = z.object({
@@ -25,6 +27,7 @@ const markSchema: z.ZodType<UploadMark> = z.object({
   digest: digestSchema,
   size: z.number().int().nonnegative(),
   partSize: z.number().int().positive(),
+  crc32: z.boolean().optional(),
 });
 
 const markLimit = 64 * 1024;

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check } from '../core/stream.ts';
 import { inParts, type PartBuffers } from './part-buffers.ts';
-import type { S3Bucket } from './s3-bucket.ts';
-import { isS3Error } from './s3-errors.ts';
+import type { S3Bucket, S3Request } from './s3-bucket.ts';
+import { isRefusal, isS3Error, wantedRegion } from './s3-errors.ts';
+import { unsigned } from './s3-signature.ts';
 import { type UploadMark, UploadMarks } from './s3-marks.ts';
 
 const mebi = 1024 * 1024;
@@ -23,6 +25,12 @@ interface StandingPart {
 interface SentPart {
   PartNumber: number;
   ETag: string | undefined;
+  ChecksumCRC32?: string;
+}
+
+interface BegunUpload {
+  UploadId?: string | undefined;
+  ChecksumAlgorithm?: string | undefined;
 }
 
 /** What an object is going to be. */
@@ -40,6 +48,8 @@ export class S3Parts {
   readonly #bucket: S3Bucket;
   readonly #buffers: PartBuffers;
   readonly marks: UploadMarks;
+  /** Until the store has refused it, or not understood. */
+  #asksForCrc = true;
 
   constructor(bucket: S3Bucket, buffers: PartBuffers) {
     this.#bucket = bucket;
@@ -121,23 +131,31 @@ export class S3Parts {
   }
 
   async #begin(key: string, { digest, size }: Wanted, signal?: AbortSignal): Promise<UploadMark> {
-    const created = await this.#bucket.send(
-      key,
-      's3:PutObject',
-      ({ sdk, client }, abort) =>
-        client.send(
-          new sdk.CreateMultipartUploadCommand({
-            ...this.#bucket.address(key),
-            Metadata: { sha256: digestHex(digest) },
-          }),
-          abort,
-        ),
-      signal,
-    );
+    const { UploadId: uploadId = '', ChecksumAlgorithm } = await this.#create(key, digest, signal);
+    const crc32 = ChecksumAlgorithm === 'CRC32';
+    // A store that does not say that it will check has passed over the question.
+    if (!crc32) this.#asksForCrc = false;
     const partSize = Math.max(smallestPart, Math.ceil(size / maxParts / mebi) * mebi);
-    const mark = { key, uploadId: created.UploadId ?? '', digest, size, partSize };
+    const mark = { key, uploadId, digest, size, partSize, crc32 };
     await this.marks.set(mark, signal);
     return mark;
+  }
+
+  /** Asks the store to check each part by its CRC-32, and does without where it refuses that. */
+  async #create(key: string, digest: Digest, signal?: AbortSignal): Promise<BegunUpload> {
+    const wanted = { ...this.#bucket.address(key), Metadata: { sha256: digestHex(digest) } };
+    const create: S3Request<BegunUpload> = async (loaded, abort) => {
+      const { sdk, client } = loaded;
+      const checked = this.#asksForCrc ? { ChecksumAlgorithm: 'CRC32' as const } : {};
+      try {
+        return await client.send(new sdk.CreateMultipartUploadCommand({ ...wanted, ...checked }), abort);
+      } catch (error) {
+        if (!this.#asksForCrc || !isRefusal(error) || wantedRegion(error) !== undefined) throw error;
+        this.#asksForCrc = false;
+        return create(loaded, abort);
+      }
+    };
+    return this.#bucket.send(key, 's3:PutObject', create, signal);
   }
 
   async #send(
@@ -210,14 +228,15 @@ export class S3Parts {
         const body = buffer.subarray(0, length);
         number += 1;
         const PartNumber = number;
+        const checked = mark.crc32 ? { ChecksumCRC32: crc32Of(body) } : {};
         const stands = standing.get(PartNumber);
         if (stands && isSamePart(stands, body)) {
-          done.push({ PartNumber, ETag: stands.ETag });
+          done.push({ PartNumber, ETag: stands.ETag, ...checked });
           this.#buffers.give(buffer, true);
           continue;
         }
         let sent = false;
-        const part = this.#sendPart(mark, PartNumber, body, signal)
+        const part = this.#sendPart(mark, { PartNumber, ...checked }, body, signal)
           .then((each) => {
             sent = true;
             done.push(each);
@@ -240,23 +259,28 @@ export class S3Parts {
     check.finish();
   }
 
-  async #sendPart(mark: UploadMark, PartNumber: number, Body: Buffer, signal?: AbortSignal): Promise<SentPart> {
-    const { ETag } = await this.#bucket.send(
-      mark.key,
-      's3:PutObject',
-      ({ sdk, client }, abort) =>
-        client.send(
-          new sdk.UploadPartCommand({ ...this.#upload(mark), PartNumber, Body, ContentLength: Body.length }),
-          abort,
-        ),
-      signal,
-    );
-    return { PartNumber, ETag };
+  async #sendPart(
+    { key, uploadId }: UploadMark,
+    part: Omit<SentPart, 'ETag'>,
+    body: Buffer,
+    signal?: AbortSignal,
+  ): Promise<SentPart> {
+    const query = { partNumber: String(part.PartNumber), uploadId };
+    const { ChecksumCRC32: sum } = part;
+    const guard = sum === undefined ? {} : { headers: { 'x-amz-checksum-crc32': sum }, payload: unsigned };
+    return { ...part, ...(await this.#bucket.put(key, { query, body, ...guard }, signal)) };
   }
 
   #upload({ key, uploadId }: UploadMark): { Bucket: string; Key: string; UploadId: string } {
     return { ...this.#bucket.address(key), UploadId: uploadId };
   }
+}
+
+/** As headers have it: four bytes, the highest first, in base64. */
+function crc32Of(body: Buffer): string {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32(body));
+  return sum.toString('base64');
 }
 
 /** Where a store names its parts otherwise than by their MD5, they are sent again. */

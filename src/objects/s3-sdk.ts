@@ -1,11 +1,19 @@
 import { Agent as HttpsAgent } from 'node:https';
 import { rootCertificates } from 'node:tls';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { toolName } from '../core/version.ts';
+import { HttpClient } from '../http/client.ts';
 
 /** The SDK takes longer to load than most commands run, so it is loaded when a store is first asked. */
 export interface LoadedSdk {
   sdk: typeof import('@aws-sdk/client-s3');
   client: S3Client;
+  /** For what is sent without the SDK: by no proxy, as the SDK knows none. */
+  http: HttpClient;
+  /** How long an answer may take: a store may be silent while it puts the parts of a large object together. */
+  answerMs: number;
+  /** Addresses of buckets, by name. */
+  bases: Map<string, string>;
 }
 
 export interface ConnectionOptions {
@@ -25,6 +33,7 @@ export async function loadSdk({
   stallMs = 30_000,
 }: ConnectionOptions): Promise<LoadedSdk> {
   const sdk = await import('@aws-sdk/client-s3');
+  const answerMs = 10 * stallMs;
   const client = new sdk.S3Client({
     // Trailers and checksum headers are what third-party stores refuse; payloads are signed with their sha256 anyway.
     requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -35,8 +44,7 @@ export async function loadSdk({
     followRegionRedirects: true,
     requestHandler: {
       connectionTimeout: stallMs,
-      // A store may be silent while it puts the parts of a large object together.
-      socketTimeout: 10 * stallMs,
+      socketTimeout: answerMs,
       httpsAgent: new HttpsAgent({
         keepAlive: true,
         maxSockets: 32,
@@ -45,24 +53,5 @@ export async function loadSdk({
       httpAgent: { keepAlive: true, maxSockets: 32 },
     },
   });
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const { headers, protocol } = args.request as { headers: Record<string, string>; protocol: string };
-      const hash = knownPayloadHash(args.input, protocol);
-      if (hash !== undefined) headers['x-amz-content-sha256'] = hash;
-      return next(args);
-    },
-    { step: 'build', name: 'knownPayloadHash' },
-  );
-  return { sdk, client };
-}
-
-/**
- * What the SDK need not hash once more: an object that goes whole has its own digest, and the parts of one are guarded by
- * TLS on their way. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
- */
-function knownPayloadHash(input: object, protocol: string): string | undefined {
-  if (!('Body' in input)) return undefined;
-  if ('PartNumber' in input) return protocol === 'https:' ? 'UNSIGNED-PAYLOAD' : undefined;
-  return (input as { Metadata?: Record<string, string> }).Metadata?.['sha256'];
+  return { sdk, client, http: new HttpClient({ userAgent: toolName, ca, stallMs }), answerMs, bases: new Map() };
 }

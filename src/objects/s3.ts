@@ -1,3 +1,4 @@
+import { chunkBytes } from '../core/chunk-pool.ts';
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
 import { Budget } from '../core/limit.ts';
 import type { BrokenUpload, Content, ObjectState, ObjectStore } from '../core/ports.ts';
@@ -131,28 +132,21 @@ export class S3Store implements ObjectStore {
     content: Content,
     expected: { digest: Digest; size: number },
     signal?: AbortSignal,
-  ): Promise<{ ETag?: string | undefined }> {
+  ): Promise<{ ETag: string | undefined }> {
     await this.#flight.take(expected.size);
     try {
       const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: key };
-      const Body = await readVerified(content, expectation, signal);
-      return await this.#bucket.send(
-        key,
-        's3:PutObject',
-        ({ sdk, client }, abort) =>
-          client.send(
-            new sdk.PutObjectCommand({
-              ...this.#bucket.address(key),
-              Body,
-              ContentLength: Body.length,
-              Metadata: { sha256: digestHex(expected.digest) },
-            }),
-            abort,
-          ),
-        signal,
-      );
+      const payload = digestHex(expected.digest);
+      const headers = { 'x-amz-meta-sha256': payload };
+      const body = kept(await readVerified(content, expectation, signal));
+      return await this.#bucket.put(key, { headers, body, payload }, signal);
     } finally {
       this.#flight.give(expected.size);
     }
   }
+}
+
+/** A chunk that has been sent is used again, and another try may need it. */
+function kept(body: Buffer): Buffer {
+  return body.length === chunkBytes ? Buffer.from(body) : body;
 }

@@ -193,21 +193,36 @@ it('puts large objects without the rights to end uploads, to list parts and to d
   expect(sha256(server.objects.get('models/a')?.body ?? '')).toBe(sha256(large));
 });
 
-it.each([
-  ['by TLS alone', serverTls(), /^UNSIGNED-PAYLOAD$/],
-  ['by their sha256 where there is no TLS', undefined, /^[0-9a-f]{64}$/],
-])('guards parts on their way %s, and whole objects by the sha256 that is known', async (_, tls, wanted) => {
-  const { s3: server, store } = await open(tls ? { tls } : {}, undefined, tls && pem('ca.pem'));
+it.each<[string, Partial<S3Options>, RegExp]>([
+  ['by TLS alone', { tls: serverTls() }, /^UNSIGNED-PAYLOAD,undefined$/],
+  ['by their sha256 where there is no TLS', {}, /^[0-9a-f]{64},undefined$/],
+  ['by their CRC-32 where the store checks it', { checksums: 'checked' }, /^UNSIGNED-PAYLOAD,[\w+/]{6}==$/],
+])('guards parts on their way %s, and whole objects by the sha256 that is known', async (_, options, wanted) => {
+  const { s3: server, store } = await open(options, undefined, options.tls && pem('ca.pem'));
 
   await put(store, large);
   await put(store, small);
 
-  const signed = (pattern: RegExp): string[] =>
+  const guards = (pattern: RegExp): string[] =>
     server.server.requests
       .filter(({ method, path }) => method === 'PUT' && pattern.test(path))
-      .map(({ headers }) => String(headers['x-amz-content-sha256']));
-  expect(signed(/partNumber=/).map((text) => wanted.test(text))).toEqual([true, true, true]);
-  expect(signed(/\/a\?x-id=PutObject/)).toEqual([digestHex(sha256(small))]);
+      .map(({ headers }) => `${String(headers['x-amz-content-sha256'])},${String(headers['x-amz-checksum-crc32'])}`);
+  expect(guards(/partNumber=/).map((text) => wanted.test(text))).toEqual([true, true, true]);
+  expect(guards(/\/a$/)).toEqual([`${digestHex(sha256(small))},undefined`]);
+});
+
+it.each<[string, Partial<S3Options>, number[]]>([
+  ['refuses it', {}, [501, 200, 200]],
+  ['passes over it', { checksums: 'ignored' }, [200, 200]],
+  ['knows it', { checksums: 'checked' }, [200, 200]],
+])('asks once whether parts are checked, of a store that %s', async (_, options, statuses) => {
+  const { s3: server, store } = await open(options);
+
+  await put(store, large);
+  await put(store, Buffer.concat([large, small]));
+
+  const begun = server.server.requests.filter(({ path }) => path.endsWith('?uploads='));
+  expect(begun.map(({ status: answer }) => answer)).toEqual(statuses);
 });
 
 function once(pattern: RegExp, fault: Fault): (request: { method: string; path: string }) => Fault | undefined {

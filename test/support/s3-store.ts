@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { S3Error } from './s3-error.ts';
 
 /** One object as the store keeps it. */
@@ -21,6 +22,15 @@ export interface Upload {
   contentType: string | undefined;
   initiated: Date;
   parts: Map<number, { body: Uint8Array; etag: string }>;
+  /** Each part comes with its CRC-32. */
+  checked?: boolean;
+}
+
+/** A part as the client names it in the end. */
+export interface NamedPart {
+  number: number;
+  etag: string;
+  crc32: string | undefined;
 }
 
 /** Bytes below which only the last part may be. */
@@ -83,7 +93,7 @@ export class S3Store {
   }
 
   /** Makes the object out of the parts that the client names. */
-  complete(upload: Upload, list: readonly { number: number; etag: string }[]): string {
+  complete(upload: Upload, list: readonly NamedPart[]): string {
     const chosen = this.#choose(upload, list);
     const digests = chosen.map((part) => Buffer.from(part.etag, 'hex'));
     const etag = `${md5(Buffer.concat(digests))}-${chosen.length}`;
@@ -95,17 +105,23 @@ export class S3Store {
     return etag;
   }
 
-  #choose(upload: Upload, list: readonly { number: number; etag: string }[]): { body: Uint8Array; etag: string }[] {
+  #choose(upload: Upload, list: readonly NamedPart[]): { body: Uint8Array; etag: string }[] {
     if (list.some((part, index) => part.number <= (list[index - 1]?.number ?? 0)))
       throw new S3Error('InvalidPartOrder');
-    const chosen = list.map(({ number, etag }) => {
+    const chosen = list.map(({ number, etag, crc32: sum }) => {
       const part = upload.parts.get(number);
-      if (!part || part.etag !== etag) throw new S3Error('InvalidPart', ` (part ${number})`);
+      const isNamed = part?.etag === etag && sum === (upload.checked ? crc32Of(part.body) : undefined);
+      if (!part || !isNamed) throw new S3Error('InvalidPart', ` (part ${number})`);
       return part;
     });
     if (chosen.slice(0, -1).some((part) => part.body.length < this.#minPartSize)) throw new S3Error('EntityTooSmall');
     return chosen;
   }
+}
+
+/** Four bytes, the highest first, in base64. */
+export function crc32Of(body: Uint8Array): string {
+  return Buffer.from(crc32(body).toString(16).padStart(8, '0'), 'hex').toString('base64');
 }
 
 /** Orders names as S3 lists them. */

@@ -1,3 +1,4 @@
+import type { NamedPart } from './s3-store.ts';
 /** The namespace of every answer but errors. */
 const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 
@@ -23,11 +24,12 @@ export function encodeName(name: string, encoding: string | null): string {
 }
 
 /** Parts that a CompleteMultipartUpload names; undefined when the document is not one. */
-export function readPartList(xml: string): { number: number; etag: string }[] | undefined {
+export function readPartList(xml: string): NamedPart[] | undefined {
   if (!/<CompleteMultipartUpload[\s>][\s\S]*<\/CompleteMultipartUpload>\s*$/.test(xml)) return undefined;
   const parts = [...xml.matchAll(/<Part>([\s\S]*?)<\/Part>/g)].map(([, part = '']) => ({
     number: Number(/<PartNumber>(\d+)<\/PartNumber>/.exec(part)?.[1]),
     etag: (/<ETag>([\s\S]*?)<\/ETag>/.exec(part)?.[1] ?? '').replaceAll(/&quot;|&#34;|"/g, ''),
+    crc32: /<ChecksumCRC32>([\w+/=]*)<\/ChecksumCRC32>/.exec(part)?.[1],
   }));
   return parts.length > 0 && parts.every((part) => part.number > 0 && part.etag !== '') ? parts : undefined;
 }

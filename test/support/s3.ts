@@ -4,7 +4,7 @@ import { S3Error, sendS3Error } from './s3-error.ts';
 import { listObjects, listParts, listUploads } from './s3-list.ts';
 import { parseS3Route, type S3Action, type S3Route } from './s3-route.ts';
 import { verifyPayload, verifySignature, type S3Credentials } from './s3-signature.ts';
-import { MIN_PART_SIZE, S3Store, type StoredObject, type Upload } from './s3-store.ts';
+import { crc32Of, MIN_PART_SIZE, S3Store, type StoredObject, type Upload } from './s3-store.ts';
 import { element, readPartList, resultXml } from './s3-xml.ts';
 import { readBody, sendBytes, TestServer, type ServerOptions } from './server.ts';
 
@@ -23,6 +23,8 @@ export interface S3Options extends ServerOptions {
   pageSize?: number;
   /** Bytes below which only the last part may be; default 5 MiB. */
   minPartSize?: number;
+  /** What becomes of the CRC-32 of parts: newer stores check it, others pass over it; by default it is refused. */
+  checksums?: 'checked' | 'ignored' | undefined;
 }
 
 /** A running store. */
@@ -50,6 +52,8 @@ interface Exchange extends S3Route {
 
 /** Headers beginning with `x-amz-` that a request may have; the store implements none of the others. */
 const AMZ_HEADERS = /^x-amz-(?:date|copy-source(?:-range)?|content-sha256|user-agent|meta-.+|checksum-mode)$/;
+/** Of the checksums of newer stores: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html */
+const CHECKSUM_HEADERS = /^x-amz-checksum-(?:algorithm|crc32)$/;
 const WRITES = new Set<S3Action>(['PutObject', 'UploadPart', 'CreateMultipartUpload', 'CompleteMultipartUpload']);
 
 /** Starts an S3 store that is as narrow as the older ones in use: path style, signatures, no checksum extensions. */
@@ -94,7 +98,7 @@ class S3Api {
     if (!route || (copies && route.action !== 'PutObject' && route.action !== 'UploadPart')) return false;
     try {
       verifySignature(request, this.#credentials, now);
-      checkHeaders(request, route.action);
+      checkHeaders(request, route.action, this.#options.checksums !== undefined);
       verifyPayload(request, body);
       checkMd5(request, body);
       this.#checkAccess(route);
@@ -140,7 +144,7 @@ class S3Api {
   }
 
   #answerUpload(exchange: Exchange, upload: Upload): boolean {
-    const { action, query, response, body } = exchange;
+    const { action, query, request, response, body } = exchange;
     if (action === 'ListParts') return sendXml(response, listParts(upload, query));
     const source = this.#copySource(exchange);
     if (action === 'UploadPart' && source) {
@@ -148,6 +152,7 @@ class S3Api {
       return sendXml(response, resultXml('CopyPartResult', [element('ETag', `"${etag}"`)]));
     }
     if (action === 'UploadPart') {
+      checkCrc(upload, request, body);
       const etag = this.#store.putPart(upload, Number(query.get('partNumber')), body);
       return sendEmpty(response, 200, { etag: `"${etag}"` });
     }
@@ -165,6 +170,12 @@ class S3Api {
 
   #createUpload({ request, response, bucket, key }: Exchange): boolean {
     const upload = this.#store.createUpload(bucket, key, userMetadata(request), request.headers['content-type']);
+    const algorithm = request.headers['x-amz-checksum-algorithm'];
+    if (algorithm !== undefined && this.#options.checksums === 'checked') {
+      if (algorithm !== 'CRC32') throw new S3Error('InvalidArgument', ': x-amz-checksum-algorithm');
+      upload.checked = true;
+      response.setHeader('x-amz-checksum-algorithm', algorithm);
+    }
     const fields = [element('Bucket', bucket), element('Key', key), element('UploadId', upload.id)];
     return sendXml(response, resultXml('InitiateMultipartUploadResult', fields));
   }
@@ -217,17 +228,27 @@ class S3Api {
 }
 
 /** Refuses what older stores do not know, before anything else about the request is looked at. */
-function checkHeaders(request: IncomingMessage, action: S3Action): void {
+function checkHeaders(request: IncomingMessage, action: S3Action, checksums: boolean): void {
   const { headers } = request;
   const isChunked = String(headers['x-amz-content-sha256']).startsWith('STREAMING-');
   const isEncoded = headers['content-encoding']?.includes('aws-chunked') ?? false;
   if (isChunked || isEncoded) throw new S3Error('NotImplemented', ': aws-chunked');
-  const unknown = Object.keys(headers).filter((name) => name.startsWith('x-amz-') && !AMZ_HEADERS.test(name));
+  const unknown = Object.keys(headers).filter(
+    (name) => name.startsWith('x-amz-') && !AMZ_HEADERS.test(name) && !(checksums && CHECKSUM_HEADERS.test(name)),
+  );
   if (unknown.length > 0) throw new S3Error('NotImplemented', `: ${unknown.join(', ')}`);
   if (!WRITES.has(action)) return;
   if (headers['x-amz-checksum-mode'] !== undefined) throw new S3Error('NotImplemented', ': x-amz-checksum-mode');
   const needsLength = action === 'PutObject' || action === 'UploadPart';
   if (needsLength && headers['content-length'] === undefined) throw new S3Error('MissingContentLength');
+}
+
+/** An upload that was begun with an algorithm takes no part without it. */
+function checkCrc({ checked }: Upload, request: IncomingMessage, body: Buffer): void {
+  const given = request.headers['x-amz-checksum-crc32'];
+  if (given === undefined && !checked) return;
+  if (!checked) throw new S3Error('InvalidRequest', ': the upload has no checksum algorithm');
+  if (given !== crc32Of(body)) throw new S3Error('BadDigest');
 }
 
 function userMetadata(request: IncomingMessage): Record<string, string> {

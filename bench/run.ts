@@ -7,6 +7,7 @@ import { copyAgain } from './cases/copy-again.ts';
 import { copyFaults } from './cases/copy-faults.ts';
 import { copySmall } from './cases/copy-small.ts';
 import { copy } from './cases/copy.ts';
+import { importImages } from './cases/import-images.ts';
 import { importCase } from './cases/import.ts';
 import { smallFiles } from './cases/small-files.ts';
 import { snapshotAgain } from './cases/snapshot-again.ts';
@@ -33,6 +34,7 @@ const cases: readonly BenchCase[] = [
   snapshotDistant,
   snapshotAgain,
   importCase,
+  importImages,
   startup,
 ];
 

@@ -1,5 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isExecutable } from '../../test/real/command.ts';
+import { uploaderRecipes } from '../../test/real/go-programs.ts';
+import { installedProgram } from '../../test/real/recipe.ts';
 import { startVersitygw } from '../../test/real/servers.ts';
 import type { Bench, BenchCase } from '../support/bench-case.ts';
 import type { Contender } from '../support/compare.ts';
@@ -23,7 +26,7 @@ export const importCase: BenchCase = {
   name: 'import',
   about: (scale) => {
     const { largeBytes, small } = specOf(scale);
-    return `One file of ${sizeText(largeBytes)} and ${small} of 4 KiB to an empty prefix of versitygw: ours straight out of a bundle, \`aws s3 sync\` from a directory in which they lie unpacked. Then once more, with nothing changed.`;
+    return `One file of ${sizeText(largeBytes)} and ${small} of 4 KiB to an empty prefix of versitygw: ours straight out of a bundle, the others from a directory in which they lie unpacked. Then once more, with nothing changed.`;
   },
   run: async (bench) => {
     const { directory, scale } = bench;
@@ -34,11 +37,12 @@ export const importCase: BenchCase = {
     );
     const server = await startVersitygw(directory, { ...keys, buckets: [bucket] });
     try {
-      const make: Maker[] = [oursTo(directory), awsTo(bench, snapshot)];
+      const others = await findOthers(directory, snapshot);
+      const make: Maker[] = [oursTo(directory), awsTo(bench, snapshot), ...others.makers];
       const pairs = await compareFresh(bench, make, server.url);
       return {
         pairs: [...pairs, ...(await compareAgain(bench, make, server.url))],
-        notes: await countRequests(bench, make, server.host),
+        notes: [...others.notes, ...(await countRequests(bench, make, server.host))],
       };
     } finally {
       await server.stop();
@@ -81,6 +85,41 @@ function awsTo({ directory, tools }: Bench, snapshot: string): Maker {
   };
 }
 
+/** Those uploaders that have been built, and notes on which they are. */
+async function findOthers(cwd: string, snapshot: string): Promise<{ makers: Maker[]; notes: string[] }> {
+  const found: { makers: Maker[]; notes: string[] } = { makers: [], notes: [] };
+  for (const { name, wanted } of uploaderRecipes()) {
+    const program = installedProgram(name);
+    if (!(await isExecutable(program))) {
+      found.notes.push(`Without ${name}: \`npx tsx test/real/uploaders.main.ts\` builds it.`);
+      continue;
+    }
+    const argv = uploaderArguments[name];
+    if (!argv) throw new Error(`nobody knows how ${name} uploads`);
+    found.notes.push(`${name} ${wanted}.`);
+    found.makers.push({
+      name: `\`${name} sync\``,
+      command: (prefix, endpoint) => ({
+        argv: [program, ...argv(snapshot, prefix, endpoint)],
+        cwd,
+        env: environmentOf(endpoint),
+      }),
+    });
+  }
+  return found;
+}
+
+const uploaderArguments: Record<string, (snapshot: string, prefix: string, endpoint: string) => string[]> = {
+  rclone: (snapshot, prefix, endpoint) => {
+    const place = `:s3,provider=Other,env_auth,force_path_style,region=us-east-1,endpoint="${endpoint}":${bucket}/${prefix}`;
+    return ['sync', '--config', '/dev/null', '--copy-links', snapshot, place];
+  },
+  s5cmd: (snapshot, prefix, endpoint) => {
+    const settings = ['--endpoint-url', endpoint, '--log', 'error'];
+    return [...settings, 'sync', `${snapshot}/`, `s3://${bucket}/${prefix}/`];
+  },
+};
+
 function environmentOf(endpoint: string): Record<string, string> {
   return {
     AWS_ENDPOINT_URL_S3: endpoint,
@@ -106,7 +145,7 @@ async function compareFresh(bench: Bench, makers: readonly Maker[], endpoint: st
       },
     };
   });
-  return compareTwo(bench, 'first time', contenders, 0.9);
+  return compareAll(bench, 'first time', contenders, 0.9);
 }
 
 async function compareAgain(bench: Bench, makers: readonly Maker[], endpoint: string): Promise<Pairs> {
@@ -115,13 +154,14 @@ async function compareAgain(bench: Bench, makers: readonly Maker[], endpoint: st
     await measure(pythonOf(bench), command(`kept-${index}`, endpoint));
     contenders.push({ name, start: () => ({ command: command(`kept-${index}`, endpoint) }) });
   }
-  return compareTwo(bench, 'nothing changed', contenders);
+  return compareAll(bench, 'nothing changed', contenders);
 }
 
-async function compareTwo(bench: Bench, work: string, contenders: readonly Contender[], bar?: number): Promise<Pairs> {
-  const [ours, aws] = contenders;
-  if (!ours || !aws) return [];
-  return bench.compare({ work, ours, peers: [bar === undefined ? { contender: aws } : { contender: aws, bar }] });
+async function compareAll(bench: Bench, work: string, contenders: readonly Contender[], bar?: number): Promise<Pairs> {
+  const [ours, ...peers] = contenders;
+  if (!ours) return [];
+  const limit = bar === undefined ? {} : { bar };
+  return bench.compare({ work, ours, peers: peers.map((contender) => ({ contender, ...limit })) });
 }
 
 /** What a run asks the store for when nothing has changed. */

@@ -37,14 +37,35 @@ const GO_PROGRAMS: GoProgram[] = [
   { name: 'oras', version: 'v1.3.3', module: 'oras.land/oras', command: 'cmd/oras', scratch: true },
 ];
 
+/** Other uploaders of objects, which the bench runs beside ours where they are there. */
+const GO_UPLOADERS: GoProgram[] = [
+  {
+    name: 'rclone',
+    version: 'v1.75.0',
+    module: 'github.com/rclone/rclone',
+    command: '.',
+    env: { CGO_ENABLED: '0' },
+  },
+  { name: 's5cmd', version: 'v2.3.0', module: 'github.com/peak/s5cmd/v2', command: '.', scratch: true },
+];
+
 /** One for each program that is built with Go. */
 export function goRecipes(): Recipe[] {
-  return GO_PROGRAMS.map((program) => ({
+  return GO_PROGRAMS.map(recipeOf);
+}
+
+/** One for each uploader that is built with Go: minutes, which only the bench has. */
+export function uploaderRecipes(): Recipe[] {
+  return GO_UPLOADERS.map(recipeOf);
+}
+
+function recipeOf(program: GoProgram): Recipe {
+  return {
     name: program.name,
     wanted: program.version,
     program: join('bin', program.name),
     install: (directory) => (program.scratch === true ? build(program, directory) : install(program, directory)),
-  }));
+  };
 }
 
 async function install({ module, command, version, env }: GoProgram, directory: string): Promise<void> {

@@ -19,7 +19,7 @@ import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts'
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
 import { listTree } from '../fs/tree.ts';
-import { checkNames } from './names.ts';
+import { checkNames, oddPaths } from './names.ts';
 import type { RepoFile, RepoType } from './repo.ts';
 
 /** `models--ORG--NAME` */
@@ -76,9 +76,9 @@ export class RepoCache {
    * @throws E_REFUSED
    */
   async checkNames(commit: string, files: readonly RepoFile[], repo: string): Promise<void> {
-    if (await this.#hasTree(commit, files)) return;
-    const paths = files.map(({ path }) => path);
-    await checkNames(join(this.directory, `.names-${commit}`), paths, repo);
+    const odd = oddPaths(files.map(({ path }) => path));
+    if (odd.length === 0 || (await this.#hasTree(commit, files))) return;
+    await checkNames(join(this.directory, `.names-${commit}`), odd, repo);
   }
 
   /** Whether nothing at all is there of a commit's files: then no file has to be looked for. */
@@ -161,17 +161,20 @@ export class RepoCache {
    */
   async place(commit: string, files: readonly RepoFile[]): Promise<void> {
     const folders = new Set(files.map((file) => dirname(this.#place(commit, file))));
+    const isFresh = (await readdir(join(this.directory, 'snapshots', commit)).catch(() => [])).length === 0;
     for (const folder of folders) await mkdir(folder, { recursive: true });
-    if (this.#symlinks) await forEachLimited(files, linksAtOnce, (file) => this.#placeLink(commit, file));
+    if (this.#symlinks) await forEachLimited(files, linksAtOnce, (file) => this.#placeLink(commit, file, isFresh));
     else await this.#placeFiles(commit, files);
   }
 
-  async #placeLink(commit: string, file: RepoFile): Promise<void> {
+  /** @param isFresh nothing stood in the snapshot before */
+  async #placeLink(commit: string, file: RepoFile, isFresh: boolean): Promise<void> {
     const path = this.#place(commit, file);
     const target = posix.relative(
       posix.dirname(posix.join('snapshots', commit, file.path)),
       `blobs/${file.checksum.hex}`,
     );
+    if (isFresh) return this.#link(target, path);
     const found = await linkAt(path);
     if (found === target) return;
     // A store that came from a file system without links has real files here, and no blobs.

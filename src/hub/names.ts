@@ -16,33 +16,41 @@ const special = /[<>:"|?*\\\u0000-\u001f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)
  * letters outside ASCII, which may be composed or not, and those that differ in upper and lower case only.
  */
 export function oddPaths(paths: readonly string[]): string[] {
-  const spellings = new Map<string, Set<string>>();
-  for (const path of paths)
-    for (const name of withFolders(path)) {
-      const folded = fold(name);
-      spellings.set(folded, (spellings.get(folded) ?? new Set()).add(name));
-    }
-  const isShared = (path: string): boolean =>
-    withFolders(path).some((name) => (spellings.get(fold(name))?.size ?? 0) > 1);
+  const twins = alike(paths);
   return paths.filter(
     (path) =>
       path.length > shortPath ||
       // eslint-disable-next-line no-control-regex
       /[^\u0000-\u007f]/.test(path) ||
       path.split('/').some((part) => special.test(part)) ||
-      isShared(path),
+      (twins.size > 0 && withFolders(path).some((name) => twins.has(name))),
   );
+}
+
+/** Of the paths and their folders those that another one differs from in its spelling only. */
+function alike(paths: readonly string[]): Set<string> {
+  const names = new Set<string>();
+  for (const path of paths)
+    for (let end = path.length; end > 0 && !names.has(path.slice(0, end)); end = path.lastIndexOf('/', end - 1))
+      names.add(path.slice(0, end));
+  const spellings = new Map<string, string>();
+  const twins = new Set<string>();
+  for (const name of names) {
+    const other = spellings.get(fold(name));
+    if (other === undefined) spellings.set(fold(name), name);
+    else twins.add(other).add(name);
+  }
+  return twins;
 }
 
 /**
  * Tries whether the file system can have these paths beside each other and each by its very name, before anything is
- * fetched: only those that are odd, as empty files.
+ * fetched, as empty files.
+ * @param odd see {@link oddPaths}: no other needs to be tried
  * @param directory where that is tried; it has to be as deep as where the files will stand
  * @throws E_REFUSED
  */
-export async function checkNames(directory: string, paths: readonly string[], repo: string): Promise<void> {
-  const odd = oddPaths(paths);
-  if (odd.length === 0) return;
+export async function checkNames(directory: string, odd: readonly string[], repo: string): Promise<void> {
   const root = `${directory}${partialSuffix}`;
   await rm(root, { recursive: true, force: true });
   try {

@@ -95,7 +95,7 @@ export async function fetchSnapshot(
   tally.notices = (plan.notices ?? []).map(known);
   await cache.place(plan.commit, plan.files);
   await cache.writeTree(plan.commit, plan.files);
-  tally.removed = await cache.prune(plan.commit, plan.files);
+  tally.removed = isBare ? 0 : await cache.prune(plan.commit, plan.files);
   await options.beforeRefs?.();
   for (const revision of refsOf(plan, options.isMain)) await cache.writeRef(revision, plan.commit);
   return tally;

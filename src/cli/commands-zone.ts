@@ -143,7 +143,7 @@ export const zoneCommands: readonly CommandRow[] = [
     text: 'encode a text on the deployed SIE cluster and check that a GPU answered with a real vector',
     flags: smokeFlags,
     examples: [
-      'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024',
+      'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024 --worker listed',
       'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --all site.receipt.json --gpu l4,cpu --junit smoke.xml',
       'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --receipt site.receipt.json --golden golden.json',
     ],

@@ -18,7 +18,10 @@ export const smokeFlags: readonly Flag[] = [
     parse: collect,
   },
   { flags: '--pool <name>', text: 'pool whose workers have to answer' },
-  { flags: '--create-pool', text: 'make that pool for the time of the test, and remove it (needs SIE_ADMIN_TOKEN)' },
+  {
+    flags: '--create-pool',
+    text: 'make that pool for the time of the test, and remove it; its token is SIE_ADMIN_TOKEN',
+  },
   {
     flags: '--output <kind>',
     text: 'form of the vectors, for models that give several (default: the first of them)',

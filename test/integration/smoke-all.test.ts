@@ -84,6 +84,8 @@ it('asks for what was mirrored by the ids that the cluster serves', async () => 
   );
   expect(report).toMatchObject({ ok: false, totals: { models: 6, failed: 1 } });
   expect(report?.items[2]?.error?.message).toContain('Org/Case');
+  const line = report?.summary.find((each) => each.startsWith('nvidia/NV-Embed-v2'));
+  expect(line).toMatch(/ good +dense 16, weights of Hyukkyu\/nv-embed-v2 .* not asked$/);
 });
 
 it('holds a model to the commit of the repo of its weights, whatever its id', async () => {

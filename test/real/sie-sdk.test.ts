@@ -107,7 +107,13 @@ describe.each<[string, Partial<GatewayOptions>]>([
 ])('a %s', (name, switches) => {
   it('is understood by every release of the client', async () => {
     for (const python of sdks) {
-      const outputs = ['dense' as const, 'sparse' as const, 'multivector' as const];
+      const outputs = [
+        'dense' as const,
+        'sparse' as const,
+        'multivector' as const,
+        'score' as const,
+        'extract' as const,
+      ];
       const gateway = await startGateway({ models: { 'BAAI/bge-m3': { dim: 64, outputs } }, ...switches });
       const kind = name === 'worker' ? 'worker' : 'gateway';
       const found = JSON.parse(await runCommand(python.path, [scripts.client, gateway.url, kind])) as object;

@@ -88,7 +88,10 @@ export function prove(sighting: Sighting): Proof {
   const rest = others.map(({ name }) => name).join(', ');
   if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
   if (word?.excludes === true)
-    return proof(word.seen === 'process' ? 'process' : 'counters', `their own word: ${word.text}`);
+    return proof(
+      word.seen === 'process' ? 'process' : 'counters',
+      word.seen === 'process' ? word.text : `their own counters ${word.text}`,
+    );
   const many = requests >= enoughRequests;
   if (many && sighting.instances !== undefined && sighting.instances <= wanted.length)
     return proof(

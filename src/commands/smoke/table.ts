@@ -3,7 +3,10 @@ import type { Times } from './run.ts';
 
 /** One line for each model, in columns. */
 export function smokeTable(items: readonly ReportItem[]): string[] {
-  const rows = [['model', 'verdict', 'what', 'cold start', 'load', 'inference', 'proof'], ...items.map(row)];
+  const rows = [
+    ['model', 'verdict', 'what', 'cold start', 'load', 'inference', 'proof', 'own counters'],
+    ...items.map(row),
+  ];
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
   return rows.map((cells) =>
     cells
@@ -14,18 +17,22 @@ export function smokeTable(items: readonly ReportItem[]): string[] {
 }
 
 function row({ name, state, detail = {}, error }: ReportItem): string[] {
-  if (state === 'failed') return [name, 'BAD', error?.code ?? '', '', '', '', ''];
-  if (state === 'skipped') return [name, 'not asked', 'no model of this cluster', '', '', '', ''];
+  if (state === 'failed') return [name, 'BAD', error?.code ?? ''];
+  if (state === 'skipped') return [name, 'not asked', 'no model of this cluster'];
   const times = detail['times'] as Times;
   const proof = detail['proof'] as { by: string } | undefined;
+  const counters = detail['counters'] as { seen: string };
   const dims = detail['dims'];
+  const { model, repo } = detail;
+  const weights = typeof repo === 'string' && repo !== model ? `, weights of ${repo}` : '';
   return [
     name,
     'good',
-    `${String(detail['output'])}${typeof dims === 'number' ? ` ${dims}` : ''}`,
+    `${String(detail['output'])}${typeof dims === 'number' ? ` ${dims}` : ''}${weights}`,
     `${times.coldStart.toFixed(1)} s`,
     `${times.load.toFixed(1)} s`,
     times.inference === undefined ? '' : `${(times.inference * 1000).toFixed(1)} ms`,
     proof?.by ?? '',
+    counters.seen,
   ];
 }

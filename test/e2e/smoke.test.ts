@@ -84,3 +84,16 @@ it('wants the commit of a lock', async () => {
   expect(wrong.code).toBe(9);
   expect(JSON.parse(wrong.stdout)).toMatchObject({ ok: false, error: { code: 'E_SMOKE' } });
 });
+
+it('asks the workers that are named, or that the gateway lists, what they did', async () => {
+  await start({ dialect: '0.3' });
+  const worker = await gateway.open('worker-l4-0');
+  const asked = ['smoke', gateway.url, '--model', 'org/one', '--gpu', 'l4', '--json', '--worker'];
+  const unasked = await runCli(asked.slice(0, -1), { cwd: place.path });
+  expect(unasked.stdout).toContain('"seen":"not asked"');
+  for (const which of [worker.url, 'listed']) {
+    const told = await runCli([...asked, which], { cwd: place.path });
+    expect(told.code, told.stderr).toBe(0);
+    expect(told.stdout).toContain('"counters":{"seen":"moved","moved":4');
+  }
+});

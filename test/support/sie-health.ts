@@ -75,14 +75,20 @@ export function workerModel(cluster: Cluster, id: string, dialect: Dialect, proc
   const state = cluster.state(id);
   const code = model?.errorClass ?? 'NOT_FOUND';
   const failure = { code, message: `cannot load ${id}`, attempts: 1, permanent: true };
-  const profile = { is_default: true, ...(dialect === '0.3' ? {} : { identity: null, runtime_instance_id: process }) };
+  const remote = { remote_contract_sha256: null, remote_execution_sha256: null };
+  const signed = { identity: null, ...remote, runtime_instance_id: process };
+  const newer = {
+    revision: model?.revision ?? null,
+    capabilities: null,
+    routing: { policy: null, upstream_kind: null },
+  };
   return {
     ...described(id, model),
     loaded: state === 'loaded',
     state,
     last_error: state === 'failed' ? failure : null,
-    profiles: { default: profile },
-    ...(dialect === '0.3' ? {} : { revision: model?.revision ?? null, capabilities: null }),
+    profiles: { default: { is_default: true, ...(dialect === '0.3' ? {} : signed) } },
+    ...(dialect === '0.3' ? {} : newer),
   };
 }
 

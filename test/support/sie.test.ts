@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { decode, encode } from '@msgpack/msgpack';
 import { afterEach, describe, expect, it } from 'vitest';
+import { projectRoot } from './cli.ts';
 import { msgpackAnswer } from './sie-wire.ts';
 import { startGateway, type Answer, type GatewayOptions, type TestGateway } from './sie.ts';
 
@@ -36,6 +39,13 @@ async function unpack(response: Response): Promise<Body<Ndarray>> {
   const mapKeyConverter = (key: unknown): string =>
     key instanceof Uint8Array ? Buffer.from(key).toString() : String(key);
   return decode(await response.arrayBuffer(), { mapKeyConverter }) as Body<Ndarray>;
+}
+
+/** Names and types, but not what differs from one model to another. */
+function formOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(formOf);
+  if (typeof value !== 'object' || value === null) return value === null ? null : typeof value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, formOf(each)]));
 }
 
 async function json(response: Response): Promise<unknown> {
@@ -205,6 +215,21 @@ describe('loading', () => {
       ],
     });
     expect(gateway.loaded()).toStrictEqual([ID]);
+  });
+
+  it.each([
+    ['0.3', '0.3.4'],
+    ['0.10', '0.10.1'],
+  ] as const)('is told by a worker of %s as its package tells it', async (dialect, release) => {
+    const failed = { dim: 1024, neverLoads: true, errorClass: 'OOM' as const, revision: 'a'.repeat(40) };
+    const models = { [ID]: { dim: 1024, revision: 'a'.repeat(40) }, 'org/failed': failed };
+    const worker = await start({ models, dialect, standalone: true });
+    for (const id of Object.keys(models)) await ask(worker, {}, id);
+    const pages = JSON.parse(await readFile(join(projectRoot, 'fixtures/worker-models.json'), 'utf8')) as Record<
+      string,
+      unknown
+    >;
+    expect(formOf(await json(await fetch(`${worker.url}/v1/models`)))).toEqual(formOf(pages[release]));
   });
 
   it('fails on a standalone worker', async () => {

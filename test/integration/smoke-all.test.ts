@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { renderJunit } from '../../src/cli/junit.ts';
 import type { Report } from '../../src/core/report.ts';
@@ -108,7 +109,11 @@ it.each([1, 3])('asks %i models at a time, no more and no fewer', async (concurr
   const many = Object.fromEntries(names.map((name) => [name, { dim: 8 }]));
   let running = 0;
   let most = 0;
-  const waiting: (() => void)[] = [];
+  let whole = (): void => {};
+  // The first wave is held back until so many are there, with fewer at a time for ever, and a little longer for one too many.
+  const wave = new Promise<void>((resolve) => {
+    whole = resolve;
+  }).then(() => sleep(50));
   const { report } = await smokeAgainst(
     { dialect: '0.10', models: many },
     { all: 'many.receipt.json' },
@@ -116,17 +121,13 @@ it.each([1, 3])('asks %i models at a time, no more and no fewer', async (concurr
       cwd,
       concurrency,
       during: ({ server }) => {
-        // The first wave is held back until so many are there: with fewer at a time it would never go on.
-        server.gate = ({ method }) => {
-          if (method !== 'POST') return undefined;
+        server.gate = async ({ method }) => {
+          if (method !== 'POST') return;
           running += 1;
           most = Math.max(most, running);
-          const leave = (): void => {
-            running -= 1;
-          };
-          if (most < concurrency) return new Promise<void>((resolve) => waiting.push(resolve)).then(leave);
-          for (const go of waiting.splice(0)) go();
-          return new Promise<void>((resolve) => setImmediate(resolve)).then(leave);
+          if (running === concurrency) whole();
+          await wave;
+          running -= 1;
         };
       },
     },

@@ -24,7 +24,7 @@ import { planImport } from './import/plan.ts';
 import { keysOf } from './import/former.ts';
 import { endShard, endWhole } from './import/end.ts';
 import { carryOver } from './import/receipt.ts';
-import { joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
+import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
 import { TargetState } from './import/state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
 import type { OciForm } from './model-image.ts';
@@ -67,16 +67,20 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const reader = new BundleReader(bundle, inventory);
   const { images: allImages, charts } = await placeAll(reader, options);
   const models = options.models === undefined ? undefined : ofRelease(options.models, options.release);
-  const modelImages = placeModels(models, options.ociForm, reader);
+  const allModelImages = placeModels(models, options.ociForm, reader);
   const open = options.dryRun ? viewObjects : openObjects;
-  const store =
-    models === undefined || modelImages ? undefined : await open(context, models, shard && shardName(shard));
-  await tryRegistries([...allImages, ...(modelImages?.models ?? [])], context);
+  const part = shard && shardName(shard);
+  const store = models === undefined || allModelImages ? undefined : await open(context, models, part);
+  await tryRegistries([...allImages, ...(allModelImages?.models ?? [])], context);
   const state = store && (await TargetState.open(store, options.verify));
-  const besides = await openBesides(charts, options, context);
   const { layout = 'sie' } = options;
-  const share = shard && shareOf(shard, reader, layout, allImages);
-  const images = share?.images ?? allImages;
+  const all: ImportWork = {
+    images: allImages,
+    modelImages: allModelImages,
+    besides: await openBesides(reader, charts, options, part, context),
+  };
+  const share = shard && shareOf(shard, reader, store && layout, all);
+  const { images, modelImages, besides } = share ?? all;
   await checkBase(reader, state, layout, images, context);
   const surplus = state && !share ? await findSurplus(reader, state, layout, options) : [];
   nameSurplus(surplus, options, context);
@@ -101,7 +105,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
     ...(modelImages ? { models: `oci://${modelImages.place}` } : {}),
     ...(options.images === undefined ? {} : { images: options.images }),
     ...(options.charts === undefined ? {} : { charts: besides.charts?.state.store.name ?? options.charts }),
-    ...(besides.files ? { files: besides.files.store.name } : {}),
+    ...(besides.files ? { files: besides.files.state.store.name } : {}),
   });
   if (!shard) await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
@@ -162,13 +166,6 @@ function checkPlace({ images, models, charts, files, shard, finish, prune, repai
   if (shard !== undefined && (finish || prune || repair))
     throw new MirrorError('E_USAGE', '`--shard` brings a part: `--finish`, `--prune` and `--repair` are for the end', {
       hint: 'run every shard first, and then once with `--finish` (and `--prune`, `--repair`)',
-    });
-  if (
-    shard !== undefined &&
-    (files !== undefined || models?.startsWith('oci://') || charts?.startsWith('oci://') === false)
-  )
-    throw new MirrorError('E_USAGE', '`--shard` is for objects and images: files and model images come at the end', {
-      hint: 'leave them out of the shards, and give them with `--finish`',
     });
   if ([images, models, charts, files].every((target) => target === undefined))
     throw new MirrorError('E_USAGE', 'no target was given', {

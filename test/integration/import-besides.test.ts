@@ -140,6 +140,21 @@ it('writes the .tgz of each chart into a directory, and single files into anothe
   expect(isPush()).toBe(0);
 });
 
+it('shares charts and files among machines, no file twice, and proves them at the end', async () => {
+  const options = { charts: 'zone/both', files: 'zone/both', images: `${zone.host}/m` };
+  const shards = ['0/3', '1/3', '2/3'];
+
+  const parts = await Promise.all(
+    shards.map((shard) => bring({ ...options, shard, receipt: `part-${shard.slice(0, 1)}.json` })),
+  );
+
+  const brought = parts.flatMap(({ items }) => items.map(({ kind, state }) => `${kind} ${state}`));
+  expect(brought.toSorted()).toEqual(['chart done', 'file done', 'image done']);
+  const report = await bring({ ...options, finish: true });
+  expect(report.items.map(({ state }) => state)).toEqual(['present', 'present', 'present']);
+  expect(await receipt()).toMatchObject({ complete: true, files: [{ path: 'notes.txt' }] });
+});
+
 it('keeps on the receipt what an earlier import brought elsewhere', async () => {
   await bring({ charts: `oci://${zone.host}/charts` });
   await bring({ files: 'zone/files' });

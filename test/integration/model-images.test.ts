@@ -131,6 +131,17 @@ describe('a model as an image', () => {
     expect(zone.server.count(/^(?:GET|HEAD) .*\/org\/name\/blobs\//)).toBe(0);
   });
 
+  it('is made by one of the machines that share an import, and on the receipt when all are done', async () => {
+    const shards = [];
+    for (const shard of ['0/2', '1/2']) shards.push(await bring({ shard, receipt: 'part.json' }));
+
+    expect(shards.flatMap(({ items }) => items.map(({ state }) => state))).toEqual(['done']);
+    expect(zone.tags(repository)).toEqual([commit(), 'main'].toSorted());
+    const report = await bring({ finish: true });
+    expect(report.items.map(({ state }) => state)).toEqual(['present']);
+    expect(await receipt()).toMatchObject({ complete: true, models: [{ repo: 'Org/Name' }] });
+  });
+
   it('gets a tag again that leads elsewhere now', async () => {
     await bring();
     const digest = zone.manifest(repository, 'main')?.digest;

@@ -6,32 +6,40 @@ import type { Context } from '../context.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';
 import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
 import type { MediaToCome } from './media.ts';
+import type { ModelObject } from './models.ts';
 import type { TargetState } from './state.ts';
 
 /** What is imported as plain files, beside models and images. */
 export interface Besides {
   charts: { items: readonly ImageItem[]; state: TargetState } | undefined;
-  files: TargetState | undefined;
+  files: { objects: readonly ModelObject[]; state: TargetState } | undefined;
 }
 
-/** @param charts those that no registry takes @throws E_USAGE, and what the stores throw */
+/**
+ * @param charts those that no registry takes
+ * @param part of the work that is done here
+ * @throws E_USAGE, and what the stores throw
+ */
 export async function openBesides(
+  reader: BundleReader,
   charts: readonly ImageItem[],
   options: { charts?: string | undefined; files?: string | undefined; verify?: boolean | undefined },
+  part: string | undefined,
   context: Context,
 ): Promise<Besides> {
-  const { verify } = options;
+  const { verify, files } = options;
+  const opened = async (place: string): Promise<TargetState> => openFiles(place, verify, part, context);
   const asFiles = options.charts !== undefined && !options.charts.startsWith('oci://') ? options.charts : undefined;
   return {
-    charts: asFiles === undefined ? undefined : { items: charts, state: await openFiles(asFiles, verify, context) },
-    files: options.files === undefined ? undefined : await openFiles(options.files, verify, context),
+    charts: asFiles === undefined ? undefined : { items: charts, state: await opened(asFiles) },
+    files: files === undefined ? undefined : { objects: filesOf(reader), state: await opened(files) },
   };
 }
 
 export async function planBesides(reader: BundleReader, { charts, files }: Besides): Promise<ReportItem[]> {
   return [
     ...(charts ? await planFiles('chart', await chartFilesOf(charts.items, reader), charts.state) : []),
-    ...(files ? await planFiles('file', filesOf(reader), files) : []),
+    ...(files ? await planFiles('file', files.objects, files.state) : []),
   ];
 }
 
@@ -44,7 +52,7 @@ export async function importBesides(
   context: Context,
 ): Promise<void> {
   if (charts) await importChartFiles(charts.items, reader, charts.state, items, receipt, media, context);
-  if (files) await importFiles(reader, files, items, receipt, media, context);
+  if (files) await importFiles(files.objects, reader, files.state, items, receipt, media, context);
 }
 
 /** Whether every single file is where files go. */

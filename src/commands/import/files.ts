@@ -9,10 +9,19 @@ import { type ModelObject, putObjects } from './models.ts';
 import { TargetState } from './state.ts';
 import { openObjects } from '../objects.ts';
 
-/** Where files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory. @throws E_USAGE */
-export async function openFiles(place: string, reads: boolean | undefined, context: Context): Promise<TargetState> {
+/**
+ * Where files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory.
+ * @param part of the work that is done here
+ * @throws E_USAGE
+ */
+export async function openFiles(
+  place: string,
+  reads: boolean | undefined,
+  part: string | undefined,
+  context: Context,
+): Promise<TargetState> {
   const url = place.includes('://') ? place : `file:${place}`;
-  return TargetState.open(await openObjects(context, url), reads);
+  return TargetState.open(await openObjects(context, url, part), reads);
 }
 
 /** The single files of a bundle, licences among them, by their names in the target. */
@@ -29,6 +38,7 @@ export function filesOf(reader: BundleReader): ModelObject[] {
 
 /** Puts each file that is not there yet; one that fails does not keep the others. */
 export async function importFiles(
+  objects: readonly ModelObject[],
   reader: BundleReader,
   target: TargetState,
   items: ReportItem[],
@@ -39,7 +49,7 @@ export async function importFiles(
   receipt.files = [];
   const { store } = target;
   context.report({ type: 'stage', text: `importing files to ${store.name}` });
-  for (const object of filesOf(reader))
+  for (const object of objects)
     await attempt(items, 'file', object.key, async () => {
       const { bytes, files } = await putFiles([object], object.key, reader, target, media, context);
       receipt.files?.push(...files);

@@ -1,9 +1,13 @@
+import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
+import type { Reference } from '../../oci/reference.ts';
+import type { Besides } from './besides.ts';
 import type { PlacedImage } from './images.ts';
+import type { ModelImages } from './model-images.ts';
 import { type HubLayout, objectsOf } from './models.ts';
 import type { TargetState } from './state.ts';
 
@@ -14,11 +18,17 @@ export interface Shard {
   of: number;
 }
 
-/** What of a bundle is one shard's. */
-export interface Share {
+/** What the targets of an import take. */
+export interface ImportWork {
+  images: PlacedImage[];
+  modelImages: ModelImages | undefined;
+  besides: Besides;
+}
+
+/** What of it is one shard's. */
+export interface Share extends ImportWork {
   /** Of objects of models; lists of files and refs are nobody's: they come when all shards are done. */
   keys: ReadonlySet<string>;
-  images: PlacedImage[];
 }
 
 /**
@@ -63,36 +73,54 @@ interface Piece {
 
 /**
  * The same for each machine, with nothing said between them: the largest piece to who has least. A piece is an object of a
- * model, or all images of one repository, as they share layers there.
+ * model, a model that becomes an image, a file, a chart, or all images of one repository, as they share layers there.
+ * @param layout of objects of models; undefined when no store takes any
  */
 export function shareOf(
   { index, of }: Shard,
   reader: BundleReader,
-  layout: HubLayout,
-  images: readonly PlacedImage[],
+  layout: HubLayout | undefined,
+  { images, modelImages, besides }: ImportWork,
 ): Share {
   const sizes = new Map(
     [...reader.inventory.blobs, ...(reader.inventory.base?.held ?? [])].map(({ digest, size }) => [digest, size]),
   );
+  const sizeOf = ({ digests }: ImageItem): number => digests.reduce((sum, digest) => sum + (sizes.get(digest) ?? 0), 0);
+  const { charts, files } = besides;
+  const models = reader.inventory.items.filter((item) => item.kind === 'model');
   const pieces = new Map<string, Piece>();
   const add = (name: string, size: number): void => {
     pieces.set(name, { name, size: size + (pieces.get(name)?.size ?? 0) });
   };
-  for (const item of reader.inventory.items)
-    if (item.kind === 'model') for (const { key, size } of objectsOf(item, reader, layout)[0] ?? []) add(key, size);
-  for (const image of images)
+  if (layout)
+    for (const { key, size } of models.flatMap((item) => objectsOf(item, reader, layout)[0] ?? [])) add(key, size);
+  for (const image of images) add(placeOf(image), sizeOf(image.item));
+  for (const model of modelImages?.models ?? [])
     add(
-      placeOf(image),
-      image.item.digests.reduce((sum, digest) => sum + (sizes.get(digest) ?? 0), 0),
+      placeOf(model),
+      model.item.files.reduce((sum, { size }) => sum + size, 0),
     );
+  for (const { key, size } of files?.objects ?? []) add(fileName(key), size);
+  for (const item of charts?.items ?? []) add(chartName(item), sizeOf(item));
   const mine = new Set(sharesOf([...pieces.values()], of)[index]);
-  return { keys: mine, images: images.filter((image) => mine.has(placeOf(image))) };
+  return {
+    keys: mine,
+    images: images.filter((image) => mine.has(placeOf(image))),
+    modelImages: modelImages && {
+      ...modelImages,
+      models: modelImages.models.filter((model) => mine.has(placeOf(model))),
+    },
+    besides: {
+      files: files && { ...files, objects: files.objects.filter(({ key }) => mine.has(fileName(key))) },
+      charts: charts && { ...charts, items: charts.items.filter((item) => mine.has(chartName(item))) },
+    },
+  };
 }
 
-/** No key of an object looks like this. */
-function placeOf({ target }: PlacedImage): string {
-  return `//${target.registry}/${target.repository}`;
-}
+// No key of an object looks like one of these.
+const placeOf = ({ target }: { target: Reference }): string => `//${target.registry}/${target.repository}`;
+const fileName = (key: string): string => `/file/${key}`;
+const chartName = ({ reference }: ImageItem): string => `/chart/${reference}`;
 
 function sharesOf(pieces: readonly Piece[], count: number): string[][] {
   const shares = Array.from({ length: count }, () => ({ names: [] as string[], bytes: 0 }));

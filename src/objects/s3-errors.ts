@@ -92,6 +92,16 @@ const wrongRegion: KnownError = {
   text: (bucket) => `the bucket \`${bucket}\` is in another region`,
   hint: 'set AWS_REGION to the region of the bucket',
 };
+const untrusted: KnownError = {
+  code: 'E_TLS',
+  text: (bucket) => `the store of \`${bucket}\` has a certificate from an authority that is not trusted here`,
+  hint: 'name the authority with `--ca FILE` (PEM), or set NODE_EXTRA_CA_CERTS',
+};
+const noTls: KnownError = {
+  code: 'E_TLS',
+  text: (bucket) => `the store of \`${bucket}\` does not speak HTTPS`,
+  hint: 'if it speaks plain HTTP, write AWS_ENDPOINT_URL_S3 with http://',
+};
 const changed: KnownError = { code: 'E_NETWORK', text: (bucket) => `bytes changed on the way to \`${bucket}\`` };
 
 const s3Errors: Record<string, KnownError> = {
@@ -144,5 +154,28 @@ const s3Errors: Record<string, KnownError> = {
     text: (bucket) => `the store of \`${bucket}\`: connection refused`,
     hint: address,
   },
+  ECONNRESET: {
+    code: 'E_NETWORK',
+    text: (bucket) => `the store of \`${bucket}\`: the connection was reset`,
+    hint: 'run the same command again; a store that speaks HTTPS wants AWS_ENDPOINT_URL_S3 with https://',
+  },
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  CERT_HAS_EXPIRED: {
+    code: 'E_TLS',
+    text: (bucket) => `the certificate of the store of \`${bucket}\` has expired`,
+    hint: 'have it renewed; if that date has not come yet, set the clock of this machine',
+  },
+  ERR_TLS_CERT_ALTNAME_INVALID: {
+    code: 'E_TLS',
+    text: (bucket) => `the certificate of the store of \`${bucket}\` is for another name`,
+    hint: 'write AWS_ENDPOINT_URL_S3 with a name that stands in the certificate',
+  },
+  EPROTO: noTls,
+  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
   ENOTFOUND: { code: 'E_NETWORK', text: (bucket) => `the store of \`${bucket}\`: unknown host`, hint: address },
 };

@@ -193,6 +193,30 @@ it('puts large objects without the rights to end uploads, to list parts and to d
   expect(sha256(server.objects.get('models/a')?.body ?? '')).toBe(sha256(large));
 });
 
+it.each([
+  ['an authority that nobody named', 'https:', serverTls(), '--ca'],
+  ['no TLS', 'https:', undefined, 'http://'],
+])('says at once of a store with %s what to do', async (_, scheme, tls, hint) => {
+  const { s3: server } = await open(tls ? { tls } : {});
+  vi.stubEnv('AWS_ENDPOINT_URL_S3', server.url.replace(/^\w+:/, scheme));
+  const tried: string[] = [];
+  const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10, onRetry: () => void tried.push('again') };
+
+  const error = await failureOf(collectItems(new S3Store({ bucket: 'models', prefix: '', retry }).list('')));
+
+  expect([error.code, error.exit, tried]).toEqual(['E_TLS', 5, []]);
+  expect(error.hint).toContain(hint);
+});
+
+it('names HTTPS to one who asks a store that speaks it by plain HTTP', async () => {
+  const { s3: server, store } = await open({ tls: serverTls() });
+  vi.stubEnv('AWS_ENDPOINT_URL_S3', server.url.replace('https:', 'http:'));
+
+  const error = await failureOf(collectItems(store.list('')));
+
+  expect([error.code, error.hint]).toEqual(['E_NETWORK', expect.stringContaining('https://')]);
+});
+
 it.each<[string, Partial<S3Options>, RegExp]>([
   ['by TLS alone', { tls: serverTls() }, /^UNSIGNED-PAYLOAD,undefined$/],
   ['by their sha256 where there is no TLS', {}, /^[0-9a-f]{64},undefined$/],

@@ -77,6 +77,11 @@ export class S3Parts {
 
   /** Ends an upload of ours that nobody is going to complete; what is gone already is fine. */
   async end(mark: UploadMark): Promise<void> {
+    await this.#abort(mark);
+    await this.marks.remove(mark);
+  }
+
+  async #abort(mark: UploadMark): Promise<void> {
     try {
       await this.#bucket.send(mark.key, 's3:AbortMultipartUpload', ({ sdk, client }) =>
         client.send(new sdk.AbortMultipartUploadCommand(this.#upload(mark))),
@@ -84,7 +89,6 @@ export class S3Parts {
     } catch (error) {
       if (!isS3Error(error, 'NoSuchUpload')) throw error;
     }
-    await this.marks.remove(mark);
   }
 
   /** The upload of an earlier run that is furthest; the others of that key lead nowhere, and end. */
@@ -133,10 +137,14 @@ export class S3Parts {
   async #begin(key: string, { digest, size }: Wanted, signal?: AbortSignal): Promise<UploadMark> {
     const { UploadId: uploadId = '', ChecksumAlgorithm } = await this.#create(key, digest, signal);
     const crc32 = ChecksumAlgorithm === 'CRC32';
-    // A store that does not say that it will check has passed over the question.
-    if (!crc32) this.#asksForCrc = false;
     const partSize = Math.max(smallestPart, Math.ceil(size / maxParts / mebi) * mebi);
     const mark = { key, uploadId, digest, size, partSize, crc32 };
+    if (this.#asksForCrc && !crc32) {
+      // It may have passed over the question, or have heard it and want a checksum with each part.
+      this.#asksForCrc = false;
+      await this.#abort(mark).catch(() => {});
+      return this.#begin(key, { digest, size }, signal);
+    }
     await this.marks.set(mark, signal);
     return mark;
   }

@@ -125,13 +125,16 @@ const count = z.number().int().nonnegative();
 const volume = z.number().int().positive();
 
 const part = z.object({ volume, offset: count, size: count, digest: sha256Digest.optional() });
+/** What may be very long is looked at element by element, so that it is never there twice. */
+const longList = z.custom<unknown[]>((value) => Array.isArray(value), 'is not a list');
+const modelFile = z.object({ path: z.string(), digest: sha256Digest, size: count });
 const modelItem = z.object({
   kind: z.literal('model'),
   repo: z.string(),
   commit: z.string().regex(/^[0-9a-f]{40}$/),
   license: z.string().optional(),
   refs: z.array(z.string()),
-  files: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count })),
+  files: longList,
   tree: z.object({ digest: sha256Digest, size: count }),
 });
 const imageItem = z.object({
@@ -148,22 +151,29 @@ const heldBlob = z.object({
   key: z.string().optional(),
   repository: z.string().optional(),
 });
+const blob = z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) });
+const link = z.object({ path: z.string(), target: z.string(), volume, offset: count });
 
-const inventorySchema: z.ZodType<Inventory> = z.object({
+const outline = z.object({
   schema: z.literal(inventorySchemaId),
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
   tool: z.string(),
-  base: z.object({ name: z.string(), digest: sha256Digest, held: z.array(heldBlob) }).optional(),
+  base: z.object({ name: z.string(), digest: sha256Digest, held: longList }).optional(),
   items: z.array(z.discriminatedUnion('kind', [modelItem, imageItem])),
-  blobs: z.array(z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) })),
-  links: z.array(z.object({ path: z.string(), target: z.string(), volume, offset: count })),
+  blobs: longList,
+  links: longList,
   volumes: z.array(
     z.object({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$/), size: count, digest: sha256Digest }),
   ),
 });
 
-export function formatInventory(inventory: Inventory): string {
-  return `${JSON.stringify(inventory, undefined, 1)}\n`;
+/** Element by element, in their place. */
+function validEach<T>(list: unknown[], schema: z.ZodType<T>, name: string): T[] {
+  for (const [index, value] of list.entries()) {
+    const found = schema.safeParse(value);
+    list[index] = found.success ? found.data : validate(schema, value, `${bundleFiles.inventory}: ${name}.${index}`);
+  }
+  return list as T[];
 }
 
 /**
@@ -171,12 +181,37 @@ export function formatInventory(inventory: Inventory): string {
  * @throws E_CORRUPT
  */
 export function parseInventory(bytes: Uint8Array): Inventory {
-  const inventory = validate(inventorySchema, parseJson(bytes, bundleFiles.inventory), bundleFiles.inventory);
+  return checkInventory(parseJson(bytes, bundleFiles.inventory));
+}
+
+/**
+ * The same for what has been parsed, or made: what a verifier would refuse is refused.
+ * @param value its lists become those of the result
+ * @throws E_CORRUPT
+ */
+export function checkInventory(value: unknown): Inventory {
+  const inventory = validInventory(value);
   checkPaths(inventory);
   checkParts(inventory);
   checkPlaces(inventory);
   checkItems(inventory);
   return inventory;
+}
+
+function validInventory(value: unknown): Inventory {
+  const { schema, name, tool, base, items, blobs, links, volumes } = validate(outline, value, bundleFiles.inventory);
+  return {
+    schema,
+    name,
+    tool,
+    ...(base && { base: { ...base, held: validEach(base.held, heldBlob, 'base.held') } }),
+    items: items.map((item) =>
+      item.kind === 'model' ? { ...item, files: validEach(item.files, modelFile, item.repo) } : item,
+    ),
+    blobs: validEach(blobs, blob, 'blobs'),
+    links: validEach(links, link, 'links'),
+    volumes,
+  };
 }
 
 function corrupt(text: string): MirrorError {
@@ -207,12 +242,18 @@ function checkPaths({ blobs, links }: Inventory): void {
 function checkTree(paths: readonly string[], where: string): void {
   for (const path of paths) checkRelativePath(path, where);
   // In this order what is the same, or below, comes right after: a hostile inventory has many paths, and deep ones.
-  const inOrder = paths.map((path) => ({ path, key: treeKey(path) })).sort((a, b) => (a.key < b.key ? -1 : 1));
-  for (const [index, { path, key }] of inOrder.entries()) {
-    const before = inOrder[index - 1];
-    if (before?.key === key)
-      throw corrupt(`the paths \`${printable(before.path)}\` and \`${printable(path)}\` are one on some file systems`);
-    if (before && isBelow(key, before.key)) throw corrupt(`the path \`${printable(path)}\` goes through another entry`);
+  const keys = paths.map(treeKey).sort();
+  const pathsOf = (key: string): string[] => paths.filter((path) => treeKey(path) === key).map(printable);
+  for (const [index, key] of keys.entries()) {
+    const before = keys[index - 1];
+    if (before === undefined) continue;
+    if (before === key)
+      throw corrupt(
+        `the paths ${pathsOf(key)
+          .map((path) => `\`${path}\``)
+          .join(' and ')} are one on some file systems`,
+      );
+    if (isBelow(key, before)) throw corrupt(`the path \`${pathsOf(key)[0]}\` goes through another entry`);
   }
 }
 
@@ -251,7 +292,7 @@ function checkPlaces({ blobs, links, volumes }: Inventory): void {
     volumes.map(({ name }) => name),
     'a volume',
   );
-  const taken = volumes.map((): { path: string; start: number; end: number }[] => []);
+  const taken = volumes.map((): Place[] => []);
   const take = (path: string, number: number, start: number, end: number): void => {
     const inside = volumes[number - 1];
     if (!inside || start < 0 || end > inside.size)
@@ -268,6 +309,13 @@ function checkPlaces({ blobs, links, volumes }: Inventory): void {
       end = place.end;
     }
   }
+}
+
+/** What an entry takes in its volume. */
+interface Place {
+  path: string;
+  start: number;
+  end: number;
 }
 
 const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;

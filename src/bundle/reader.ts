@@ -4,9 +4,10 @@ import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
 import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
+import { parseJson } from '../core/validate.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, otherHalf } from './approval.ts';
-import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, parseInventory } from './inventory.ts';
+import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, checkInventory } from './inventory.ts';
 import { findPlaces, placeOf, type Places, readPlace, readSmall, smallFileLimit } from './places.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
 import {
@@ -142,24 +143,10 @@ export function checkSizes({ places }: SealedBundle, { volumes }: Inventory): Fi
 }
 
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
-export async function readInventory({ places, sums }: SealedBundle): Promise<Inventory> {
-  const wanted = sums.get(bundleFiles.inventory);
-  if (wanted === undefined)
-    throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, {
-      at: { item: bundleFiles.inventory },
-    });
-  const bytes = await readSmall(places, bundleFiles.inventory);
-  const found = createHash('sha256').update(bytes).digest('hex');
-  if (found !== wanted)
-    throw new MirrorError(
-      'E_DIGEST_MISMATCH',
-      `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
-      {
-        hint: 'copy this file from the maker again',
-        at: { item: bundleFiles.inventory },
-      },
-    );
-  const inventory = parseInventory(bytes);
+export async function readInventory(bundle: SealedBundle): Promise<Inventory> {
+  const { sums } = bundle;
+  // It may be large: nothing holds its text while what it says is looked at.
+  const inventory = checkInventory(parseJson(await provenInventory(bundle), bundleFiles.inventory));
   for (const { name, digest } of inventory.volumes)
     if (`sha256:${sums.get(name)}` !== digest)
       throw new MirrorError(
@@ -168,6 +155,25 @@ export async function readInventory({ places, sums }: SealedBundle): Promise<Inv
         { at: { item: name } },
       );
   return inventory;
+}
+
+async function provenInventory({ places, sums }: SealedBundle): Promise<Buffer> {
+  const wanted = sums.get(bundleFiles.inventory);
+  if (wanted === undefined)
+    throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, {
+      at: { item: bundleFiles.inventory },
+    });
+  const bytes = await readSmall(places, bundleFiles.inventory);
+  const found = createHash('sha256').update(bytes).digest('hex');
+  if (found === wanted) return bytes;
+  throw new MirrorError(
+    'E_DIGEST_MISMATCH',
+    `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
+    {
+      hint: 'copy this file from the maker again',
+      at: { item: bundleFiles.inventory },
+    },
+  );
 }
 
 /** Reads the inside of a bundle straight from its volumes, of which some may be on another medium. */

@@ -5,13 +5,13 @@ import { type CarriedFile, isNodeFile } from '../bundle/carried.ts';
 import { verifyGuide } from '../bundle/guide.ts';
 import {
   bundleFiles,
-  formatInventory,
   type Inventory,
   inventorySchemaId,
-  parseInventory,
+  checkInventory,
   type BundleItem,
   type BundleBlob,
 } from '../bundle/inventory.ts';
+import { inventoryChunks } from '../bundle/inventory-text.ts';
 import { chainsOf, defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { VolumeJournal } from '../bundle/journal.ts';
 import { formatSums } from '../bundle/seal.ts';
@@ -86,11 +86,9 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
     journal,
     atOnce: await volumesAtOnce(directories, options.volumesAtOnce, context.threads),
   });
-  const inventory = makeInventory(name, contents, written, base && left && { base, left });
-  const document = Buffer.from(formatInventory(inventory));
   // What a verifier would refuse must not leave.
-  parseInventory(document);
-  await seal(directories, { inventory, document, carried, nodes }, key, context.signal);
+  const inventory = checkInventory(makeInventory(name, contents, written, base && left && { base, left }));
+  await seal(directories, { inventory, carried, nodes }, key, context.signal);
   await journal?.remove();
   return summarise(directories, inventory, plans, key);
 }
@@ -113,9 +111,14 @@ async function openJournal(
   plans: readonly VolumePlan[],
   files: readonly SourceFile[],
 ): Promise<VolumeJournal | undefined> {
-  const decided = { tool: toolName, plans, files: await Promise.all(files.map(identityOf)) };
+  const decided = createHash('sha256').update(toolName);
+  for (const { name, members } of plans) {
+    decided.update(name);
+    for (const member of members) decided.update(`${JSON.stringify(member)}\n`);
+  }
+  for (const file of files) decided.update(`${JSON.stringify(await identityOf(file))}\n`);
   const id = sha256(plans.map(({ name }) => pathOf(name)).join('\n')).slice('sha256:'.length, 'sha256:'.length + 16);
-  const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), sha256(JSON.stringify(decided)));
+  const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), `sha256:${decided.digest('hex')}`);
   const lacking = new Set<string>();
   for (const chain of chainsOf(plans)) {
     let isWhole = true;
@@ -212,8 +215,6 @@ function makeInventory(
 
 interface Sealable {
   inventory: Inventory;
-  /** The inventory as bytes. */
-  document: Buffer;
   carried: readonly CarriedFile[];
   nodes: CarriedNodes['nodes'];
 }
@@ -226,7 +227,7 @@ function kindOf({ artifactType }: ManifestDocument): string | undefined {
 /** Each medium gets everything but the volumes of the others, and SHA256SUMS when all of them are written. */
 async function seal(
   directories: readonly string[],
-  { inventory, document, carried, nodes }: Sealable,
+  { inventory, carried, nodes }: Sealable,
   key: SigningKey | undefined,
   signal: AbortSignal,
 ): Promise<void> {
@@ -244,7 +245,11 @@ async function seal(
     sums.set(name, hex);
   }
   await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint, nodes));
-  await add(bundleFiles.inventory, document);
+  const hash = createHash('sha256');
+  for (const chunk of inventoryChunks(inventory)) hash.update(chunk);
+  sums.set(bundleFiles.inventory, hash.digest('hex'));
+  for (const directory of directories)
+    await writeFileAtomic(join(directory, bundleFiles.inventory), inventoryChunks(inventory));
   // What the sums speak of is on the medium before they are.
   for (const directory of directories) await syncDirectory(directory);
   const text = formatSums(sums);

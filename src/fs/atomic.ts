@@ -7,14 +7,18 @@ import { makeDirectory } from './directories.ts';
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
 
-/** Writes a whole small file: other readers see the old one or the new one. */
-export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+/** Writes a whole small file, or one that is made in pieces: other readers see the old one or the new one. */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array | Iterable<Uint8Array>,
+  mode = 0o644,
+): Promise<void> {
   await makeDirectory(dirname(path));
   const temporary = `${path}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
     const file = await open(temporary, 'wx', mode);
     try {
-      await file.writeFile(data);
+      await writeFile(file, data);
       await file.sync();
     } finally {
       await file.close();

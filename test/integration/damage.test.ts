@@ -1,7 +1,7 @@
 import { copyFile, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { formatInventory } from '../../src/bundle/inventory.ts';
+import { formatInventory } from '../../src/bundle/inventory-text.ts';
 import { checkSizes, openSealed, readInventory } from '../../src/bundle/reader.ts';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
 import { trustNobody } from '../../src/bundle/signers.ts';

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundleFiles, formatInventory, type Inventory, inventorySchemaId } from '../../src/bundle/inventory.ts';
+import { bundleFiles, type Inventory, inventorySchemaId } from '../../src/bundle/inventory.ts';
+import { formatInventory } from '../../src/bundle/inventory-text.ts';
 import { type LayoutEntry, planVolumes } from '../../src/bundle/layout.ts';
 import { formatSums, makeKeyPair, readPrivateKey, readPublicKey, signSums } from '../../src/bundle/seal.ts';
 import { writeVolumes } from '../../src/bundle/writer.ts';

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatInventory, type Inventory, inventorySchemaId, parseInventory } from '../../../src/bundle/inventory.ts';
+import { type Inventory, inventorySchemaId, parseInventory } from '../../../src/bundle/inventory.ts';
+import { formatInventory } from '../../../src/bundle/inventory-text.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { changed, jsonChange } from '../../support/hostile-json.ts';
 import { expectPlainPrototype, expectTame } from '../../support/tame.ts';

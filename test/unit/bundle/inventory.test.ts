@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import {
   type BundleBlob,
   type BundleLink,
-  formatInventory,
   type Inventory,
   inventorySchemaId,
   type ModelItem,
   parseInventory,
 } from '../../../src/bundle/inventory.ts';
+import { formatInventory, inventoryChunks } from '../../../src/bundle/inventory-text.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
@@ -304,4 +304,17 @@ describe('documents', () => {
     expect('polluted' in parsed).toBe(false);
     expect('polluted' in {}).toBe(false);
   });
+});
+
+it('is written in pieces as JSON would write it at once', () => {
+  const inventory = sample();
+  const [first] = inventory.blobs;
+  const blobs = Array.from({ length: 5000 }, (_, index) => ({ ...first, path: `hub/${index}\n"é` }));
+  const long = { ...inventory, blobs } as Inventory;
+
+  const chunks = [...inventoryChunks(long)];
+
+  expect(Buffer.concat(chunks).toString('utf8')).toBe(`${JSON.stringify(long, undefined, 1)}\n`);
+  expect(chunks.length).toBeGreaterThan(1);
+  expect(formatInventory(inventory)).toBe(`${JSON.stringify(inventory, undefined, 1)}\n`);
 });

@@ -1,8 +1,8 @@
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BenchCase } from '../support/bench-case.ts';
+import type { Bench, BenchCase } from '../support/bench-case.ts';
+import type { Contender, Pair } from '../support/compare.ts';
 import type { Command } from '../support/measure.ts';
-import type { Contender } from '../support/compare.ts';
 import { type ModelSpec, writeModelStore } from '../support/model-store.ts';
 import { ours } from '../support/ours.ts';
 import { mebi, scaled, sizeText } from '../support/sizes.ts';
@@ -14,37 +14,50 @@ const specOf = (scale: number): ModelSpec => ({
   smallBytes: 16 * 1024,
 });
 
+/** So that there are several volumes, as in any bundle that is worth carrying. */
+const volumeSize = (scale: number): string => `${scaled(1024, scale)}MiB`;
+
 export const bundle: BenchCase = {
   name: 'bundle',
   about: (scale) => {
     const { large, largeBytes, small } = specOf(scale);
-    return `A store with one model of ${large} files of ${sizeText(largeBytes)} and ${small} of 16 KiB; source and target on one file system.`;
+    return `A store with one model of ${large} files of ${sizeText(largeBytes)} and ${small} of 16 KiB, in volumes of at most ${volumeSize(scale)}, so that several are written at a time; every byte is hashed for its file and for its volume, with nothing proven before. Source and target lie on one file system: in memory, and on the disk of this checkout, where the store is in the page cache and the peers are followed by \`sync\` of what they wrote, as ours syncs itself.`;
   },
-  run: async ({ directory, scale, tools, compare }) => {
-    const { store } = await writeModelStore(join(directory, 'store'), specOf(scale));
-    const out = join(directory, 'out');
-    const contender = (name: string, command: Command): Contender => ({
-      name,
-      start: async () => {
-        await rm(out, { recursive: true, force: true });
-        return { command, end: () => rm(out, { recursive: true, force: true }) };
-      },
-    });
-    const shell = (script: string): Command => ({ argv: ['sh', '-ec', script], cwd: directory });
-    const pairs = await compare({
-      work: 'bundle',
-      ours: contender('sie-mirror', ours(['bundle', '--store', store, '--out', out, '--name', 'bench'], directory)),
-      peers: [
-        {
-          contender: contender(
-            '`tar -cf`, then `sha256sum`',
-            shell(`mkdir out; ${tools.tar} -cf out/bench.tar store; cd out; ${tools.sha256sum} bench.tar > SHA256SUMS`),
-          ),
-          bar: 0.4,
-        },
-        { contender: contender('`cp -r`', shell('cp -r store out')), bar: 1.25 },
-      ],
-    });
-    return { pairs, notes: [] };
+  run: async (bench) => {
+    const inMemory = await measureIn(bench.directory, 'bundle', '', bench);
+    const disk = await mkdtemp(join(process.cwd(), '.bench-'));
+    try {
+      const onDisk = await measureIn(disk, 'on disk, synced', '; sync -f out', bench);
+      return { pairs: [...inMemory, ...onDisk], notes: [] };
+    } finally {
+      await rm(disk, { recursive: true, force: true });
+    }
   },
 };
+
+/** @param after what a peer does at its end, in the shell */
+async function measureIn(directory: string, work: string, after: string, bench: Bench): Promise<Pair[]> {
+  const { scale, tools, compare } = bench;
+  const { store } = await writeModelStore(join(directory, 'store'), specOf(scale));
+  const out = join(directory, 'out');
+  const contender = (name: string, command: Command): Contender => ({
+    name,
+    start: async () => {
+      await rm(out, { recursive: true, force: true });
+      return { command, end: () => rm(out, { recursive: true, force: true }) };
+    },
+  });
+  const shell = (script: string): Command => ({ argv: ['sh', '-ec', `${script}${after}`], cwd: directory });
+  const args = ['bundle', '--store', store, '--out', out, '--name', 'bench', '--volume-size', volumeSize(scale)];
+  const tar = `mkdir out; ${tools.tar} -cf out/bench.tar store; ${tools.sha256sum} out/bench.tar > out/SHA256SUMS`;
+  const pairs = await compare({
+    work,
+    ours: contender('sie-mirror', ours(args, directory)),
+    peers: [
+      { contender: contender('`tar -cf`, then `sha256sum`', shell(tar)), bar: 0.4 },
+      { contender: contender('`cp -r`', shell('cp -r store out')), bar: 1.25 },
+    ],
+  });
+  await rm(store, { recursive: true });
+  return pairs;
+}

@@ -29,15 +29,16 @@ function* jsonText(value: unknown, newline: string): Generator<string> {
     return;
   }
   const inner = `${newline} `;
-  const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}'];
-  let before = open;
-  for (const [key, each] of Object.entries(value)) {
+  const isList = Array.isArray(value);
+  let before = isList ? '[' : '{';
+  for (const key in value) {
+    const each: unknown = (value as Record<string, unknown>)[key];
     if (each === undefined) continue;
-    yield Array.isArray(value) ? `${before}${inner}` : `${before}${inner}${JSON.stringify(key)}: `;
+    yield isList ? `${before}${inner}` : `${before}${inner}${JSON.stringify(key)}: `;
     yield* jsonText(each, inner);
     before = ',';
   }
-  yield `${newline}${close}`;
+  yield `${newline}${isList ? ']' : '}'}`;
 }
 
 function isLong(value: unknown): value is object {

@@ -167,12 +167,10 @@ const outline = z.object({
   ),
 });
 
-/** Element by element, in their place. */
-function validEach<T>(list: unknown[], schema: z.ZodType<T>, name: string): T[] {
-  for (const [index, value] of list.entries()) {
-    const found = schema.safeParse(value);
-    list[index] = found.success ? found.data : validate(schema, value, `${bundleFiles.inventory}: ${name}.${index}`);
-  }
+function validEach<T>(list: readonly unknown[], schema: z.ZodType<T>, name: string): T[] {
+  for (let index = 0; index < list.length; index += 1)
+    if (!schema.safeParse(list[index]).success)
+      validate(schema, list[index], `${bundleFiles.inventory}: ${name}.${index}`);
   return list as T[];
 }
 
@@ -186,7 +184,7 @@ export function parseInventory(bytes: Uint8Array): Inventory {
 
 /**
  * The same for what has been parsed, or made: what a verifier would refuse is refused.
- * @param value its lists become those of the result
+ * @param value its long lists become those of the result
  * @throws E_CORRUPT
  */
 export function checkInventory(value: unknown): Inventory {

@@ -1,6 +1,6 @@
 import { MirrorError } from '../core/errors.ts';
 import { formatBytes, printable } from '../core/text.ts';
-import { endBytes, paddingOf, tarHeader } from './tar-header.ts';
+import { endBytes, paddingOf, tarHeader, tarHeaderSize } from './tar-header.ts';
 
 /** What is to be put into a bundle: a regular file, or a symbolic link. */
 export type LayoutEntry = { path: string; size: number } | { path: string; link: string };
@@ -75,14 +75,14 @@ class Planner {
   }
 
   link(path: string, target: string): void {
-    const headerBytes = tarHeader({ path, link: target }).length;
+    const headerBytes = tarHeaderSize({ path, link: target });
     this.#makeRoom(headerBytes);
     this.#members.push({ kind: 'link', path, target, headerBytes, offset: this.#offset });
     this.#offset += headerBytes;
   }
 
   file(path: string, size: number): void {
-    const headerBytes = tarHeader({ path, size }).length;
+    const headerBytes = tarHeaderSize({ path, size });
     if (headerBytes + size + paddingOf(size) > this.#limit) this.#split(path, size);
     else this.#file(path, path, headerBytes, size, 0, false);
   }
@@ -90,7 +90,7 @@ class Planner {
   #split(path: string, size: number): void {
     this.#close();
     // All names of the parts have one length, so the header of any of them tells how much data fits.
-    const most = this.#limit - tarHeader({ path: partName(path, 1, 1), size: this.#limit }).length;
+    const most = this.#limit - tarHeaderSize({ path: partName(path, 1, 1), size: this.#limit });
     const count = Math.ceil(size / most);
     if (count > maxParts)
       throw new MirrorError('E_USAGE', `\`${printable(path)}\` would need ${count} volumes, ${maxParts} are the most`, {
@@ -100,7 +100,7 @@ class Planner {
       const start = index * most;
       const length = Math.min(most, size - start);
       const name = partName(path, index + 1, count);
-      this.#file(path, name, tarHeader({ path: name, size: length }).length, length, start, true);
+      this.#file(path, name, tarHeaderSize({ path: name, size: length }), length, start, true);
     }
   }
 

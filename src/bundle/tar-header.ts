@@ -33,6 +33,17 @@ export function tarHeader(member: { path: string; size: number } | { path: strin
   return Buffer.concat([pax, block]);
 }
 
+/** How long {@link tarHeader} is. Of most members that is known without making it. */
+export function tarHeaderSize(member: Parameters<typeof tarHeader>[0]): number {
+  const isPlain =
+    plainName.test(member.path) && ('link' in member ? plainName.test(member.link) : member.size < plainSizeLimit);
+  return isPlain ? blockBytes : tarHeader(member).length;
+}
+
+/** What surely fits the fields of a plain header. */
+const plainName = /^[\x20-\x7e]{1,99}$/;
+const plainSizeLimit = 8 ** 11;
+
 /** Pax.encode writes a header of its own; the length of the records stands in it. */
 function paxSize(pax: Buffer): number {
   return Number.parseInt(pax.subarray(124, 135).toString('latin1'), 8);

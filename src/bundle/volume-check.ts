@@ -5,7 +5,7 @@ import type { Extent } from '../fs/read.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, type Part } from './inventory.ts';
 import { partName } from './layout.ts';
 import { BundleReader, type Finding, type SealedBundle } from './reader.ts';
-import { blockBytes, endBytes, paddingOf, tarHeader } from './tar-header.ts';
+import { blockBytes, endBytes, paddingOf, tarHeader, tarHeaderSize } from './tar-header.ts';
 
 type Hasher = Pick<HashPool, 'sha256'>;
 
@@ -19,7 +19,7 @@ export function unreadable(file: string, error: unknown, what = file): Finding {
 /** A member as the inventory has it; the header that must stand before it is made when it is compared. */
 interface Expected {
   start: number;
-  header: () => Buffer;
+  member: Parameters<typeof tarHeader>[0];
   size: number;
 }
 
@@ -108,11 +108,12 @@ export class VolumeCheck {
     for (const { path, parts } of this.#inventory.blobs)
       for (const [index, part] of parts.entries()) {
         const name = parts.length > 1 ? partName(path, index + 1, parts.length) : path;
-        const header = (): Buffer => tarHeader({ path: name, size: part.size });
-        add(part.volume, { start: part.offset - header().length, header, size: part.size });
+        const { offset, size } = part;
+        const member = { path: name, size };
+        add(part.volume, { start: offset - tarHeaderSize(member), member, size });
       }
     for (const { path, target, volume, offset } of this.#inventory.links)
-      add(volume, { start: offset, header: () => tarHeader({ path, link: target }), size: 0 });
+      add(volume, { start: offset, member: { path, link: target }, size: 0 });
     for (const list of members.values()) list.sort((a, b) => a.start - b.start);
     return members;
   }
@@ -187,8 +188,8 @@ export class VolumeCheck {
 async function firstMisplaced(file: FileHandle, members: readonly Expected[]): Promise<number | undefined> {
   const reader = new FrameReader(file);
   let end = 0;
-  for (const { start, header: makeHeader, size } of members) {
-    const header = makeHeader();
+  for (const { start, member, size } of members) {
+    const header = tarHeader(member);
     if (start !== end) return end;
     const padding = paddingOf(size);
     const found = await reader.read(start, header.length, size <= smallBytes);

@@ -1,6 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { type CarriedFile, isNodeFile } from '../bundle/carried.ts';
 import { verifyGuide } from '../bundle/guide.ts';
 import {
@@ -114,7 +114,10 @@ async function openJournal(
   const decided = createHash('sha256').update(toolName);
   for (const { name, members } of plans) {
     decided.update(name);
-    for (const member of members) decided.update(`${JSON.stringify(member)}\n`);
+    for (const member of members)
+      decided.update(
+        `${member.path}\n${member.offset} ${member.kind === 'file' ? `${member.start} ${member.size}` : member.target}\n`,
+      );
   }
   for (const file of files) decided.update(`${JSON.stringify(await identityOf(file))}\n`);
   const id = sha256(plans.map(({ name }) => pathOf(name)).join('\n')).slice('sha256:'.length, 'sha256:'.length + 16);
@@ -246,10 +249,11 @@ async function seal(
   }
   await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint, nodes));
   const hash = createHash('sha256');
-  for (const chunk of inventoryChunks(inventory)) hash.update(chunk);
+  for (const [index, directory] of directories.entries()) {
+    const chunks = inventoryChunks(inventory);
+    await writeFileAtomic(join(directory, bundleFiles.inventory), index === 0 ? hashing(chunks, hash) : chunks);
+  }
   sums.set(bundleFiles.inventory, hash.digest('hex'));
-  for (const directory of directories)
-    await writeFileAtomic(join(directory, bundleFiles.inventory), inventoryChunks(inventory));
   // What the sums speak of is on the medium before they are.
   for (const directory of directories) await syncDirectory(directory);
   const text = formatSums(sums);
@@ -259,6 +263,13 @@ async function seal(
     await put(bundleFiles.sigstore, sigstore);
   }
   await put(bundleFiles.sums, text);
+}
+
+function* hashing(chunks: Iterable<Buffer>, hash: Hash): Generator<Buffer> {
+  for (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
 }
 
 function summarise(

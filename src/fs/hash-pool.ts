@@ -9,7 +9,7 @@ const workerSource = `
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
 const { closeSync, openSync, readSync } = require('node:fs');
-const buffer = Buffer.allocUnsafeSlow(512 * 1024);
+const buffer = Buffer.allocUnsafeSlow(128 * 1024);
 const tellEvery = 32 * 1024 * 1024;
 function hashExtent(hash, { path, offset, size }, told) {
   const file = openSync(path, 'r');

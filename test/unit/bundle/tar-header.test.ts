@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { Parser } from 'tar';
 import { describe, expect, it } from 'vitest';
-import { endBytes, paddingOf, tarHeader } from '../../../src/bundle/tar-header.ts';
+import { endBytes, paddingOf, tarHeader, tarHeaderSize } from '../../../src/bundle/tar-header.ts';
 
 type Member = { path: string; size: number } | { path: string; link: string };
 
@@ -125,4 +125,17 @@ it.each(members)('is whole blocks, the same each time: %s', (_, member) => {
 
 it('pads to whole blocks', () => {
   expect([0, 1, 511, 512, 513].map(paddingOf)).toEqual([0, 511, 1, 0, 511]);
+});
+
+it('the size of a header is known without making it', () => {
+  const names = [1, 98, 99, 100, 101, 155, 156, 300].flatMap((length) => [
+    'x'.repeat(length),
+    `${'d/'.repeat(length / 2)}x`,
+  ]);
+  for (const path of [...names, 'größe', 'a b', 'tab\t']) {
+    for (const size of [0, 8 ** 11 - 1, 8 ** 11])
+      expect(tarHeaderSize({ path, size })).toBe(tarHeader({ path, size }).length);
+    for (const link of [...names, 'größe'])
+      expect(tarHeaderSize({ path, link })).toBe(tarHeader({ path, link }).length);
+  }
 });

@@ -3,7 +3,6 @@ import { dirname } from 'node:path';
 import { type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { namePath, partialSuffix, syncDirectory } from '../fs/atomic.ts';
-import { EarlySync } from '../fs/early-sync.ts';
 import { BatchBuilder, type FileMember } from './batches.ts';
 import type { BundleBlob, Part } from './inventory.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
@@ -69,15 +68,12 @@ export class ChainWriter {
     const [first] = plan.members;
     if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.path);
     const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
-    const sync = new EarlySync(file);
     try {
-      this.#thread.onWritten = (bytes) => sync.wrote(bytes);
       record.volume.digest = await this.#members(file, plan, record);
-      await sync.finish();
+      await file.sync();
     } catch (error) {
       throw namePath(error, path);
     } finally {
-      await sync.settled();
       await file.close();
     }
     await rename(`${path}${partialSuffix}`, path);

@@ -175,8 +175,6 @@ export class VolumeThread implements AsyncDisposable {
   readonly #onAbort = (): void => void Atomics.store(this.#stop, 0, 1);
   #failed: Error | undefined;
   readonly #onBytes: (bytes: number) => void;
-  /** Told of the same; to be set for each volume. */
-  onWritten: (bytes: number) => void = () => {};
 
   /**
    * @param signal ends what runs within a buffer's time
@@ -212,10 +210,8 @@ export class VolumeThread implements AsyncDisposable {
   }
 
   #answer(answer: Answer): void {
-    if ('bytes' in answer) {
-      this.#onBytes(answer.bytes);
-      this.onWritten(answer.bytes);
-    } else if ('result' in answer) this.#waiting.shift()?.resolve(answer.result);
+    if ('bytes' in answer) this.#onBytes(answer.bytes);
+    else if ('result' in answer) this.#waiting.shift()?.resolve(answer.result);
     else this.#waiting.shift()?.reject(asError(answer.failure));
   }
 }

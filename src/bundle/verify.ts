@@ -50,10 +50,11 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   findings = findings.filter(({ file, problem }) => problem !== 'missing' || !isAbsent.has(file));
   const here = inventory.volumes.filter(({ name }) => !isAbsent.has(name));
   options.onTotal(here.reduce((sum, volume) => sum + volume.size, 0));
-  findings.push(...(await checkSums(bundle, plain, pool)));
   findings.push(...checkSizes(bundle, inventory));
   const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent);
-  findings.push(...(await volumes.run()));
+  // What is between the members is looked at while the threads begin with the small files.
+  const [ofSums, ofVolumes] = await Promise.all([checkSums(bundle, plain, pool), volumes.run()]);
+  findings.push(...ofSums, ...ofVolumes);
   const damaged = itemsWith(inventory, volumes.damagedBlobs());
   const unjudged = new Set(itemsWith(inventory, volumes.absentBlobs()).keys());
   return { findings: unique(findings), inventory, damaged, absent, unjudged };

@@ -47,6 +47,33 @@ describe.each(['0.3', '0.10'] as const)('the GPU that must have answered a gatew
     expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('cpu-0'), hint: containing('SIE_POOL') });
     expect(new Set(gateway.served.map(({ worker }) => worker))).toEqual(new Set(['gpu-0', 'cpu-0']));
   });
+  it.each([{}, { namesInstances: true }])(
+    'is not proven by a CPU worker that did all of the work: %j',
+    async (more) => {
+      const workers = [{ ...l4, sendsNoPool: true }, cpu];
+      const { error, gateway } = await smokeAgainst({ ...switches, ...more, workers }, { gpu: 'l4' });
+      expect(error).toMatchObject({ code: 'E_SMOKE', exit: 9, message: containing('`cpu-0` loaded the model') });
+      expect(new Set(gateway.served.map(({ worker }) => worker))).toEqual(new Set(['cpu-0']));
+    },
+  );
+  it.each([{}, { namesInstances: true }])('is not proven when nothing shows that it took part: %j', async (more) => {
+    const error = await smokeFails(
+      { ...switches, ...more, workers: [{ ...l4, sendsNoPool: true, tellsLoaded: false }, cpu] },
+      { gpu: 'l4' },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('nothing shows that `gpu-0` took part') });
+  });
+  it.each([
+    [{}, '2 different answers'],
+    [{ namesInstances: dialect === '0.10' }, dialect === '0.10' ? '2 processes answered' : '2 different answers'],
+  ])('is not proven by what is loaded when the answers say otherwise: %j', async (more, said) => {
+    const workers = [
+      { ...l4, pool: 'shared', warm: [model] },
+      { ...cpu, pool: 'shared', noise: 1e-6, staleLooks: 1000 },
+    ];
+    const error = await smokeFails({ ...switches, ...more, workers }, { gpu: 'l4' });
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing(said) });
+  });
   it('is told from workers of another SIE bundle', async () => {
     const workers = [l4, { ...cpu, bundle: 'sglang', warm: [model] }];
     expect(proofOf(await smokePasses({ ...switches, workers }, { gpu: 'l4' }))).toMatchObject({ by: 'alone' });
@@ -111,6 +138,22 @@ describe('workers on the same hardware', () => {
       message: containing('2 processes answered'),
     });
   });
+});
+
+it('two processes are not those of two GPUs when one of these gets no work', async () => {
+  const workers = [
+    { ...l4, pool: 'shared', warm: [model] },
+    { ...l4, name: 'gpu-1', sendsNoPool: true, warm: [model] },
+    { ...cpu, pool: 'shared', warm: [model], noise: 1e-6 },
+  ];
+  const error = await smokeFails({ dialect: '0.10', namesInstances: true, models, workers }, { gpu: 'l4' });
+  expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('2 different answers') });
+  const pair = ['gpu-0', 'gpu-1'].map((name) => ({ ...l4, name, warm: [model] }));
+  const report = await smokePasses(
+    { dialect: '0.10', namesInstances: true, models, workers: [...pair, { ...cpu, warm: [model] }] },
+    { gpu: 'l4' },
+  );
+  expect(proofOf(report)).toMatchObject({ by: 'instance', workers: ['gpu-0', 'gpu-1'] });
 });
 
 describe('a pool', () => {

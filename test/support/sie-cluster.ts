@@ -42,6 +42,10 @@ export interface GatewayWorker {
   noise?: number;
   /** Ids of models that it had loaded before the test. */
   warm?: string[];
+  /** Whether `/health` has its models; default true. */
+  tellsLoaded?: boolean;
+  /** So many looks at `/health` still show what it had loaded before the test. */
+  staleLooks?: number;
 }
 
 /** Where a request goes. */

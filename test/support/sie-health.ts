@@ -1,4 +1,4 @@
-import type { Cluster, GatewayModel } from './sie-cluster.ts';
+import type { Cluster, GatewayModel, GatewayWorker } from './sie-cluster.ts';
 
 /** Releases whose answers the test gateway gives. */
 export type Dialect = '0.3' | '0.10';
@@ -22,7 +22,7 @@ export function health(cluster: Cluster, dialect: Dialect, isProvisioning: boole
       gpu: worker.profile,
       // One for a worker without a GPU as well: what gives it away is its memory.
       gpu_count: 1,
-      loaded_models: worker.healthy ? cluster.loadedOn(worker) : [],
+      ...(worker.tellsLoaded === false ? {} : { loaded_models: worker.healthy ? toldLoaded(cluster, worker) : [] }),
       queue_depth: 0,
       memory_used_bytes: 0,
       memory_total_bytes: worker.memoryTotalBytes,
@@ -33,6 +33,14 @@ export function health(cluster: Cluster, dialect: Dialect, isProvisioning: boole
     })),
     models: loaded.map((name) => ({ name, state: 'loaded', worker_count: 1, gpu_types: [], total_queue_depth: 0 })),
   };
+}
+
+/** What the gateway has heard of a worker so far. */
+function toldLoaded(cluster: Cluster, worker: GatewayWorker): string[] {
+  const { staleLooks = 0 } = worker;
+  if (staleLooks === 0) return cluster.loadedOn(worker);
+  worker.staleLooks = staleLooks - 1;
+  return worker.warm ?? [];
 }
 
 /** `GET /v1/models` of a gateway: since 0.10 it is an OpenAI list as well. */

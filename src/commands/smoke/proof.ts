@@ -11,6 +11,7 @@ export interface Proof {
    * `alone`: nobody else was live. `loaded`: nobody else has the model. `process`: the workers' own processes signed the
    * answers. `counters`: their own counters show all of the work, and nobody else's did any. `instance`: no more processes
    * answered than there are wanted workers. `bits`: all answers are the same to the bit, as other hardware does not give them.
+   * The last two hold only when the wanted ones took part, as they do not tell who all of the work went to.
    */
   by: 'alone' | 'loaded' | 'process' | 'counters' | 'instance' | 'bits';
   requests: number;
@@ -46,7 +47,7 @@ export function wantedWorkers({ before, after, profile, model, pool }: Scene): S
   if (wanted.length > 0) return wanted;
   throw new MirrorError(
     'E_SMOKE',
-    `an answer came, but not from ${isCpu(profile) ? 'a worker' : 'a GPU'} of the machine profile \`${profile}\`: the live workers are ${listed(after)}`,
+    `an answer came, but not from ${isCpu(profile) ? 'a worker' : 'a GPU'} of the machine profile \`${profile}\`: the live workers are ${liveOnes(after)}`,
     {
       hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
       at: { side: 'target', item: model },
@@ -68,9 +69,9 @@ export function rivals(sighting: Scene, wanted: readonly SieWorker[]): SieWorker
   return [...new Map(all.map((worker) => [worker.name, worker])).values()];
 }
 
-/** @throws E_SMOKE when somebody else may have answered */
+/** What speaks against the wanted workers wins over what speaks for them. @throws E_SMOKE when somebody else may have answered */
 export function prove(sighting: Sighting): Proof {
-  const { profile, model, requests, variants, word } = sighting;
+  const { profile, model, requests, word } = sighting;
   const wanted = wantedWorkers(sighting);
   const others = rivals(sighting, wanted);
   const names = wanted.map(({ name }) => name);
@@ -83,39 +84,71 @@ export function prove(sighting: Sighting): Proof {
     text: `${by}: ${why}`,
   });
   if (others.length === 0) return proof('alone', 'no other worker that could have answered was live');
-  const told = [...wanted, ...others].every(({ loaded }) => loaded !== undefined);
-  const has = ({ loaded }: SieWorker): boolean => loaded?.includes(model) === true;
   const rest = others.map(({ name }) => name).join(', ');
-  if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
+  // What the workers themselves say is first-hand, and a status is some seconds old.
   if (word?.excludes === true)
     return proof(
       word.seen === 'process' ? 'process' : 'counters',
       word.seen === 'process' ? word.text : `their own counters ${word.text}`,
     );
-  const many = requests >= enoughRequests;
-  if (many && sighting.instances !== undefined && sighting.instances <= wanted.length)
-    return proof(
-      'instance',
-      `all answers came from ${sighting.instances === 1 ? 'one process' : `${sighting.instances} processes`}, and ${rest} would have taken a share`,
-    );
-  // Workers on other hardware do not agree to the last bit; those on the same do.
-  const alike = others.some((other) => wanted.some((each) => hardware(each) === hardware(other)));
-  if (many && sighting.instances === undefined && variants === 1 && !alike)
-    return proof('bits', `all answers agree to the last bit, so ${rest} had no part in them`);
+  const against = contrary(sighting, wanted, others);
+  const has = (worker: SieWorker): boolean => hasModel(worker, model) === true;
+  if (against === undefined) {
+    const told = [...wanted, ...others].every((worker) => hasModel(worker, model) !== undefined);
+    if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
+    const { instances } = sighting;
+    const tookPart = wanted.some(has) || (word?.seen === 'moved' && (word.moved ?? 0) > 0);
+    const many = requests >= enoughRequests && tookPart;
+    // Workers on other hardware do not agree to the last bit; those on the same do.
+    const alike = areAlike(wanted, others);
+    // Of several processes one may be that of another worker, while a wanted one gets no work.
+    if (many && instances !== undefined && (instances === 1 || !alike))
+      return proof(
+        'instance',
+        `all answers came from ${instances === 1 ? 'one process' : `${instances} processes that agree to the last bit`}, and ${rest} would have taken a share`,
+      );
+    if (many && instances === undefined && !alike)
+      return proof('bits', `all answers agree to the last bit, so ${rest} had no part in them`);
+  }
   throw new MirrorError(
     'E_SMOKE',
-    `answers came while ${names.map((name) => `\`${name}\``).join(', ')} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${doubt(sighting, alike)}`,
+    `answers came while ${listed(wanted)} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${against ?? doubt(sighting, wanted, others)}`,
     {
-      hint: 'workers that share a pool (SIE_POOL) share its work: give each machine profile a pool of its own, as the chart does, or name the pool with `--pool`',
+      hint: 'workers that share a pool (SIE_POOL) share its work: give each machine profile a pool of its own, as the chart does, name the pool with `--pool`, or ask the workers with `--worker`',
       at: { side: 'target', item: model },
     },
   );
 }
 
-function doubt({ variants, instances, requests }: Sighting, alike: boolean): string {
-  if (instances !== undefined && instances > 1) return `${instances} processes answered`;
-  if (variants > 1) return `the same text got ${variants} different answers`;
-  return alike ? 'they are of the same hardware, and answer alike' : `${requests} requests are too few to tell`;
+/** What speaks for it that others answered. */
+function contrary(
+  { variants, instances, model }: Sighting,
+  wanted: readonly SieWorker[],
+  others: readonly SieWorker[],
+): string | undefined {
+  if (instances !== undefined && instances > wanted.length) return `${instances} processes answered`;
+  // One process may well differ from itself, by what else it computes at the time.
+  if (instances !== 1 && variants > 1) return `the same text got ${variants} different answers`;
+  const having = others.filter((worker) => hasModel(worker, model) === true);
+  if (having.length > 0 && wanted.every((worker) => hasModel(worker, model) === false))
+    return `${listed(having)} loaded the model, ${listed(wanted)} did not`;
+  return undefined;
+}
+
+function doubt({ requests, model }: Sighting, wanted: readonly SieWorker[], others: readonly SieWorker[]): string {
+  if (requests < enoughRequests) return `${requests} requests are too few to tell`;
+  if (wanted.some((worker) => hasModel(worker, model) === true) && areAlike(wanted, others))
+    return 'they are of the same hardware, and answer alike';
+  return `nothing shows that ${listed(wanted)} took part`;
+}
+
+/** Undefined when the gateway does not say. */
+function hasModel({ loaded }: SieWorker, model: string): boolean | undefined {
+  return loaded?.includes(model);
+}
+
+function areAlike(wanted: readonly SieWorker[], others: readonly SieWorker[]): boolean {
+  return others.some((other) => wanted.some((each) => hardware(each) === hardware(other)));
 }
 
 /** Of `a100-40gb` and `a100-80gb` the same. */
@@ -130,9 +163,13 @@ function inPool({ name }: SieWorker, pool: readonly string[] | undefined): boole
   return pool === undefined || pool.includes(name);
 }
 
-function listed({ workers }: SieHealth): string {
+function liveOnes({ workers }: SieHealth): string {
   const live = workers
     .filter(({ healthy }) => healthy)
     .map(({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`);
   return live.join(', ') || 'none';
+}
+
+function listed(workers: readonly SieWorker[]): string {
+  return workers.map(({ name }) => `\`${name}\``).join(', ');
 }

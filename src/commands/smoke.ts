@@ -226,7 +226,8 @@ class SmokeJob {
       clock,
       tolerance,
     } = this.#options;
-    const options: RunOptions = { ...target, url, kind, workers, pool, output, dim, dtype, format, timeout, clock };
+    const asked = { url, kind, workers, pool, output, dim, dtype, format, timeout, clock };
+    const options: RunOptions = { ...target, ...asked, hasSiblings: this.#options.gpu?.includes(',') === true };
     // Each has its own bound for answers, by the time that it has left.
     const client = newClient(this.#options, this.#context);
     const result = await new SmokeRun(client, options, this.#context).run();

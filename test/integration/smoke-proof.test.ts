@@ -5,6 +5,7 @@ import { testContext } from '../support/context.ts';
 import { startGateway } from '../support/sie.ts';
 import {
   cpuWorker as cpu,
+  hastyClock,
   l4Worker as l4,
   smokeAgainst,
   smokeFails,
@@ -58,7 +59,14 @@ describe.each(['0.3', '0.10'] as const)('the GPU that must have answered a gatew
   );
   it.each([{}, { namesInstances: true }])('is not proven when nothing shows that it took part: %j', async (more) => {
     const error = await smokeFails(
-      { ...switches, ...more, workers: [{ ...l4, sendsNoPool: true, tellsLoaded: false }, cpu] },
+      {
+        ...switches,
+        ...more,
+        workers: [
+          { ...l4, sendsNoPool: true, tellsLoaded: false },
+          { ...cpu, warm: [model] },
+        ],
+      },
       { gpu: 'l4' },
     );
     expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('nothing shows that `gpu-0` took part') });
@@ -154,6 +162,50 @@ it('two processes are not those of two GPUs when one of these gets no work', asy
     { gpu: 'l4' },
   );
   expect(proofOf(report)).toMatchObject({ by: 'instance', workers: ['gpu-0', 'gpu-1'] });
+});
+
+describe('a GPU that has the model, and gets no work', () => {
+  const idle = { ...l4, sendsNoPool: true, warm: [model] };
+
+  it('is not proven while the gateway has not heard yet what another worker loaded', async () => {
+    const { error, gateway } = await smokeAgainst(
+      { models, workers: [idle, { ...cpu, staleLooks: 6 }] },
+      { gpu: 'l4' },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('`cpu-0` loaded the model meanwhile') });
+    expect(new Set(gateway.served.map(({ worker }) => worker))).toEqual(new Set(['cpu-0']));
+  });
+  it('is not proven by what is loaded when there is no time to hear of it', async () => {
+    const clock = hastyClock();
+    let late = 0;
+    const slow = { ...clock, now: () => clock.now() + late };
+    const error = await smokeFails(
+      {
+        models,
+        workers: [
+          { ...idle, profile: 'a100-80gb' },
+          { ...cpu, profile: 'a100-40gb', memoryTotalBytes: 1 },
+        ],
+      },
+      { gpu: 'a100-80gb', timeout: 10, clock: slow },
+      {
+        during: ({ server, workers: [, other] }) => {
+          if (other) other.staleLooks = 1000;
+          server.gate = ({ method }) => {
+            // The last answer comes when half a second is left.
+            if (method === 'POST' && server.count(/POST/) === 24) late = 9500;
+            return undefined;
+          };
+        },
+      },
+    );
+    expect(error).toMatchObject({ code: 'E_SMOKE' });
+  });
+  it('is not taken for one when the other loads the model because the same run asks it too', async () => {
+    const workers = [{ ...l4, warm: [model] }, cpu];
+    const { report } = await smokeAgainst({ models, workers }, { gpu: 'l4,cpu' }, { concurrency: 2 });
+    expect(report).toMatchObject({ ok: true });
+  });
 });
 
 describe('a pool', () => {

@@ -92,10 +92,19 @@ export class Patience {
     this.#count(phase);
   }
 
-  /** Asks again and again until something is true, within this time and the time that is left. */
-  async settle(ms: number, isTrue: () => Promise<boolean>): Promise<void> {
-    const until = this.#clock.now() + Math.min(ms, Math.max(0, this.left()));
-    while (!(await isTrue()) && this.#clock.now() < until) await this.#clock.sleep(settleMs, this.#signal);
+  /**
+   * Asks again and again until something is true, within this time and the time that is left.
+   * @returns whether it became true, or stayed untrue for all of this time
+   */
+  async settle(ms: number, isTrue: () => Promise<boolean>): Promise<boolean> {
+    const end = this.#clock.now() + ms;
+    const until = Math.min(end, this.#clock.now() + Math.max(0, this.left()));
+    for (;;) {
+      const now = this.#clock.now();
+      if ((await isTrue()) || now >= end) return true;
+      if (now >= until) return false;
+      await this.#clock.sleep(Math.min(settleMs, Math.max(0, until - this.#clock.now())), this.#signal);
+    }
   }
 
   /** What comes now is no waiting. */

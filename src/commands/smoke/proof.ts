@@ -20,8 +20,12 @@ export interface Proof {
 
 /** What was seen around a series of requests. */
 export interface Sighting {
+  /** Before the first request of all; undefined when others ask for the same model meanwhile. */
+  start?: SieHealth | undefined;
   before: SieHealth;
   after: SieHealth;
+  /** Whether `after` is so long after the last answer that the gateway has heard what every worker has loaded by then. */
+  isFresh?: boolean;
   profile: string;
   model: string;
   /** Names of the workers of the pool that was asked; undefined when none was named. */
@@ -95,7 +99,8 @@ export function prove(sighting: Sighting): Proof {
   const has = (worker: SieWorker): boolean => hasModel(worker, model) === true;
   if (against === undefined) {
     const told = [...wanted, ...others].every((worker) => hasModel(worker, model) !== undefined);
-    if (told && wanted.some(has) && !others.some(has)) return proof('loaded', `${rest} did not load the model`);
+    if (sighting.isFresh === true && told && wanted.some(has) && !others.some(has))
+      return proof('loaded', `${rest} did not load the model`);
     const { instances } = sighting;
     const tookPart = wanted.some(has) || (word?.seen === 'moved' && (word.moved ?? 0) > 0);
     const many = requests >= enoughRequests && tookPart;
@@ -122,7 +127,7 @@ export function prove(sighting: Sighting): Proof {
 
 /** What speaks for it that others answered. */
 function contrary(
-  { variants, instances, model }: Sighting,
+  { variants, instances, model, start }: Sighting,
   wanted: readonly SieWorker[],
   others: readonly SieWorker[],
 ): string | undefined {
@@ -132,7 +137,16 @@ function contrary(
   const having = others.filter((worker) => hasModel(worker, model) === true);
   if (having.length > 0 && wanted.every((worker) => hasModel(worker, model) === false))
     return `${listed(having)} loaded the model, ${listed(wanted)} did not`;
+  const began = having.filter((worker) => hadNot(worker, model, start));
+  if (began.length > 0 && !wanted.some((worker) => hasModel(worker, model) === true && hadNot(worker, model, start)))
+    return `${listed(began)} loaded the model meanwhile`;
   return undefined;
+}
+
+function hadNot({ name }: SieWorker, model: string, start: SieHealth | undefined): boolean {
+  if (start === undefined) return false;
+  const then = start.workers.find((worker) => worker.name === name);
+  return then === undefined || hasModel(then, model) === false;
 }
 
 function doubt({ requests, model }: Sighting, wanted: readonly SieWorker[], others: readonly SieWorker[]): string {

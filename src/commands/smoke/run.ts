@@ -4,7 +4,7 @@ import type { SieCall } from '../../sie/calls.ts';
 import type { AnswerFacts, SieAnswer, SieClient } from '../../sie/client.ts';
 import type { OutputType } from '../../sie/embedding.ts';
 import { loadFailure, type WaitPhase } from '../../sie/faults.ts';
-import { isOfProfile, type SieHealth } from '../../sie/health.ts';
+import { isOfProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import { plainModelId } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { type Asked, hearWorkers, type OwnWord } from './account.ts';
@@ -22,6 +22,8 @@ export interface RunOptions {
   /** By the outputs of the model when undefined. */
   kind: TrialKind | undefined;
   gpu: string | undefined;
+  /** Whether the same model is asked on other profiles meanwhile: then others may load it by that. */
+  hasSiblings: boolean;
   /** Addresses of workers that are asked themselves, or `listed`. */
   workers: readonly string[];
   pool: string | undefined;
@@ -99,7 +101,8 @@ export class SmokeRun {
       this.#checkRevision(known.revision);
       const trial = await this.#fitting(trialsFor({ kind, model, output, dim, dtype }, known));
       await this.#awaitPool(trial.calls[0]);
-      const seen = gpu === undefined ? await this.#series(trial) : await this.#proven(trial, gpu);
+      const start = this.#options.hasSiblings ? undefined : health;
+      const seen = gpu === undefined ? await this.#series(trial) : await this.#proven(trial, gpu, start);
       this.#checkRevision(this.#facts.revision);
       const result = trial.judge(seen.documents);
       const revision = this.#facts.revision ?? known.revision;
@@ -110,11 +113,12 @@ export class SmokeRun {
     }
   }
 
-  async #proven(trial: Trial, gpu: string): Promise<Seen> {
+  async #proven(trial: Trial, gpu: string, start: SieHealth | undefined): Promise<Seen> {
     const before = await this.#gateway(gpu);
     const watch = await this.#watch(before);
     const documents = await this.#ask(trial);
     const sighting: Sighting = {
+      start,
       before,
       after: await this.#gateway(gpu),
       profile: gpu,
@@ -123,24 +127,33 @@ export class SmokeRun {
       requests: documents.length,
       variants: 1,
     };
-    if (rivals(sighting, wantedWorkers(sighting)).length > 0) await this.#exclude(sighting, trial);
+    if (rivals(sighting, wantedWorkers(sighting)).length > 0) await this.#askMore(sighting, trial);
     const wanted = wantedWorkers(sighting);
+    const others = rivals(sighting, wanted);
     const { requests } = sighting;
-    const word = await this.#hear(watch, { wanted, others: rivals(sighting, wanted), requests });
+    const word = await this.#hear(watch, { wanted, others, requests });
+    if (others.length > 0 && !word.excludes) await this.#awaitStatus(sighting);
     return { documents, proof: prove({ ...sighting, word }), word };
   }
 
-  /** Others were live that could have answered: asks until what they have loaded is known, and often enough to tell them apart. */
-  async #exclude(sighting: Sighting, trial: Trial): Promise<void> {
+  /** Others were live that could have answered: asks often enough to tell them apart. */
+  async #askMore(sighting: Sighting, trial: Trial): Promise<void> {
     const answers = new Set<string>();
     for (let count = 0; count < enoughRequests; count += 1)
       answers.add(fingerprint(await this.#answer(trial.calls[0])));
     sighting.requests += enoughRequests;
     sighting.variants = answers.size;
     sighting.instances = this.#instances.has(undefined) ? undefined : this.#instances.size;
-    await this.#patience.settle(statusAgeMs, async () => {
+    sighting.after = await this.#gateway(sighting.profile);
+  }
+
+  /** Until the gateway has heard what each worker loaded for the last answer: that one has nothing only time tells. */
+  async #awaitStatus(sighting: Sighting): Promise<void> {
+    const has = ({ loaded }: SieWorker): boolean => loaded?.includes(this.#id) ?? true;
+    sighting.isFresh = await this.#patience.settle(statusAgeMs, async () => {
       sighting.after = await this.#gateway(sighting.profile);
-      return wantedWorkers(sighting).some(({ loaded }) => loaded?.includes(this.#id) ?? true);
+      const wanted = wantedWorkers(sighting);
+      return wanted.some(has) && rivals(sighting, wanted).some(has);
     });
   }
 

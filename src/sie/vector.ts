@@ -32,13 +32,24 @@ export function checkVector(values: unknown, dims: number | undefined, wanted: n
   return vector;
 }
 
-/** Euclidean length. */
+/** Euclidean length; infinite only where no number is large enough for it. */
 export function norm(vector: readonly number[]): number {
-  return Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+  const largest = largestOf(vector);
+  return largest === 0 ? 0 : largest * Math.sqrt(sumOfSquares(vector, largest));
 }
 
-/** Cosine of the angle between two vectors; of different lengths, the missing numbers count as zero. */
+/** Cosine of the angle between two vectors; of different lengths, the missing numbers count as zero. NaN for a vector of zeros. */
 export function cosine(one: readonly number[], other: readonly number[]): number {
-  const product = one.reduce((sum, value, index) => sum + value * (other[index] ?? 0), 0);
-  return product / (norm(one) * norm(other));
+  const [mine, its] = [largestOf(one), largestOf(other)];
+  const product = one.reduce((sum, value, index) => sum + (value / mine) * ((other[index] ?? 0) / its), 0);
+  return product / Math.sqrt(sumOfSquares(one, mine) * sumOfSquares(other, its));
+}
+
+function largestOf(vector: readonly number[]): number {
+  return vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** Of numbers between -1 and 1: the squares of great ones are infinite, and those of small ones nothing. */
+function sumOfSquares(vector: readonly number[], scale: number): number {
+  return vector.reduce((sum, value) => sum + (value / scale) ** 2, 0);
 }

@@ -41,7 +41,8 @@ export function checkSense(embeddings: readonly Embedding[]): Sense {
   const same = cosine(first.vector, again.vector);
   const similar = cosine(first.vector, near.vector);
   const unrelated = cosine(first.vector, far.vector);
-  if (1 - same > tolerance)
+  // Written so that what is no number fails.
+  if (!(1 - same <= tolerance))
     throw wrong(
       `the same text gave two vectors (cosine ${same.toFixed(5)})`,
       'workers of different revisions or number formats answer: see that all pods of the pool run the same release and read the same weights',
@@ -51,7 +52,7 @@ export function checkSense(embeddings: readonly Embedding[]): Sense {
       'two different texts gave the same vector',
       'the model does not read the text: its tokenizer is damaged or missing; verify the import',
     );
-  if (similar <= unrelated)
+  if (!(similar > unrelated))
     throw wrong(
       `a similar text is no closer than an unrelated one (cosine ${similar.toFixed(4)}, ${unrelated.toFixed(4)})`,
       'the weights are damaged or not those of this model: verify the import, and compare with `--golden`',
@@ -63,6 +64,11 @@ export function checkSense(embeddings: readonly Embedding[]): Sense {
 function checkNorms(embeddings: readonly Embedding[]): Pick<Sense, 'norm' | 'normalized'> {
   const norms = embeddings.map(({ vector }) => norm(vector));
   const [length = 0] = norms;
+  if (!norms.every((each) => Number.isFinite(each)))
+    throw wrong(
+      'the vectors are too long for their length to be a number',
+      'the weights are damaged or of the wrong type for this GPU: verify the import and see the logs of the worker',
+    );
   const units = norms.filter((each) => Math.abs(each - 1) <= 0.01).length;
   if (units > 0 && units < norms.length && keepsLength(embeddings[0]?.dtype ?? ''))
     throw wrong(

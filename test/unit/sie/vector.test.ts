@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checkVector } from '../../../src/sie/vector.ts';
+import { checkVector, cosine, norm } from '../../../src/sie/vector.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 it('takes a vector of finite numbers', () => {
@@ -23,4 +23,16 @@ it.each<[string, unknown, number | undefined, number | undefined]>([
   ['other dimensions than were wanted', [1, 2, 3], 3, 2],
 ])('refuses %s', (_, values, dims, wanted) => {
   expect(codeOfCall(() => checkVector(values, dims, wanted))).toBe('E_SMOKE');
+});
+
+it.each([1, 1e200, 1e-200, 5e-324])('measures vectors of numbers as large as %d', (scale) => {
+  expect(norm([3 * scale, 4 * scale]) / (5 * scale)).toBeCloseTo(1, 10);
+  expect(cosine([scale, scale], [scale, 0])).toBeCloseTo(Math.SQRT1_2, 10);
+  expect(cosine([scale, 0], [0, 1])).toBe(0);
+});
+
+it('has no length for what no number is large enough for, and no angle for zeros', () => {
+  expect(norm([1.7e308, 1.7e308])).toBe(Infinity);
+  expect(norm([0, 0])).toBe(0);
+  expect(cosine([0, 0], [1, 0])).toBeNaN();
 });

@@ -8,6 +8,7 @@ import { noTokens, notAuthorised, readFault, redirection, redirectionHint, type 
 import { parseHealth, type SieHealth } from './health.ts';
 import { parseModel, parseModels, type SieModel } from './models.ts';
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts';
+import { nobodysProfile, readOwnProfile } from './own-profile.ts';
 import { parsePool, type SiePool } from './pools.ts';
 
 /** One answer to a request for work. */
@@ -89,6 +90,28 @@ export class SieClient {
   async metrics(): Promise<string | undefined> {
     const found = await this.#get('/metrics', 'text/plain');
     return found && (await bounded(found, this.#place('/metrics'))).toString();
+  }
+
+  /**
+   * The machine profile that a worker says it is of, as its SIE_MACHINE_PROFILE or its GPU has it; empty when it has neither,
+   * undefined when it does not say. Nothing is loaded or computed for that. @throws E_NETWORK
+   */
+  async ownProfile(model: string): Promise<string | undefined> {
+    const path = `/v1/encode/${model}`;
+    const response = await this.#send({
+      method: 'POST',
+      url: new URL(`${this.#base}${path}`),
+      headers: {
+        ...authorization(this.#tokens.token),
+        'content-type': 'application/json',
+        accept: 'application/json',
+        'x-sie-machine-profile': nobodysProfile,
+        'x-sie-remote': 'forbid',
+      },
+      body: JSON.stringify({ items: [] }),
+      at: this.#place(path),
+    });
+    return readOwnProfile(await errorText(response));
   }
 
   /** Undefined when there is none of this name. @throws as `models` */

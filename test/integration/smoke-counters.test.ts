@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { GatewayOptions, TestGateway } from '../support/sie.ts';
 import { startGateway } from '../support/sie.ts';
 import {
@@ -84,6 +84,73 @@ it('counters exclude workers on the same hardware that did nothing, where nothin
     options,
   });
   expect(busy.proof).toMatchObject({ by: 'counters', workers: ['big-0'], requests: 24 });
+});
+
+describe('an address that the gateway does not list', () => {
+  const unlisted = (gateway: TestGateway): void => {
+    for (const worker of gateway.workers) delete worker.url;
+  };
+  const big = { ...l4, name: 'big-0', profile: 'a100-80gb', warm: [model] };
+  const small = { ...l4, name: 'small-0', profile: 'a100-40gb', warm: [model] };
+  const options = { gpu: 'a100-80gb' };
+
+  it.each(['0.3', '0.10'] as const)('is no GPU when it is that of a CPU worker of SIE %s', async (dialect) => {
+    for (const warm of [[], [model]]) {
+      const workers = [{ ...l4, sendsNoPool: true, warm }, cpu];
+      const switches = { dialect, workers, namesInstances: true };
+      const { error } = await ask({ switches, open: ['cpu-0'], meanwhile: unlisted });
+      expect(error).toMatchObject({ code: 'E_SMOKE', exit: 9, message: containing('(cpu)') });
+    }
+  });
+  it('is that of the wanted worker when it says that it is of that profile', async () => {
+    const switches = { workers: [big, small] };
+    const found = await ask({ switches, open: ['big-0'], options, meanwhile: unlisted });
+    expect(found.proof).toMatchObject({ by: 'counters', workers: ['big-0'] });
+    expect(found.counters).toMatchObject({ seen: 'moved', moved: 24, text: containing('(a100-80gb)') });
+    expect(new Set(found.asked)).toEqual(
+      new Set(['GET /metrics', `GET /v1/models/${model}`, `POST /v1/encode/${model}`]),
+    );
+  });
+  it.each([
+    ['it names no profile', { ...big, hidesProfile: true }, small],
+    ['a worker without GPU memory has that profile too', big, { ...small, profile: big.profile, memoryTotalBytes: 0 }],
+  ])('proves nothing when %s', async (_, ...workers) => {
+    const { error } = await ask({ switches: { workers }, open: ['big-0'], options, meanwhile: unlisted });
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('same hardware') });
+    const alone = await ask({
+      switches: { workers: workers.slice(0, 1).map((worker) => ({ ...worker, hidesProfile: true })) },
+      open: ['big-0'],
+      options,
+      meanwhile: unlisted,
+    });
+    expect(alone.counters).toMatchObject({ seen: 'not seen', text: containing('not known which worker this is') });
+  });
+  it('is not counted beside the listed address of the same worker', async () => {
+    const shared = [
+      { ...big, pool: 'shared' },
+      { ...small, pool: 'shared' },
+    ];
+    const gateway = await startGateway({ models, workers: shared });
+    const address = (await gateway.open('big-0')).url;
+    await gateway.open('big-0');
+    const { error } = await smokeAgainst({}, { ...options, url: gateway.url, workers: [address, 'listed'] });
+    await gateway.close();
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('moved by 12 only') });
+  });
+});
+
+it('signatures and counters of another worker speak against the one that was wanted', async () => {
+  const workers = [
+    { ...l4, sendsNoPool: true, warm: [model] },
+    { ...cpu, warm: [model] },
+  ];
+  for (const [dialect, said] of [
+    ['0.10', 'signed by `cpu-0`'],
+    ['0.3', 'counters of `cpu-0`'],
+  ] as const) {
+    const { error } = await ask({ switches: { dialect, namesInstances: true, workers }, open: ['cpu-0'] });
+    expect(error).toMatchObject({ code: 'E_SMOKE', message: containing(said) });
+  }
 });
 
 it('one worker of two of the profile may have done nothing', async () => {

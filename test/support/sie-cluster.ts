@@ -44,6 +44,8 @@ export interface GatewayWorker {
   warm?: string[];
   /** Whether `/health` has its models; default true. */
   tellsLoaded?: boolean;
+  /** Whether it names no profile of its own, as one without SIE_MACHINE_PROFILE and GPU does. */
+  hidesProfile?: boolean;
   /** So many looks at `/health` still show what it had loaded before the test. */
   staleLooks?: number;
 }

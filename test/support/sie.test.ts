@@ -247,7 +247,8 @@ describe('loading', () => {
     expect(await json(await ask(worker, { accept: 'application/json' }))).toMatchObject({ model: ID });
     expect((await fetch(`${worker.url}/health`)).status).toBe(404);
     expect(await (await fetch(`${worker.url}/healthz`)).text()).toBe('ok');
-    expect((await ask(worker, { 'x-sie-machine-profile': 'cpu' })).status).toBe(400);
+    const misdirected = await ask(worker, { 'x-sie-machine-profile': 'cpu' }, 'none');
+    expect([misdirected.status, await json(misdirected)]).toMatchObject([400, { detail: { worker_identity: 'l4' } }]);
     expect((await ask(worker, {}, 'none')).status).toBe(500);
   });
 });

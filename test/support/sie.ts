@@ -225,6 +225,7 @@ class Gateway {
       return false;
     }
     if (target === '') return sendEmpty(response, 404);
+    if (this.#options.standalone && this.#isMisdirected(request, response)) return true;
     const prefixed = /^([^/:]+):\/(.+)$/.exec(target);
     const id = prefixed?.[2] ?? target;
     const found = this.#cluster.find(id);
@@ -254,7 +255,7 @@ class Gateway {
     pool: string | undefined,
   ): GatewayWorker | undefined {
     const profile = header(request, 'x-sie-machine-profile');
-    if (this.#options.standalone) return this.#routeToItself(response, profile);
+    if (this.#options.standalone) return this.#itself();
     const routing = this.#cluster.route(bundle, profile, pool);
     if (routing.kind === 'unconfigured') {
       sendJson(response, 503, {
@@ -273,11 +274,14 @@ class Gateway {
     return undefined;
   }
 
-  #routeToItself(response: ServerResponse, profile: string | undefined): GatewayWorker | undefined {
-    const worker = this.#itself();
-    if (profile === undefined || profile.toLowerCase() === worker.profile) return worker;
-    this.#fail(response, 400, 'INVALID_INPUT', `this worker is ${worker.profile}, not ${profile}`);
-    return undefined;
+  /** A worker compares the profile before it looks at anything else, and names its own. */
+  #isMisdirected(request: IncomingMessage, response: ServerResponse): boolean {
+    const wanted = header(request, 'x-sie-machine-profile');
+    const { profile, hidesProfile } = this.#itself();
+    if (wanted === undefined || wanted.toLowerCase() === profile) return false;
+    const named = { requested_profile: wanted, worker_identity: hidesProfile === true ? null : profile };
+    const detail = { code: 'INVALID_INPUT', message: `this worker is ${profile}, not ${wanted}`, ...named };
+    return sendJson(response, 400, { detail });
   }
 
   #isProvisioning(): boolean {

@@ -31,16 +31,50 @@ export interface Asked {
 
 /** @throws E_SMOKE when those who are said to have answered did not by their own word */
 export function hearWorkers(asked: Asked): OwnWord {
-  const { accounts, wanted, others } = asked;
+  const { accounts, wanted } = asked;
   if (accounts.length === 0)
     return { seen: 'not asked', text: 'not asked: give `--worker URL`, or `--worker listed`', excludes: false };
-  const names = new Set(others.map(({ name }) => name));
-  const own = accounts.filter(
-    ({ name }) => name === undefined || wanted?.some((worker) => worker.name === name) === true,
-  );
-  const rivals = accounts.filter(({ name }) => name !== undefined && names.has(name));
+  const own = ownOf(asked);
+  const rivals = accounts.filter((account) => sideOf(account, asked) === 'rival');
+  checkRivals(asked, own, rivals);
   const isWhole = own.length >= (wanted?.length ?? 1);
-  return byProcess(asked, own, isWhole) ?? byCounters(asked, own, rivals, isWhole) ?? unseen(accounts);
+  return byProcess(asked, own, isWhole) ?? byCounters(asked, own, rivals, isWhole) ?? unseen(asked);
+}
+
+type Side = 'wanted' | 'rival' | 'unknown';
+
+/** Which worker an account is of: as the gateway lists its address, or by the machine profile that it says it is of. */
+function sideOf({ name, profile }: Account, { wanted, others }: Asked): Side {
+  // Without a gateway the one at the address is the one that answers.
+  if (wanted === undefined) return 'wanted';
+  const among = (workers: readonly SieWorker[]): boolean =>
+    workers.some((worker) =>
+      name === undefined ? worker.profile.toLowerCase() === profile?.toLowerCase() : worker.name === name,
+    );
+  const [isWanted, isRival] = [among(wanted), among(others)];
+  if (isWanted === isRival) return 'unknown';
+  return isWanted ? 'wanted' : 'rival';
+}
+
+/** Of the wanted workers, each once: an address that is not listed may be another one of a worker that was asked already. */
+function ownOf(asked: Asked): Account[] {
+  const { accounts, wanted } = asked;
+  const own = accounts.filter((account) => sideOf(account, asked) === 'wanted');
+  if (wanted === undefined) return own;
+  const named = own.filter(({ name }) => name !== undefined);
+  return named.length > 0 || own.length > wanted.length ? named : own;
+}
+
+/** @throws E_SMOKE when others did by their own word what nobody else is known to have done */
+function checkRivals({ instances, requests, model }: Asked, own: readonly Account[], rivals: readonly Account[]): void {
+  const signer = rivals.find(({ processes }) => processes.some((id) => instances?.has(id) === true));
+  if (signer) throw foreignWork(`answers are signed by ${listed([signer])}`, model);
+  const busy = rivals.find(({ moved }) => moved !== undefined && moved >= requests);
+  if (busy && own.every(({ moved, processes }) => moved === undefined && processes.length === 0))
+    throw foreignWork(
+      `the counters of ${listed([busy])} moved by ${busy.moved} for ${plural(requests, 'request')}`,
+      model,
+    );
 }
 
 function byProcess({ instances, model }: Asked, own: readonly Account[], isWhole: boolean): OwnWord | undefined {
@@ -82,8 +116,13 @@ function byCounters(
   return { seen: 'moved', moved, text, excludes: isIdle || (isWhole && moved === requests) };
 }
 
-function unseen(accounts: readonly Account[]): OwnWord {
-  const why = accounts.map(({ url, unseen: reason }) => `${url}: ${reason ?? 'nothing that counts this model'}`);
+function unseen(asked: Asked): OwnWord {
+  const why = asked.accounts.map((account) => {
+    const { name, profile, url, unseen: reason } = account;
+    const isKnown = name !== undefined || sideOf(account, asked) !== 'unknown';
+    const says = profile === undefined ? '' : `, which says it is of the machine profile \`${printable(profile)}\``;
+    return `${url}: ${isKnown ? (reason ?? 'nothing that counts this model') : `not known which worker this is${says}`}`;
+  });
   return { seen: 'not seen', text: `not seen: ${why.join('; ')}`, excludes: false };
 }
 
@@ -95,5 +134,7 @@ function foreignWork(message: string, model: string): MirrorError {
 }
 
 function listed(accounts: readonly Account[]): string {
-  return accounts.map(({ name, url }) => `\`${name ?? url}\``).join(', ');
+  return accounts
+    .map(({ name, url, profile }) => `\`${name ?? url}\`${profile === undefined ? '' : ` (${printable(profile)})`}`)
+    .join(', ');
 }

@@ -13,6 +13,8 @@ export interface Account {
   url: string;
   /** As the gateway lists it; undefined when that does not list this address. */
   name: string | undefined;
+  /** Machine profile that it says it is of, when the gateway does not list it; undefined when it does not say. */
+  profile: string | undefined;
   /** Work that its counters show; undefined when none can be seen. */
   moved: number | undefined;
   /** Ids of its processes, by which newer releases sign their answers. */
@@ -24,6 +26,7 @@ export interface Account {
 interface Watched {
   url: string;
   name: string | undefined;
+  profile: string | undefined;
   /** Whether the user gave its address: then it has to answer. */
   isGiven: boolean;
   client: SieClient;
@@ -56,6 +59,8 @@ export class WorkerWatch {
     context: Context,
   ): Promise<WorkerWatch> {
     const workers = await watchedOf(asked, gateway, context);
+    const strangers = gateway.health === undefined ? [] : workers.filter(({ name }) => name === undefined);
+    for (const stranger of strangers) stranger.profile = await stranger.client.ownProfile(model);
     const watch = new WorkerWatch(model, workers);
     await watch.#lookAll();
     return watch;
@@ -65,11 +70,11 @@ export class WorkerWatch {
   async accounts(): Promise<Account[]> {
     const before = this.#workers.map(({ work }) => work);
     await this.#lookAll();
-    return this.#workers.map(({ url, name, work, processes, unseen }, index) => {
+    return this.#workers.map(({ url, name, profile, work, processes, unseen }, index) => {
       const was = before[index];
       // Counters that went back are those of a process that started anew.
       const moved = was === undefined || work === undefined ? undefined : work < was ? work : work - was;
-      return { url, name, moved, processes, unseen };
+      return { url, name, profile, moved, processes, unseen };
     });
   }
 
@@ -135,7 +140,8 @@ async function watchedOf(
     // The token is the gateway's.
     const client = new SieClient(context.http, url, { token });
     client.boundAnswers(answerMs);
-    return { url, name: undefined, isGiven: false, client, work: undefined, processes: [], unseen: undefined };
+    const unknown = { name: undefined, profile: undefined, work: undefined, unseen: undefined };
+    return { ...unknown, url, isGiven: false, client, processes: [] };
   }
 }
 

@@ -14,6 +14,7 @@ import { checkPoolName, withPool } from './smoke/pool.ts';
 import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
 import { smokeTable } from './smoke/table.ts';
 import { commitOf, type Matched, matchKnown, readMirrored } from './smoke/targets.ts';
+import { readTokens } from './smoke/tokens.ts';
 import type { TrialKind } from './smoke/trial.ts';
 import { listedWorkers } from './smoke/watch.ts';
 
@@ -83,8 +84,7 @@ export async function smoke(options: SmokeOptions, context: Context): Promise<Re
 }
 
 function newClient({ url }: SmokeOptions, { http, env }: Context): SieClient {
-  const read = (name: string): string | undefined => env[name]?.trim() || undefined;
-  return new SieClient(http, url, { token: read('SIE_AUTH_TOKEN'), adminToken: read('SIE_ADMIN_TOKEN') });
+  return new SieClient(http, url, readTokens(env));
 }
 
 /** @throws E_USAGE */

@@ -10,6 +10,7 @@ import { parseModel, parseModels, type SieModel } from './models.ts';
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts';
 import { nobodysProfile, readOwnProfile } from './own-profile.ts';
 import { parsePool, type SiePool } from './pools.ts';
+import { withoutSecrets } from './secrets.ts';
 
 /** One answer to a request for work. */
 export type SieAnswer = { kind: 'done'; document: unknown; facts: AnswerFacts } | SieFault;
@@ -39,6 +40,8 @@ export interface SieTokens {
   token: string | undefined;
   /** For making, renewing and removing pools; that of `token` when undefined. Reading takes that one only. */
   adminToken?: string | undefined;
+  /** Tokens that are not sent, and must not turn up in what is read either. */
+  hidden?: readonly string[];
 }
 
 /** An upstream time-out of the gateway takes 30 s. */
@@ -180,7 +183,14 @@ export class SieClient {
       hint: 'see the logs of the gateway, and what stands between it and this machine',
     });
     setTimeout(() => late.abort(error), this.#answerMs).unref();
-    return this.#http.send({ ...request, follow: false, answerMs: this.#answerMs, signal: late.signal });
+    const response = await this.#http.send({
+      ...request,
+      follow: false,
+      answerMs: this.#answerMs,
+      signal: late.signal,
+    });
+    const { token, adminToken, hidden = [] } = this.#tokens;
+    return withoutSecrets(response, [token ?? '', adminToken ?? '', ...hidden]);
   }
 
   /** Undefined for 404. */

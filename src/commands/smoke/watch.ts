@@ -4,6 +4,7 @@ import type { SieHealth } from '../../sie/health.ts';
 import type { SieModel } from '../../sie/models.ts';
 import { workOf } from '../../sie/work-counters.ts';
 import type { Context } from '../context.ts';
+import { hiddenTokens, readTokens } from './tokens.ts';
 
 /** The value of `--worker` that stands for all workers at the addresses that the gateway has for them. */
 export const listedWorkers = 'listed';
@@ -115,7 +116,7 @@ async function watchedOf(
   context: Context,
 ): Promise<Watched[]> {
   // A worker of its own has no gateway before it.
-  if (!health && asked.length === 0) return [watched(gateway, context.env['SIE_AUTH_TOKEN']?.trim() || undefined)];
+  if (!health && asked.length === 0) return [watched(gateway, readTokens(context.env))];
   const listed = (health?.workers ?? []).filter(({ url, healthy }) => healthy && isAddress(url));
   const given = asked.filter((url) => url !== listedWorkers);
   const found = asked.includes(listedWorkers)
@@ -136,9 +137,8 @@ async function watchedOf(
   );
   return [...named, ...reached];
 
-  function watched(url: string, token?: string): Watched {
-    // The token is the gateway's.
-    const client = new SieClient(context.http, url, { token });
+  function watched(url: string, tokens = hiddenTokens(context.env)): Watched {
+    const client = new SieClient(context.http, url, tokens);
     client.boundAnswers(answerMs);
     const unknown = { name: undefined, profile: undefined, work: undefined, unseen: undefined };
     return { ...unknown, url, isGiven: false, client, processes: [] };

@@ -47,6 +47,8 @@ export interface SieTokens {
 /** An upstream time-out of the gateway takes 30 s. */
 const longestAnswerMs = 60_000;
 const answerLimit = 16 * 1024 * 1024;
+/** Vectors of one short text: several are kept at a time, and what is small on the wire may take much memory. */
+const workLimit = 4 * 1024 * 1024;
 
 /** The part of SIE's HTTP interface that proofs need: of a gateway, or of a standalone sie-server. */
 export class SieClient {
@@ -296,12 +298,12 @@ function authorization(token: string | undefined): Record<string, string> {
 }
 
 /** @throws E_SMOKE for an answer that is no end */
-async function bounded(response: HttpResponse, at: ErrorPlace): Promise<Buffer> {
+async function bounded(response: HttpResponse, at: ErrorPlace, limit = answerLimit): Promise<Buffer> {
   try {
-    return await response.bytes(answerLimit);
+    return await response.bytes(limit);
   } catch (error) {
     if (!(error instanceof MirrorError) || error.code !== 'E_SIZE_MISMATCH') throw error;
-    throw new MirrorError('E_SMOKE', `the answer is larger than ${answerLimit / 1024 / 1024} MiB`, {
+    throw new MirrorError('E_SMOKE', `the answer is larger than ${limit / 1024 / 1024} MiB`, {
       hint: addressHint,
       at,
       cause: error,
@@ -317,7 +319,7 @@ async function readAnswer(response: HttpResponse, at: ErrorPlace): Promise<SieAn
     const message = `the answer is \`${printable(type)}\`, msgpack or JSON was wanted`;
     return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint: addressHint, at: place }) };
   }
-  const bytes = await bounded(response, place);
+  const bytes = await bounded(response, place, workLimit);
   const served = response.headers['x-sie-served-by'];
   if (served !== undefined && served !== 'local') {
     const why = printable(response.headers['x-sie-fallback-reason'] ?? 'no reason given');

@@ -1,6 +1,6 @@
 import { MirrorError } from '../core/errors.ts';
 import * as z from '../core/zod.ts';
-import { checkVector } from './vector.ts';
+import { checkCount, checkVector, mostNumbers } from './vector.ts';
 
 /** Forms of an embedding that SIE's models give. */
 export const outputTypes = ['dense', 'sparse', 'multivector'] as const;
@@ -23,9 +23,6 @@ const multivectorSchema = z.looseObject({
   values: z.array(z.unknown()),
 });
 const openaiSchema = z.looseObject({ data: z.array(z.looseObject({ embedding: z.unknown() })).min(1) });
-
-/** A vocabulary is no larger; a greater index would only take memory. */
-const largestIndex = 10_000_000;
 
 /**
  * The embedding of the first item of an answer to `/v1/encode`.
@@ -72,7 +69,8 @@ function sparse(part: unknown, wanted: number | undefined): Embedding {
   const found = sparseSchema.safeParse(part);
   if (!found.success) throw none('sparse');
   const { dims, indices, values, dtype: type } = found.data;
-  const end = dims ?? largestIndex;
+  const end = dims ?? mostNumbers;
+  checkCount(end);
   if (
     indices.length !== values.length ||
     indices.some((index) => !Number.isInteger(index) || index < 0 || index >= end)
@@ -95,6 +93,7 @@ function multivector(part: unknown, wanted: number | undefined): Embedding {
   if (!found.success) throw none('multivector');
   const { token_dims: dims, dtype: type } = found.data;
   const flat = found.data.values.flat();
+  checkCount(isPacked(type) ? flat.length * 8 : flat.length);
   const values = checkVector(isPacked(type) ? packedTokens(flat, dims) : flat, undefined, undefined);
   if (values.length % dims !== 0)
     throw new MirrorError('E_SMOKE', `the multivector has ${values.length} numbers, which are no tokens of ${dims}`);
@@ -120,6 +119,7 @@ function isPacked(type: string): boolean {
 /** Eight dimensions in a byte, the highest bit first, as numpy.packbits has them. */
 function bits(values: unknown, dims: number | undefined): number[] | undefined {
   if (!Array.isArray(values) || !values.every((value) => Number.isInteger(value))) return undefined;
+  checkCount(values.length * 8);
   const all = (values as number[]).flatMap((byte) =>
     Array.from({ length: 8 }, (_, place) => ((byte >> (7 - place)) & 1) * 2 - 1),
   );

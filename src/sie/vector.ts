@@ -1,5 +1,16 @@
 import { MirrorError } from '../core/errors.ts';
 
+/** Numbers in an embedding at most, those of all tokens and the zeros of a sparse one included: vocabularies have a quarter of it. */
+export const mostNumbers = 1_048_576;
+
+/** @throws E_SMOKE for a count that would only take memory */
+export function checkCount(count: number): void {
+  if (count <= mostNumbers) return;
+  throw new MirrorError('E_SMOKE', `the vector has ${count} numbers, at most ${mostNumbers} are read`, {
+    hint: 'no model gives so many: see the logs of the worker, and what stands between it and this machine',
+  });
+}
+
 /**
  * Checks that an answer is a real embedding.
  * @param dims how many dimensions were announced with it
@@ -10,6 +21,7 @@ export function checkVector(values: unknown, dims: number | undefined, wanted: n
   const wrong = (text: string, hint?: string): MirrorError =>
     new MirrorError('E_SMOKE', `the vector ${text}`, hint === undefined ? {} : { hint });
   if (!Array.isArray(values) || values.length === 0) throw wrong('is empty or no list of numbers');
+  checkCount(values.length);
   const notNumber = values.findIndex((value) => typeof value !== 'number' || !Number.isFinite(value));
   if (notNumber >= 0)
     throw wrong(

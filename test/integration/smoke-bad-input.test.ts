@@ -1,12 +1,22 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { smoke } from '../../src/commands/smoke.ts';
+import { smoke, type SmokeOptions } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
 import type { Fault } from '../support/server.ts';
 import { smokeAgainst, smokeFails, smokeModel as model } from '../support/smoke.ts';
 import { serverTls, tlsPath } from '../support/tls.ts';
 
+const lock = JSON.stringify({
+  schema: 'sie-mirror/lock/v1',
+  name: 'site',
+  models: [],
+  images: [],
+  files: [],
+});
 const html = { 'content-type': 'text/html' };
 const json = { 'content-type': 'application/json' };
 /** What is asked for, and more. */
@@ -86,6 +96,21 @@ describe('an answer to an encode request', () => {
     await context.close();
   });
 });
+
+it.each<[string, RegExp, Partial<SmokeOptions>]>([
+  ['/health before a pool is made', /health/, { gpu: 'proof/l4', createPool: true }],
+  ['/v1/models before all are asked', /models/, { model: undefined, all: 'lock.json' }],
+])(
+  'a gateway that takes %s and never answers is given up when the time is',
+  async (_, only, options) => {
+    const cwd = await mkdtemp(join(tmpdir(), 'smoke-'));
+    await writeFile(join(cwd, 'lock.json'), lock);
+    const hangs = answering({ kind: 'stall', after: 0 }, only);
+    const error = await smokeFails(hangs, { timeout: 1, clock: undefined, ...options }, { cwd });
+    expect(error).toMatchObject({ code: 'E_NETWORK' });
+  },
+  20_000,
+);
 
 it('a clock an hour off is told, and changes nothing', async () => {
   for (const clockAheadMs of [3_600_000, -3_600_000]) {

@@ -1,4 +1,4 @@
-import type { SmokeOptions } from '../commands/smoke.ts';
+import type { SmokeOptions } from '../commands/smoke/options.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Flag } from './command-row.ts';
 import { collect, junitFlag, list } from './flags.ts';

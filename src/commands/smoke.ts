@@ -3,58 +3,18 @@ import { limitTo } from '../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import { SieClient } from '../sie/client.ts';
-import type { OutputType } from '../sie/embedding.ts';
 import { plainModelId } from '../sie/models.ts';
 import { attempt } from './attempt.ts';
-import { type Context, hasPassword } from './context.ts';
+import type { Context } from './context.ts';
 import type { OwnWord } from './smoke/account.ts';
 import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke/golden.ts';
-import { type Clock, Patience } from './smoke/patience.ts';
-import { checkPoolName, withPool } from './smoke/pool.ts';
+import { checkOptions, type SmokeOptions } from './smoke/options.ts';
+import { Patience } from './smoke/patience.ts';
+import { withPool } from './smoke/pool.ts';
 import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
 import { smokeTable } from './smoke/table.ts';
 import { commitOf, type Matched, matchKnown, readMirrored } from './smoke/targets.ts';
 import { readTokens } from './smoke/tokens.ts';
-import type { TrialKind } from './smoke/trial.ts';
-import { listedWorkers } from './smoke/watch.ts';
-
-export interface SmokeOptions {
-  url: string;
-  /** Exact id, maybe with a SIE bundle before it: `default:/BAAI/bge-m3`. */
-  model?: string | undefined;
-  /** Receipt or lock: every model of it instead of one. */
-  all?: string | undefined;
-  /** What to ask for; by the model's outputs when undefined. */
-  kind?: TrialKind | undefined;
-  /** Machine profiles that have to answer, with commas between them: `l4`, or with its pool `pool/l4`. */
-  gpu?: string | undefined;
-  /** Addresses of workers that are asked themselves what they did, or `listed` for those that the gateway lists. */
-  workers?: readonly string[] | undefined;
-  pool?: string | undefined;
-  /** Makes the pool, and removes it at the end. */
-  createPool?: boolean | undefined;
-  /** Form of the embedding; the first that the model gives when undefined. */
-  output?: OutputType | undefined;
-  /** Dimensions that the vector must have. */
-  dim?: number | undefined;
-  /** Number format of the vectors. */
-  dtype?: string | undefined;
-  format?: 'msgpack' | 'json' | undefined;
-  /** In seconds, for each model. */
-  timeout: number;
-  /** What `timeout` is measured by. */
-  clock?: Clock | undefined;
-  /** Commit of the weights that must answer. */
-  revision?: string | undefined;
-  /** Receipt or lock that names it. */
-  receipt?: string | undefined;
-  /** File to keep the vectors in. */
-  record?: string | undefined;
-  /** File with vectors that these must agree with. */
-  golden?: string | undefined;
-  /** How far the cosine may be from 1. */
-  tolerance?: number | undefined;
-}
 
 /** One model on one machine profile, or on any. */
 interface Target {
@@ -97,61 +57,11 @@ function newClient({ url }: SmokeOptions, { http, env }: Context): SieClient {
   return new SieClient(http, url, readTokens(env));
 }
 
-/** @throws E_USAGE */
-function checkOptions(options: SmokeOptions): { profiles: string[]; pool: string | undefined } {
-  const { url, model, all, gpu, workers = [], createPool } = options;
-  checkAddress(url);
-  for (const worker of workers) if (worker !== listedWorkers) checkAddress(worker);
-  if ((model === undefined) === (all === undefined))
-    throw usage('one of `--model` and `--all` was wanted', '`--model BAAI/bge-m3`, or `--all site.receipt.json`');
-  if (
-    all !== undefined &&
-    (options.revision !== undefined || options.receipt !== undefined || options.dim !== undefined)
-  )
-    throw usage(
-      '`--revision`, `--receipt`, `--lock` and `--dim` are for one model',
-      'leave them out: the file of `--all` names the commits',
-    );
-  const parts = (gpu ?? '')
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
-  const pools = new Set([
-    ...parts.flatMap((part) => (part.includes('/') ? [part.split('/')[0] ?? ''] : [])),
-    ...(options.pool === undefined ? [] : [options.pool]),
-  ]);
-  if (pools.size > 1)
-    throw usage('more than one pool was named', 'name it once: `--gpu pool/l4`, or `--pool pool --gpu l4`');
-  const [pool] = pools;
-  if (pool !== undefined) checkPoolName(pool);
-  const profiles = parts.map((part) => part.slice(part.indexOf('/') + 1));
-  const odd = profiles.find((profile) => !/^[\w.-]+$/.test(profile));
-  if (odd !== undefined)
-    throw usage(`\`${odd}\` is no machine profile`, 'such as `l4`, `a100-80gb`, `cpu`, or with its pool `pool/l4`');
-  if (createPool === true && (pool === undefined || profiles.length === 0))
-    throw usage(
-      '`--create-pool` needs `--pool` and `--gpu`',
-      'a pool is made of workers of machine profiles: `--gpu smoke/l4 --create-pool`',
-    );
-  return { profiles, pool };
-}
-
-/** @throws E_USAGE */
-function checkAddress(url: string): void {
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
-  if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
-}
-
-function usage(message: string, hint: string): MirrorError {
-  return new MirrorError('E_USAGE', message, { hint });
-}
-
 class SmokeJob {
   readonly #client: SieClient;
   readonly #options: SmokeOptions;
   readonly #context: Context;
-  readonly #records = new Map<string, GoldenModel>();
+  readonly #records = new Map<Target, GoldenModel>();
 
   constructor(client: SieClient, options: SmokeOptions, context: Context) {
     this.#client = client;
@@ -169,7 +79,7 @@ class SmokeJob {
       return this.#table(targetsOf([{ id: model, repo: undefined, commit: wanted }], profiles), golden);
     const target: Target = { model, repo: undefined, gpu: profiles[0], revision: wanted };
     const result = await this.#try(target, golden);
-    await this.#keep();
+    await this.#keep([target]);
     const report = makeReport('smoke', [itemOf(target, result, this.#options.url)], { seconds: result.times.total }, [
       `${model}: ${result.trial.text} after ${result.times.total.toFixed(1)} s`,
       ...linesOf(target, result),
@@ -210,16 +120,31 @@ class SmokeJob {
     );
     for (const { repo, id } of otherCase)
       await attempt(items, 'model', repo, async () => Promise.reject(anotherCase(repo, id)));
-    await this.#keep();
     items.sort((one, other) => (one.name < other.name ? -1 : 1));
     for (const name of unknown)
       items.push({ kind: 'model', name, state: 'skipped', detail: { reason: 'no model of this cluster' } });
     const failed = items.filter(({ state }) => state === 'failed').length;
     const all = targets.length + otherCase.length;
+    const table = smokeTable(items, golden !== undefined);
+    const wrong = await this.#files(items, targets, failed);
     return makeReport('smoke', items, { models: all, failed }, [
-      ...smokeTable(items),
-      failed === 0 ? `GOOD: the cluster answers, ${all} of ${all}` : `BAD: ${failed} of ${all} failed`,
+      ...table,
+      ...wrong,
+      ...(failed > 0 ? [`BAD: ${failed} of ${all} failed`] : []),
+      ...(failed + wrong.length === 0 ? [`GOOD: the cluster answers, ${all} of ${all}`] : []),
     ]);
+  }
+
+  /** What could not be done with the files of vectors; it is no reason to keep back what is known of the models. */
+  async #files(items: ReportItem[], targets: readonly Target[], failed: number): Promise<string[]> {
+    const { golden, record } = this.#options;
+    const wrong: ReportItem[] = [];
+    const isNone = failed === 0 && items.every(({ detail }) => detail?.['golden'] === undefined);
+    if (golden !== undefined && isNone)
+      await attempt(wrong, 'golden', golden, async () => Promise.reject(nothingCompared('no model gives vectors')));
+    await attempt(wrong, 'record', record ?? '', () => this.#keep(targets));
+    items.push(...wrong);
+    return wrong.map(({ name, error }) => `BAD: \`${name}\`: ${error?.message ?? ''}`);
   }
 
   async #try(target: Target, golden: readonly GoldenModel[] | undefined): Promise<RunResult> {
@@ -242,12 +167,11 @@ class SmokeJob {
     const client = newClient(this.#options, this.#context);
     const result = await new SmokeRun(client, options, this.#context).run();
     const id = plainModelId(target.model);
-    if (golden && result.trial.vectors) {
-      const lowest = compareGolden(golden, id, result.trial, tolerance);
-      result.trial.detail['golden'] = lowest;
-    }
+    if (golden && result.trial.vectors)
+      result.trial.detail['golden'] = compareGolden(golden, id, result.trial, tolerance);
+    else if (golden && this.#options.all === undefined) throw nothingCompared('the model gives no vectors');
     const record = recordOf(id, result.revision, result.trial);
-    if (record) this.#records.set(id, record);
+    if (record) this.#records.set(target, record);
     return result;
   }
 
@@ -256,14 +180,18 @@ class SmokeJob {
     return golden === undefined ? undefined : readGolden(this.#context.path(golden));
   }
 
-  async #keep(): Promise<void> {
+  /** Of each model the vectors that the first machine profile gave, in the order of `--gpu`. */
+  async #keep(targets: readonly Target[]): Promise<void> {
     const { record } = this.#options;
     if (record === undefined) return;
-    if (this.#records.size === 0)
+    const kept = new Map<string, GoldenModel>();
+    for (const each of targets.flatMap((target) => this.#records.get(target) ?? []))
+      if (!kept.has(each.model)) kept.set(each.model, each);
+    if (kept.size === 0)
       throw new MirrorError('E_SMOKE', 'there are no vectors to record', {
-        hint: 'only models that give vectors can be recorded',
+        hint: 'only models that answer well and give vectors can be recorded',
       });
-    await writeFileAtomic(this.#context.path(record), formatGolden([...this.#records.values()]));
+    await writeFileAtomic(this.#context.path(record), formatGolden([...kept.values()]));
   }
 }
 
@@ -285,6 +213,12 @@ function anotherCase(repo: string, id: string): MirrorError {
       at: { side: 'target', item: repo },
     },
   );
+}
+
+function nothingCompared(why: string): MirrorError {
+  return new MirrorError('E_SMOKE', `nothing was compared with the recorded vectors: ${why}`, {
+    hint: 'leave out `--golden`: scores and entities are not recorded',
+  });
 }
 
 function nameOf({ model, gpu }: Target): string {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -152,6 +152,58 @@ it('records the vectors of all that give some, and compares with them', async ()
   expect(golden.models.map(({ model }) => model)).toEqual(['org/dense']);
   const { report } = await smokeAgainst({ models }, { all: 'site.receipt.json', golden: 'golden.json' }, { cwd });
   expect(report).toMatchObject({ ok: true });
+});
+
+it('says of each model whether it was compared with recorded vectors', async () => {
+  await smokeAgainst({ models }, { all: 'site.receipt.json', record: 'golden.json' }, { cwd });
+  const { report } = await smokeAgainst({ models }, { all: 'site.receipt.json', golden: 'golden.json' }, { cwd });
+  expect(report?.summary.slice(0, 4).map((line) => line.split(/ {2,}/).at(-1))).toEqual([
+    'recorded',
+    'cosine 1.00000',
+    'not compared',
+    'not compared',
+  ]);
+});
+
+it('does not pass when there was nothing to compare with the recorded vectors', async () => {
+  await smokeAgainst({ models }, { all: 'site.receipt.json', record: 'golden.json' }, { cwd });
+  await writeFile(join(cwd, 'scores.receipt.json'), receipt(['org/reranker']));
+  const served = { dialect: '0.10' as const, models };
+  const all = await smokeAgainst(served, { all: 'scores.receipt.json', golden: 'golden.json' }, { cwd });
+  expect(all.report).toMatchObject({ ok: false, items: [{ state: 'done' }, { kind: 'golden', state: 'failed' }] });
+  const one = { model: 'org/reranker', golden: 'golden.json' };
+  expect(await smokeFails(served, one, { cwd })).toMatchObject({ code: 'E_SMOKE' });
+  const { report } = await smokeAgainst({ ...served, workers: [l4, cpu] }, { ...one, gpu: 'l4,cpu' }, { cwd });
+  expect(report).toMatchObject({ ok: false, totals: { failed: 2 } });
+});
+
+it('says why each model failed, though there is nothing to record then', async () => {
+  await rm(join(cwd, 'golden.json'), { force: true });
+  const options = { all: 'site.receipt.json', record: 'golden.json' };
+  const { report } = await smokeAgainst({ models, answer: 'zeros' }, options, { cwd });
+  expect(report?.items.map(({ kind, state, error }) => [kind, state, error?.code])).toEqual([
+    ...Object.keys(models).map(() => ['model', 'failed', 'E_SMOKE']),
+    ['record', 'failed', 'E_SMOKE'],
+  ]);
+  expect(report).toMatchObject({ ok: false, totals: { models: 3, failed: 3 } });
+  await expect(readFile(join(cwd, 'golden.json'))).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+it.each([
+  ['l4,cpu', 0],
+  ['cpu,l4', 0.001],
+])('records of %s what the first machine profile gave, whichever ends last', async (gpu, noise) => {
+  const workers = [l4, { ...cpu, noise: 0.001 }];
+  const recorded = async (profiles: string): Promise<number> => {
+    const options = { model: 'org/dense', gpu: profiles, record: 'golden.json' };
+    const { report } = await smokeAgainst({ dialect: '0.10', models, workers }, options, { cwd, concurrency: 1 });
+    expect(report).toMatchObject({ ok: true });
+    const golden = JSON.parse(await readFile(join(cwd, 'golden.json'), 'utf8')) as {
+      models: { vectors: { vector: number[] }[] }[];
+    };
+    return golden.models[0]?.vectors[0]?.vector[0] ?? Number.NaN;
+  };
+  expect((await recorded(gpu)) - (await recorded('l4'))).toBeCloseTo(noise, 5);
 });
 
 it.each([

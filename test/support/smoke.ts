@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../../src/commands/smoke/patience.ts';
-import { smoke, type SmokeOptions } from '../../src/commands/smoke.ts';
+import type { SmokeOptions } from '../../src/commands/smoke/options.ts';
+import { smoke } from '../../src/commands/smoke.ts';
 import type { Event } from '../../src/core/events.ts';
 import { MirrorError } from '../../src/core/errors.ts';
 import type { Report } from '../../src/core/report.ts';

@@ -1,12 +1,14 @@
 import type { ReportItem } from '../../core/report.ts';
 import type { Times } from './run.ts';
 
-/** One line for each model, in columns. */
-export function smokeTable(items: readonly ReportItem[]): string[] {
+/** One line for each model, in columns. @param compared whether there were recorded vectors to compare with */
+export function smokeTable(items: readonly ReportItem[], compared: boolean): string[] {
   const rows = [
     ['model', 'verdict', 'what', 'cold start', 'load', 'inference', 'proof', 'own counters'],
     ...items.map(row),
   ];
+  if (compared)
+    for (const [index, cells] of rows.entries()) cells.push(index === 0 ? 'recorded' : likeness(items[index - 1]));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
   return rows.map((cells) =>
     cells
@@ -35,4 +37,11 @@ function row({ name, state, detail = {}, error }: ReportItem): string[] {
     proof?.by ?? '',
     counters.seen,
   ];
+}
+
+/** How a model that answered compares with its recorded vectors. */
+function likeness(item: ReportItem | undefined): string {
+  const lowest = item?.detail?.['golden'];
+  if (item?.state !== 'done') return '';
+  return typeof lowest === 'number' ? `cosine ${lowest.toFixed(5)}` : 'not compared';
 }

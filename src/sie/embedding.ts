@@ -112,7 +112,8 @@ function packedTokens(values: readonly unknown[], dims: number): number[] | unde
   return tokens.every((token) => token !== undefined) ? tokens.flat() : undefined;
 }
 
-function isPacked(type: string): boolean {
+/** Whether a number format has one bit for a dimension. */
+export function isPacked(type: string): boolean {
   return type === 'binary' || type === 'ubinary';
 }
 

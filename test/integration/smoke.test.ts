@@ -272,6 +272,63 @@ describe('recorded vectors', () => {
     }
     expect(await readFile(join(cwd, 'golden.json'), 'utf8')).toContain('sie-mirror/golden/v1');
   });
+  it.each([
+    [undefined, 'binary'],
+    ['binary', undefined],
+    ['uint8', 'binary'],
+  ])('of %s agree with %s by their signs, and not with those of other weights', async (recorded, asked) => {
+    const cwd = await scratch();
+    await smokePasses({}, { record: 'golden.json', dtype: recorded }, { cwd });
+    const options = { golden: 'golden.json', dtype: asked };
+    expect((await smokePasses({}, options, { cwd })).items[0]?.detail?.['golden']).toBeGreaterThan(0.97);
+    const vector = (text: string): number[] => {
+      const foreign = defaultVector('other', text, 1024);
+      return defaultVector(model, text, 1024).map((x, index) => x + 0.15 * (foreign[index] ?? 0));
+    };
+    expect(await smokeFails({ models: { [model]: { dim: 1024, vector } } }, options, { cwd })).toMatchObject({
+      code: 'E_SMOKE',
+    });
+  });
+  it('of another form say so, and blame no weights', async () => {
+    const cwd = await scratch();
+    const models = { [model]: { dim: 64, outputs: ['dense' as const, 'multivector' as const] } };
+    await smokePasses({ models }, { record: 'golden.json' }, { cwd });
+    const other = { golden: 'golden.json', output: 'multivector' as const };
+    expect(await smokeFails({ models }, other, { cwd })).toMatchObject({
+      code: 'E_SMOKE',
+      hint: containing('--output dense'),
+    });
+    await smokePasses({ models }, { record: 'golden.json', output: 'multivector' }, { cwd });
+    expect(await smokeFails({ models }, { ...other, dtype: 'binary' }, { cwd })).toMatchObject({
+      code: 'E_SMOKE',
+      hint: containing('--dtype float32'),
+    });
+  });
+  it.each([
+    ['of zeros', [0, 0]],
+    ['too long to be squared', [1e200, 1]],
+  ])('%s are no measure', async (_, vector) => {
+    const cwd = await scratch();
+    const models = [{ model, dtype: 'float32', vectors: [{ text: 'a', vector }] }];
+    await writeFile(join(cwd, 'golden.json'), JSON.stringify({ schema: 'sie-mirror/golden/v1', models }));
+    expect(await smokeFails({}, { golden: 'golden.json' }, { cwd })).toMatchObject({ code: 'E_CORRUPT' });
+  });
+  it.each([
+    ['cut off', '{"schema":"sie-mirror/gol'],
+    ['of something else', '{"schema":"sie-mirror/lock/v1"}'],
+  ])('in a file that is %s have a next step', async (_, text) => {
+    const cwd = await scratch();
+    await writeFile(join(cwd, 'golden.json'), text);
+    expect(await smokeFails({}, { golden: 'golden.json' }, { cwd })).toMatchObject({
+      code: 'E_CORRUPT',
+      hint: containing('--record'),
+    });
+    expect(await smokeFails({}, { golden: '.' }, { cwd })).toMatchObject({
+      code: 'E_PATH',
+      message: containing(cwd),
+      hint: containing('--record'),
+    });
+  });
   it('do not agree with those of another revision', async () => {
     const cwd = await scratch();
     await smokePasses({}, { record: 'golden.json' }, { cwd });

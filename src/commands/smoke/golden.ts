@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { MirrorError } from '../../core/errors.ts';
+import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { toolName } from '../../core/version.ts';
+import { isPacked, type OutputType, outputTypes } from '../../sie/embedding.ts';
 import { cosine, norm } from '../../sie/vector.ts';
 import { toleranceOf } from './sense.ts';
 import type { TrialResult } from './trial.ts';
@@ -14,8 +15,18 @@ export interface GoldenModel {
   model: string;
   revision?: string | undefined;
   dtype: string;
+  /** Undefined in records of older versions. */
+  output?: OutputType | undefined;
   vectors: { text: string; vector: number[] }[];
 }
+
+const vectorSchema = z
+  .array(z.number())
+  .min(1)
+  .refine(
+    (vector) => norm(vector) > 0 && Number.isFinite(norm(vector)),
+    'is all zeros, or too long for any comparison',
+  );
 
 const goldenSchema = z.object({
   schema: z.literal(schemaId),
@@ -24,14 +35,25 @@ const goldenSchema = z.object({
       model: z.string(),
       revision: z.string().optional(),
       dtype: z.string(),
-      vectors: z.array(z.object({ text: z.string(), vector: z.array(z.number()).min(1) })).min(1),
+      output: z.enum(outputTypes).optional(),
+      vectors: z.array(z.object({ text: z.string(), vector: vectorSchema })).min(1),
     }),
   ),
 });
 
-/** @throws E_NOT_FOUND, E_CORRUPT */
+/** @throws E_NOT_FOUND, E_PATH, E_CORRUPT */
 export async function readGolden(path: string): Promise<GoldenModel[]> {
-  return validate(goldenSchema, parseJson(await readFile(path), path), path).models;
+  try {
+    return validate(goldenSchema, parseJson(await readFile(path), path), path).models;
+  } catch (error) {
+    const {
+      code,
+      message,
+      hint = 'give the file that `smoke --record FILE` made; copy it again if it was cut off',
+    } = toMirrorError(error);
+    const named = message.includes(path) ? message : `\`${path}\`: ${message}`;
+    throw new MirrorError(code, named, { hint, cause: error });
+  }
 }
 
 export function formatGolden(models: readonly GoldenModel[]): string {
@@ -41,8 +63,8 @@ export function formatGolden(models: readonly GoldenModel[]): string {
 
 /** What `--record` keeps of a trial; nothing of models that give no vectors. */
 export function recordOf(model: string, revision: string | undefined, result: TrialResult): GoldenModel | undefined {
-  const { vectors, dtype } = result;
-  return vectors && dtype !== undefined ? { model, revision, dtype, vectors } : undefined;
+  const { vectors, dtype, output } = result;
+  return vectors && dtype !== undefined ? { model, revision, dtype, output, vectors } : undefined;
 }
 
 /**
@@ -60,6 +82,7 @@ export function compareGolden(
   const record = golden.find((each) => each.model === model);
   if (!record)
     throw wrong(`no vectors of \`${model}\` are recorded`, 'record them on the online side with `smoke --record FILE`');
+  checkForms(record, result);
   const tolerance = given ?? Math.max(toleranceOf(record.dtype), toleranceOf(result.dtype ?? ''));
   const lowest = record.vectors.map(({ text, vector }) => {
     const found = result.vectors?.find((each) => each.text === text)?.vector;
@@ -79,10 +102,32 @@ export function compareGolden(
   return Math.min(...lowest);
 }
 
-/** uint8 moves the zero: beside another format only what is left without the mean can be compared. */
+/** Forms that have nothing in common say nothing of the weights. @throws E_SMOKE */
+function checkForms({ output, dtype }: GoldenModel, found: TrialResult): void {
+  if (output !== undefined && output !== found.output)
+    throw wrong(
+      `${output} vectors were recorded, these are ${found.output ?? 'of another form'}`,
+      `ask for the same with \`--output ${output}\`, or record these too`,
+    );
+  if (found.output !== 'dense' && isPacked(dtype) !== isPacked(found.dtype ?? ''))
+    throw wrong(
+      `\`${dtype}\` was recorded, this is \`${found.dtype ?? ''}\`: tokens of bits compare only with each other`,
+      `ask for the same with \`--dtype ${dtype}\`, or record this too`,
+    );
+}
+
+/**
+ * Of bits beside numbers only the signs can be compared. uint8 moves the zero: beside another format only what is left
+ * without the mean can.
+ */
 function agreement(one: readonly number[], other: readonly number[], dtype: string, otherDtype: string): number {
   const moved = dtype !== otherDtype && [dtype, otherDtype].includes('uint8');
-  return moved ? cosine(centred(one), centred(other)) : cosine(one, other);
+  const [left, right] = moved ? [centred(one), centred(other)] : [one, other];
+  return isPacked(dtype) === isPacked(otherDtype) ? cosine(left, right) : cosine(signs(left), signs(right));
+}
+
+function signs(vector: readonly number[]): number[] {
+  return vector.map((value) => (value > 0 ? 1 : -1));
 }
 
 function centred(vector: readonly number[]): number[] {

@@ -23,6 +23,7 @@ export interface TrialResult {
   /** For embeddings: each text with its vector. */
   vectors?: { text: string; vector: number[] }[];
   dtype?: string;
+  output?: OutputType;
 }
 
 /** The requests that show whether a model works, and what their answers must be. */
@@ -98,6 +99,7 @@ function embeddingTrial({ kind, model, dim, dtype }: TrialOptions, output: Outpu
         detail: { output, dims, dtype: first.dtype, first: first.vector.slice(0, 4), ...sense },
         vectors,
         dtype: first.dtype,
+        output,
       };
     },
   };

@@ -33,7 +33,7 @@ export const smokeFlags: readonly Flag[] = [
   { flags: '--openai', text: 'ask through /v1/embeddings' },
   { flags: '--score', text: 'the model is a reranker' },
   { flags: '--extract', text: 'the model extracts entities' },
-  { flags: '--revision <commit>', text: 'commit of the weights that has to answer' },
+  { flags: '--revision <commit>', text: 'commit of the weights that has to answer, all 40 digits' },
   { flags: '--receipt <file>', text: 'receipt that names that commit' },
   { flags: '--lock <file>', text: 'lock that names that commit' },
   { flags: '--record <file>', text: 'keep the vectors, as a measure for other clusters' },

@@ -27,7 +27,14 @@ const answering = (fault: Fault, only = /./) => ({
 });
 
 describe('an address that is none of a cluster', () => {
-  it.each(['gateway:8080', 'ftp://gateway', 'http://', 'http://user:pass@gateway:8080'])('%s', async (url) => {
+  it.each([
+    'gateway:8080',
+    'ftp://gateway',
+    'http://',
+    'http://user:pass@gateway:8080',
+    'http://gateway:8080/?x=1',
+    'http://gateway#top',
+  ])('%s', async (url) => {
     expect(await smokeFails({}, { url })).toMatchObject({ code: 'E_USAGE' });
   });
   it('a name that nobody knows is not waited for', async () => {
@@ -96,6 +103,28 @@ describe('an answer to an encode request', () => {
     );
     await context.close();
   });
+});
+
+it.each<Partial<SmokeOptions>>([
+  { kind: 'score', dim: 99 },
+  { kind: 'score', record: 'vectors.json' },
+  { kind: 'extract', dtype: 'float16' },
+  { kind: 'extract', output: 'sparse' },
+  { kind: 'extract', golden: 'vectors.json' },
+  { kind: 'openai', output: 'sparse' },
+  { kind: 'openai', dtype: 'float16' },
+  { tolerance: 0.1 },
+  { revision: 'main' },
+  { revision: 'aaaaaaa' },
+])('what would not be looked at is refused: %j', async (options) => {
+  const { error, gateway } = await smokeAgainst({ dialect: '0.10' }, options);
+  expect(error).toMatchObject({ code: 'E_USAGE' });
+  expect(gateway.server.requests).toHaveLength(0);
+});
+
+it('dimensions are not ignored for a model that gives none', async () => {
+  const models = { [model]: { dim: 8, outputs: ['score' as const] } };
+  expect(await smokeFails({ dialect: '0.10', models }, { dim: 99 })).toMatchObject({ code: 'E_SMOKE' });
 });
 
 it.each<[string, RegExp, Partial<SmokeOptions>]>([

@@ -1,4 +1,5 @@
 import { MirrorError } from '../../core/errors.ts';
+import { printable } from '../../core/text.ts';
 import type { OutputType } from '../../sie/embedding.ts';
 import { hasPassword } from '../context.ts';
 import type { Clock } from './patience.ts';
@@ -59,6 +60,7 @@ export function checkOptions(options: SmokeOptions): { profiles: string[]; pool:
       '`--revision`, `--receipt`, `--lock` and `--dim` are for one model',
       'leave them out: the file of `--all` names the commits',
     );
+  checkUnused(options);
   const parts = (gpu ?? '')
     .split(',')
     .map((part) => part.trim())
@@ -83,11 +85,37 @@ export function checkOptions(options: SmokeOptions): { profiles: string[]; pool:
   return { profiles, pool };
 }
 
+/** What would say nothing is refused: it looks as if it had been checked. @throws E_USAGE */
+function checkUnused({ kind, output, dim, dtype, record, golden, tolerance, revision }: SmokeOptions): void {
+  const ofVectors = { output, dim, dtype, record, golden, tolerance };
+  const of = (flags: Record<string, unknown>): string | undefined =>
+    Object.keys(flags).find((name) => flags[name] !== undefined);
+  const unused =
+    kind === 'score' || kind === 'extract'
+      ? of(ofVectors)
+      : kind === 'openai' && (dtype !== undefined || (output !== undefined && output !== 'dense'))
+        ? of({ dtype, output })
+        : undefined;
+  if (unused !== undefined) throw usage(`\`--${kind}\` has no use for \`--${unused}\``, `leave out one of them`);
+  if (tolerance !== undefined && golden === undefined)
+    throw usage('`--tolerance` has no use without `--golden`', 'give the file of `--record`, or leave it out');
+  if (revision !== undefined && !/^[0-9a-f]{40}$/.test(revision))
+    throw usage(
+      `\`--revision ${printable(revision)}\` is no commit: 40 hexadecimal digits were wanted`,
+      '`--lock FILE` or `--receipt FILE` names the commit of a branch or a tag',
+    );
+}
+
 /** @throws E_USAGE */
 function checkAddress(url: string): void {
   if (!/^https?:\/\//.test(url) || !URL.canParse(url))
     throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
   if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
+  if (/[?#]/.test(url))
+    throw usage(
+      `\`${url.split(/[?#]/)[0] ?? ''}\` has a query or a fragment behind it`,
+      'leave it out: paths are put behind the address',
+    );
 }
 
 function usage(message: string, hint: string): MirrorError {

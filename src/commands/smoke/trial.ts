@@ -72,6 +72,11 @@ export function trialsFor(options: TrialOptions, { outputs }: Pick<SieModel, 'ou
   }
   const given = embeddings.find((type) => outputs.includes(type));
   if (given !== undefined || kind !== undefined) return [embeddingTrial(options, given ?? 'dense')];
+  if (dim !== undefined)
+    throw wrong(
+      `the model gives no vectors, ${dim} dimensions were wanted`,
+      `it gives ${outputs.join(', ')}: leave out \`--dim\``,
+    );
   return [outputs.includes('score') ? scoreTrial(model) : extractTrial(model)];
 }
 

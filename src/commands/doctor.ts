@@ -13,6 +13,7 @@ import { type BucketSight, checkBucket } from './doctor/bucket.ts';
 import { checkCluster, type ClusterOptions } from './doctor/cluster.ts';
 import { checkGateway } from './doctor/gateway.ts';
 import { Hosts } from './doctor/hosts.ts';
+import { lookAt } from './doctor/not-lost.ts';
 import { checkRegistry } from './doctor/registry.ts';
 import { checkBundle, checkTool } from './doctor/tool.ts';
 import { checkWorker } from './doctor/worker.ts';
@@ -33,7 +34,8 @@ export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
 
 /**
  * Looks at everything that it is given and says which known fault it is, the most probable cause first. It reads only, and
- * asks no host but those that were given, and workers by the addresses that the gateway has for them.
+ * asks no host but those that were given, and workers by the addresses that the gateway has for them. What stops one look
+ * is a finding, and the others go on.
  * @throws E_USAGE, E_CORRUPT for a receipt that is none, E_NOT_FOUND for one that is not there
  */
 export async function doctor(options: DoctorOptions, context: Context): Promise<Report> {
@@ -42,45 +44,58 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
   const stage = (text: string): void => context.report({ type: 'stage', text });
   const given = options.receipt === undefined ? undefined : await readGiven(context.path(options.receipt));
   const findings: Finding[] = [];
+  const one = (finding: Finding): Finding[] => [finding];
   let bucket: BucketSight = { findings: [], repos: undefined, receipts: [] };
-  if (options.bundle !== undefined) findings.push(...(await checkBundle(options.bundle, context)));
+  const { bundle, gateway } = options;
+  if (bundle !== undefined) findings.push(...(await lookAt('bundle', bundle, () => checkBundle(bundle, context), one)));
   const models = options.models ?? given?.targets.models;
   if (models !== undefined) {
     stage(`looking at ${models}`);
-    bucket = await checkBucket(models, given, hosts, context);
+    bucket = await lookAt(
+      'bucket',
+      models,
+      () => checkBucket(models, given, hosts, context),
+      (finding) => ({ findings: [finding], repos: undefined, receipts: [] }),
+    );
     findings.push(...bucket.findings);
   }
   const receipts = given ? [given] : bucket.receipts;
   const images = options.images ?? receipts.find((each) => each.targets.images !== undefined)?.targets.images;
   if (images !== undefined) {
     stage(`looking at ${images}`);
-    findings.push(...(await checkRegistry(images, receipts, hosts, context)));
+    findings.push(...(await lookAt('registry', images, () => checkRegistry(images, receipts, hosts, context), one)));
   }
   const imported = bucket.repos ?? reposOf(receipts);
   let names: Names = {};
   if (options.kubeconfig !== undefined || options.inCluster) {
     stage('looking at the cluster');
     const targets = receipts.flatMap((each) => each.images.map(({ target }) => target));
-    const cluster = await checkCluster({ ...options, models }, { imported, images, targets }, context);
+    const cluster = await lookAt(
+      'cluster',
+      options.kubeconfig ?? 'this one',
+      () => checkCluster({ ...options, models }, { imported, images, targets }, context),
+      (finding) => ({ findings: [finding], names: {} }),
+    );
     findings.push(...cluster.findings);
     names = cluster.names;
   }
-  if (options.gateway !== undefined) {
-    stage(`asking ${options.gateway}`);
-    findings.push(...(await checkGateway(options.gateway, imported, hosts, context)));
+  if (gateway !== undefined) {
+    stage(`asking ${gateway}`);
+    findings.push(...(await lookAt('gateway', gateway, () => checkGateway(gateway, imported, hosts, context), one)));
   }
-  for (const worker of options.workers ?? []) findings.push(...(await checkWorker(worker, imported, context)));
+  for (const worker of options.workers ?? [])
+    findings.push(...(await lookAt('gateway', worker, () => checkWorker(worker, imported, context), one)));
   findings.unshift(...(await checkTool(receipts, context)), ...hosts.clock());
   findings.push(...unseen({ ...options, models, images }));
   const { env, ca } = context;
   names = {
     ...names,
-    bundle: options.bundle,
+    bundle,
     bundleName: receipts[0]?.bundle.name,
     models: models ?? names.models,
     images,
     receipt: options.receipt,
-    gateway: options.gateway,
+    gateway,
     endpoint: shownEndpoint(env),
     hasOwnAuthorities: ca !== undefined,
   };

@@ -155,6 +155,15 @@ export const bucketCases: DoctorCase[] = [
     },
   },
   {
+    fault: 'receipt-damaged',
+    when: 'an upload of it was broken off',
+    look: async (zone) => {
+      const s3 = await zone.bucket();
+      s3.put('models', 'sie/models/.sie-mirror/site-a.receipt.json', '{"schema":');
+      return zone.doctor({ models });
+    },
+  },
+  {
     fault: 'bundle-newer',
     when: 'the import was done by a newer release',
     look: async (zone) => {

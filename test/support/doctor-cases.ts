@@ -51,6 +51,13 @@ function without(whole: BuiltImage, digest: string): BuiltImage {
   };
 }
 
+function truncated(whole: BuiltImage, digest: string): BuiltImage {
+  const manifests = [...whole.manifests].map(([each, { mediaType, bytes }]) => {
+    return [each, { mediaType, bytes: each === digest ? bytes.subarray(0, 20) : bytes }] as const;
+  });
+  return { ...whole, manifests: new Map(manifests) };
+}
+
 const arm = [...image.manifests.keys()][1] ?? '';
 const layer = [...image.blobs.keys()].at(-1) ?? '';
 
@@ -73,6 +80,9 @@ const registryCases: DoctorCase[] = [
   inRegistry('image-missing', 'an image was not imported', nothing),
   inRegistry('image-other', 'somebody pushed over the tag', (registry) =>
     registry.put('sie/app', buildIndex({ children: [buildImage({ seed: 'other' })] }), 'v1'),
+  ),
+  inRegistry('image-damaged', 'the disk of the registry has lost the end of a manifest', (registry) =>
+    registry.put('sie/app', truncated(image, arm), 'v1'),
   ),
   inRegistry('image-platform', '`docker push` left a hole in the index', (registry) =>
     registry.put('sie/app', without(image, arm), 'v1'),

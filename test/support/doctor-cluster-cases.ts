@@ -77,6 +77,14 @@ export const clusterCases: DoctorCase[] = [
     },
   },
   {
+    fault: 'kube-config',
+    when: 'the kubeconfig was cut off on its way',
+    look: async (zone) => {
+      await writeFile(join(zone.path, 'kubeconfig'), 'apiVersion: v1\nclusters: [{name: zone, cluster: {ser');
+      return zone.doctor({ kubeconfig: 'kubeconfig' });
+    },
+  },
+  {
     fault: 'kube-denied',
     when: 'the token of the kubeconfig has expired',
     look: async (zone) => {

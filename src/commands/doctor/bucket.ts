@@ -1,5 +1,6 @@
 import { isReceiptKey, parseReceipt, type Receipt } from '../../bundle/receipt.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
+import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../../core/ports.ts';
 import { readAll } from '../../core/stream.ts';
@@ -8,7 +9,7 @@ import { otherContent, receiptFindings } from '../../doctor/against-receipt.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { layoutFindings, repoOfFolder, type SeenModel } from '../../doctor/model-layout.ts';
 import { bringModel, importModels, restartWorkers, steps } from '../../doctor/names.ts';
-import { quoted } from '../../doctor/shell.ts';
+import { quoted, storeCommands } from '../../doctor/shell.ts';
 import { companionsNamedBy, namesCompanions } from '../../hub/companions.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import { DirectoryStore } from '../../objects/dir.ts';
@@ -65,11 +66,16 @@ class BucketLook {
 
   async run(before: readonly Finding[], given: Receipt | undefined): Promise<BucketSight> {
     for await (const state of this.#store.list('')) this.#sort(state);
-    const receipts = await this.#readReceipts();
+    const damaged: Finding[] = [];
+    const receipts = await this.#readReceipts(damaged);
     const models = [...this.#models.values()].sort((a, b) => (a.folder < b.folder ? -1 : 1));
     const repos = new Set(models.map(({ folder }) => repoOfFolder(folder)));
     const expected = given ? [given] : receipts;
-    const findings: Finding[] = [...before, ok('bucket', 's3:ListBucket', `\`${this.#store.name}\` can be listed`)];
+    const findings: Finding[] = [
+      ...before,
+      ok('bucket', 's3:ListBucket', `\`${this.#store.name}\` can be listed`),
+      ...damaged,
+    ];
     const region = this.#store instanceof S3Store ? this.#store.followedRegion : undefined;
     if (region !== undefined && !before.some(({ fault }) => fault === 'bucket-region'))
       findings.push(regionWarning(this.#store.name, region, this.#context.env));
@@ -108,13 +114,23 @@ class BucketLook {
     );
   }
 
-  async #readReceipts(): Promise<Receipt[]> {
+  async #readReceipts(findings: Finding[]): Promise<Receipt[]> {
     const receipts: Receipt[] = [];
     for (const key of this.#receipts.sort()) {
-      const text = await this.#text(key, smallText);
-      if (text !== undefined) receipts.push(parseReceipt(Buffer.from(text), key));
+      try {
+        const text = await this.#text(key, smallText);
+        if (text !== undefined) receipts.push(parseReceipt(Buffer.from(text), key));
+      } catch (error) {
+        findings.push(this.#damaged(key, toMirrorError(error)));
+      }
     }
     return receipts;
+  }
+
+  #damaged(key: string, error: MirrorError): Finding {
+    if (error.exit !== 4) throw error;
+    const fix = steps(storeCommands(this.#store.name).remove(key), `then, as it writes a new one: ${importModels}`);
+    return faultAt('bucket', key, 'receipt-damaged', error.message, fix);
   }
 
   /** The files that say what a model consists of. */

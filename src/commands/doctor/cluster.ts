@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { type MirrorError, toMirrorError } from '../../core/errors.ts';
+import { toMirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import * as z from '../../core/zod.ts';
 import { chartFindings, readReleases, releaseListSchema } from '../../doctor/chart.ts';
@@ -19,21 +18,18 @@ import {
 import { failsToPull, type ImagePlaces, publicFix, pullFinding } from '../../doctor/pull.ts';
 import { type Names, steps } from '../../doctor/names.ts';
 import { settingsFindings } from '../../doctor/worker-settings.ts';
-import { isForbidden, KubeClient } from '../../kube/client.ts';
-import { inClusterAccess, type KubeAccess, kubeconfigAccess } from '../../kube/config.ts';
+import { KubeClient } from '../../kube/client.ts';
+import type { KubeAccess } from '../../kube/config.ts';
 import { parseModels } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
-import { unreachable } from './hosts.ts';
+import { type AccessOptions, apiFault, isShut, readAccess, unusable } from './kube-access.ts';
 import { mirroredHosts } from './mirrors.ts';
+import { stopped } from './not-lost.ts';
 import { tryPullSecrets } from './pull-credentials.ts';
 import { type CheckedSecret, readPullSecrets } from './secrets.ts';
 import { failureFinding, workerFindings } from './worker.ts';
 
-export interface ClusterOptions {
-  kubeconfig?: string | undefined;
-  /** Name of a context in it, if not the current one. */
-  kubeContext?: string | undefined;
-  inCluster?: boolean | undefined;
+export interface ClusterOptions extends AccessOptions {
   /** Default: that of the context. */
   namespace?: string | undefined;
   /** Directory with hosts.toml, as a pod sees that of its node. */
@@ -60,7 +56,15 @@ export async function checkCluster(
   known: ClusterKnowledge,
   context: Context,
 ): Promise<ClusterSight> {
-  const access = await readAccess(options, context);
+  const { kubeconfig } = options;
+  let access: KubeAccess;
+  try {
+    access = await readAccess(options, context);
+  } catch (error) {
+    const known = toMirrorError(error);
+    if (kubeconfig === undefined || options.inCluster || options.kubeContext !== undefined) throw known;
+    return { findings: [unusable(known, kubeconfig)], names: {} };
+  }
   const client = new KubeClient(context.http, access);
   const namespace = options.namespace ?? access.namespace;
   const look = new ClusterLook(client, namespace, options, known, context);
@@ -68,44 +72,13 @@ export async function checkCluster(
     const findings = await look.run();
     return { findings, names: { namespace, ...look.names } };
   } catch (error) {
-    return { findings: [await apiFault(toMirrorError(error), access.server, namespace)], names: { namespace } };
+    const known = toMirrorError(error);
+    const finding =
+      known.code === 'E_USAGE' && kubeconfig !== undefined
+        ? unusable(known, kubeconfig)
+        : await apiFault(known, access.server, namespace);
+    return { findings: [finding], names: { namespace } };
   }
-}
-
-async function readAccess(
-  { kubeconfig, kubeContext, inCluster }: ClusterOptions,
-  context: Context,
-): Promise<KubeAccess> {
-  if (inCluster || kubeconfig === undefined) return inClusterAccess(context.env);
-  const path = context.path(kubeconfig);
-  const { readYaml } = await import('../../manifest/yaml.ts');
-  return kubeconfigAccess(readYaml(await readFile(path, 'utf8'), kubeconfig), path, kubeContext, context.env);
-}
-
-async function apiFault(error: MirrorError, server: URL, namespace: string): Promise<Finding> {
-  if (isForbidden(error))
-    return notSeen(
-      'cluster',
-      `namespace ${namespace}`,
-      error.message,
-      `have whoever runs the cluster type: kubectl -n ${namespace} create rolebinding sie-mirror-doctor --clusterrole=view --user=USER`,
-    );
-  if (error.code === 'E_AUTH')
-    return faultAt(
-      'cluster',
-      server.host,
-      'kube-denied',
-      error.message,
-      steps('who one is by it: kubectl auth whoami', 'have whoever runs the cluster give a fresh kubeconfig or token'),
-    );
-  if (['E_NETWORK', 'E_TLS', 'E_REMOTE', 'E_PROTOCOL', 'E_NOT_FOUND', 'E_RATE_LIMIT'].includes(error.code))
-    return unreachable('cluster', server, error, {
-      unreachable: 'kube-unreachable',
-      tls: 'kube-unreachable',
-      change:
-        'if that is not the server of the cluster, mend `server:` in the kubeconfig, or take another context: --context NAME',
-    });
-  throw error;
 }
 
 class ClusterLook {
@@ -177,8 +150,8 @@ class ClusterLook {
       return await work();
     } catch (error) {
       const known = toMirrorError(error);
-      if (!isForbidden(known)) throw known;
-      unseen.push(notSeen('cluster', name, known.message));
+      if (isShut(known)) throw known;
+      unseen.push(stopped('cluster', name, known));
       return instead;
     }
   }

@@ -14,6 +14,7 @@ import { resilientSource } from '../../oci/registry/resilient.ts';
 import { isIndex, isManifest, parseManifest } from '../../oci/types.ts';
 import type { Context } from '../context.ts';
 import { type Hosts, trustSteps, unreachable } from './hosts.ts';
+import { stopped } from './not-lost.ts';
 
 /** Looks for each image of the receipts where it was imported, or below `place`. @param place `HOST[:PORT][/PREFIX]` @throws E_USAGE */
 export async function checkRegistry(
@@ -164,5 +165,6 @@ function imageFault(error: MirrorError, image: ReceivedImage, { registry, reposi
   if (code === 'E_TLS') return at('registry-tls', trustSteps(new URL(`https://${registry}`), hint));
   if (['E_NETWORK', 'E_REMOTE', 'E_RATE_LIMIT', 'E_PROTOCOL'].includes(code))
     return at('registry-unreachable', hint ?? `curl -v https://${registry}/v2/`);
-  throw error;
+  if (error.exit === 4) return at('image-damaged', `${importImages} --verify`);
+  return stopped('registry', image.target, error);
 }

@@ -1,9 +1,11 @@
 import { toMirrorError } from '../../core/errors.ts';
 import * as z from '../../core/zod.ts';
-import { type Finding, notSeen, ok } from '../../doctor/finding.ts';
+import { type Finding, ok } from '../../doctor/finding.ts';
 import type { SeenPod } from '../../doctor/pod.ts';
-import { isForbidden, type KubeClient } from '../../kube/client.ts';
+import type { KubeClient } from '../../kube/client.ts';
 import { type CredentialFile, parseCredentialFile } from '../../oci/access/credential-file.ts';
+import { isShut } from './kube-access.ts';
+import { stopped } from './not-lost.ts';
 
 /** What is kept of a pull secret while doctor runs. */
 export interface CheckedSecret {
@@ -49,8 +51,8 @@ export async function readPullSecrets(
         );
     } catch (error) {
       const refused = toMirrorError(error);
-      if (!isForbidden(refused)) throw refused;
-      findings.push(notSeen('cluster', `secret ${name}`, refused.message));
+      if (isShut(refused)) throw refused;
+      findings.push(stopped('cluster', `secret ${name}`, refused));
     }
   return { findings, known };
 }

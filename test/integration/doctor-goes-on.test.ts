@@ -50,6 +50,23 @@ it('looks at the other images though a manifest of one is none', async () => {
   expect(report.items.map(({ name }) => name)).toContain(`${registry.host}/sie/whole:v1`);
 });
 
+it('does not believe a registry that sends another manifest under the digest that was imported', async () => {
+  await using zone = await SickZone.start();
+  const registry = zone.keep(await startRegistry());
+  zone.insecureHosts = [registry.host];
+  const imported = buildImage({ seed: 'imported' });
+  const other = buildImage({ seed: 'other, and as lon' });
+  const manifests = new Map([
+    [imported.digest, other.manifests.get(other.digest) ?? { mediaType: '', bytes: Buffer.of() }],
+  ]);
+  registry.put('sie/app', { ...other, digest: imported.digest, manifests }, 'v1');
+  const target = `${registry.host}/sie/app:v1`;
+  const images = [{ reference: 'x', target, digest: imported.digest as Digest, digests: [] }];
+  const receipt = await zone.receipt({ models: [], targets: { images: `${registry.host}/sie` }, images });
+  const report = await zone.doctor({ receipt });
+  expect(faultsOf(report)).toEqual(['image-damaged']);
+});
+
 it.each([
   ['is not there', undefined],
   ['is no YAML', 'a: [b'],

@@ -1,9 +1,10 @@
 import type { ReceivedImage, Receipt } from '../../bundle/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
+import { checksumOf } from '../../core/digest.ts';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { limitTo } from '../../core/limit.ts';
 import type { ContentSource } from '../../core/ports.ts';
-import { metadataLimit, readAll } from '../../core/stream.ts';
+import { readVerified } from '../../core/stream.ts';
 import { plural } from '../../core/text.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { importImages, steps } from '../../doctor/names.ts';
@@ -11,7 +12,7 @@ import { directEndpoint } from '../../oci/access/access.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { resilientSource } from '../../oci/registry/resilient.ts';
-import { isIndex, isManifest, parseManifest } from '../../oci/types.ts';
+import { checkManifestSize, isIndex, isManifest, parseManifest } from '../../oci/types.ts';
 import type { Context } from '../context.ts';
 import { type Hosts, trustSteps, unreachable } from './hosts.ts';
 import { stopped } from './not-lost.ts';
@@ -126,9 +127,12 @@ class ImageLook {
   }
 
   async #manifest(descriptor: Descriptor): Promise<Uint8Array | undefined> {
+    const { digest, size } = descriptor;
+    checkManifestSize(descriptor, digest);
     try {
+      // That it has this digest is the word of the registry.
       const content = await this.#source.fetch(descriptor);
-      return await readAll(content.open(0), metadataLimit, descriptor.digest);
+      return await readVerified(content, { size, checksum: checksumOf(digest), item: digest });
     } catch (error) {
       if (toMirrorError(error).code === 'E_NOT_FOUND') return undefined;
       throw error;

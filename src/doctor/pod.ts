@@ -149,6 +149,11 @@ export function isWorker({ image, init }: SeenContainer): boolean {
   return !init && /(?:^|\/)sie-server(?:[:@]|$)/.test(image);
 }
 
+/** Whether a container is SIE's gateway, which has the workers take their work from queues of their pools. */
+export function isGateway({ image, init }: SeenContainer): boolean {
+  return !init && /(?:^|\/)sie-gateway(?:[:@]|$)/.test(image);
+}
+
 /** Registries of the internet that no zone reaches; undefined for every other one. */
 export function publicRegistry(image: string): string | undefined {
   const [first = ''] = image.split('/');

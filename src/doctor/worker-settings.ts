@@ -8,6 +8,8 @@ export interface WantedSettings {
   models?: string | undefined;
   /** Pools that other workers name. */
   pools?: readonly string[];
+  /** A gateway runs beside the workers and gives them their work. */
+  hasGateway?: boolean;
 }
 
 /**
@@ -16,7 +18,12 @@ export interface WantedSettings {
 export function settingsFindings(pod: SeenPod, container: SeenContainer, wanted: WantedSettings): Finding[] {
   const { name } = pod;
   const settings = new Settings(pod, container);
-  const found = [...settings.offline(), ...settings.clusterCache(wanted), ...settings.rest(wanted)];
+  const found = [
+    ...settings.offline(),
+    ...settings.clusterCache(wanted),
+    ...settings.pool(wanted),
+    ...settings.telemetry(),
+  ];
   return found.length > 0
     ? found
     : [ok('cluster', `pod ${name}`, 'its settings are those that work without the internet')];
@@ -125,36 +132,43 @@ class Settings {
     ];
   }
 
-  rest({ pools = [] }: WantedSettings): Finding[] {
-    const found: Finding[] = [];
-    if (this.#container.env.has('SIE_POOL') && this.#value('SIE_POOL') === '')
-      found.push(
-        faultAt(
-          'cluster',
-          this.#name,
-          'pool-missing',
-          '`SIE_POOL` is empty: the worker is listed as live, and the gateway answers 202 for ever',
-          steps(
-            `${this.#setEnv} SIE_POOL=POOL`,
-            'workers of one pool share its work: a name for those of one machine profile only',
-            pools.length === 0 ? undefined : `other workers here name ${pools.join(', ')}`,
-          ),
+  /** A worker that no gateway gives work to needs no pool, unless it was told an empty one. */
+  pool({ pools = [], hasGateway = false }: WantedSettings): Finding[] {
+    const isSet = this.#container.env.has('SIE_POOL');
+    const isQueued = hasGateway || this.#value('SIE_CLUSTER_ROUTING') === 'queue';
+    if (this.#value('SIE_POOL') || !(isSet || isQueued)) return [];
+    if (this.#hidden('SIE_POOL'))
+      return [notSeen('cluster', `${this.#name}: SIE_POOL`, 'it may come from a config map or a secret')];
+    return [
+      faultAt(
+        'cluster',
+        this.#name,
+        'pool-missing',
+        `\`SIE_POOL\` is ${isSet ? 'empty' : 'not set'}: the worker is listed as live, and the gateway answers 202 for ever`,
+        steps(
+          `${this.#setEnv} SIE_POOL=POOL`,
+          'workers of one pool share its work: a name for those of one machine profile only',
+          pools.length === 0 ? undefined : `other workers here name ${pools.join(', ')}`,
         ),
-      );
-    if (!this.#isOn('SIE_TELEMETRY_DISABLED') && !this.#isOn('DO_NOT_TRACK') && !this.#hidden('SIE_TELEMETRY_DISABLED'))
-      found.push(
-        warningAt(
-          'cluster',
-          this.#name,
-          'telemetry-on',
-          'neither `SIE_TELEMETRY_DISABLED` nor `DO_NOT_TRACK` is set: it tries telemetry.superlinked.com every hour',
-          steps(
-            `${this.#setEnv} SIE_TELEMETRY_DISABLED=1`,
-            'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set telemetry.enabled=false',
-          ),
+      ),
+    ];
+  }
+
+  telemetry(): Finding[] {
+    if (this.#isOn('SIE_TELEMETRY_DISABLED') || this.#isOn('DO_NOT_TRACK') || this.#hidden('SIE_TELEMETRY_DISABLED'))
+      return [];
+    return [
+      warningAt(
+        'cluster',
+        this.#name,
+        'telemetry-on',
+        'neither `SIE_TELEMETRY_DISABLED` nor `DO_NOT_TRACK` is set: it tries telemetry.superlinked.com every hour',
+        steps(
+          `${this.#setEnv} SIE_TELEMETRY_DISABLED=1`,
+          'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set telemetry.enabled=false',
         ),
-      );
-    return found;
+      ),
+    ];
   }
 
   #value(name: string): string | undefined {

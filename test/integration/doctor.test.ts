@@ -207,6 +207,21 @@ it('does not blame a worker for a variable that may come from a secret', async (
   expect(faultsOf(report)).toEqual([]);
 });
 
+it.each([
+  ['an empty pool', { SIE_POOL: '' }, ['pool-missing']],
+  ['no pool, and takes its work from queues', { SIE_CLUSTER_ROUTING: 'queue' }, ['pool-missing']],
+  ['no pool, and has no gateway', {}, []],
+])('looks at a worker that names %s', async (_, settings, faults) => {
+  await using zone = await SickZone.start();
+  const { SIE_POOL: __, ...poolless } = offlineEnv;
+  const kubeconfig = await zone.cluster({
+    pods: [pod({ env: { ...poolless, ...settings } })],
+    secrets: [pullSecret('registry.zone')],
+    models: { 'sie-worker-0': { models: [] } },
+  });
+  expect(faultsOf(await zone.doctor({ kubeconfig }))).toEqual(faults);
+});
+
 it('takes an image of a public registry for mirrored when hosts.toml says so', async () => {
   await using zone = await SickZone.start();
   const { mkdir } = await import('node:fs/promises');

@@ -53,6 +53,8 @@ function importedAs(fault: FaultId, when: string, target: string): DoctorCase {
   };
 }
 
+const { SIE_POOL: _, ...poolless } = offlineEnv;
+
 /** The log of a container that ended with 1. */
 function dying(fault: FaultId, when: string, log: string, switches: PodSwitches = {}): DoctorCase {
   return inCluster(fault, when, { pods: [pod({ exitCode: 1, ...switches })], logs: { 'sie-worker-0/worker': log } });
@@ -188,7 +190,7 @@ export const clusterCases: DoctorCase[] = [
     ...healthy,
   }),
   inCluster('pool-missing', 'a worker was deployed by hand', {
-    pods: [pod({ env: { ...offlineEnv, SIE_POOL: '' } })],
+    pods: [pod({ env: poolless }), pod({ name: 'sie-gateway-0', image: 'registry.zone/sie/sie-gateway:v0.3.4' })],
     ...healthy,
   }),
   inCluster('telemetry-on', 'the values leave telemetry on', {

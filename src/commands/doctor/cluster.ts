@@ -6,6 +6,7 @@ import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/find
 import { explainLog } from '../../doctor/known-messages.ts';
 import {
   eventListSchema,
+  isGateway,
   isWorker,
   podListSchema,
   publicRegistry,
@@ -196,9 +197,10 @@ class ClusterLook {
   #settings(pod: SeenPod, all: readonly SeenPod[]): Finding[] {
     const workers = all.flatMap(({ containers }) => containers.filter(isWorker));
     const pools = [...new Set(workers.flatMap(({ env }) => env.get('SIE_POOL') || []))];
+    const hasGateway = all.some(({ containers }) => containers.some(isGateway));
     return pod.containers
       .filter(isWorker)
-      .flatMap((container) => settingsFindings(pod, container, { models: this.#options.models, pools }));
+      .flatMap((container) => settingsFindings(pod, container, { models: this.#options.models, pools, hasGateway }));
   }
 
   /** Containers that ended badly, by the last words in their logs. */

@@ -20,6 +20,15 @@ export interface SeenContainer {
 export interface SeenPod {
   name: string;
   phase: string;
+  /** Why the phase is what it is: `Evicted`. */
+  reason: string;
+  message: string;
+  /** What the scheduler says of a pod that no node takes. */
+  unschedulable: string | undefined;
+  /** A node has taken it. */
+  isPlaced: boolean;
+  /** It is being deleted. */
+  isLeaving: boolean;
   labels: Readonly<Record<string, string>>;
   pullSecrets: string[];
   serviceAccount: string;
@@ -33,6 +42,7 @@ export interface SeenEvent {
   pod: string;
   reason: string;
   message: string;
+  isWarning: boolean;
 }
 
 const text = z.string().default('');
@@ -59,6 +69,7 @@ const statusSchema = z.looseObject({
 const podSchema = z.looseObject({
   metadata: z.looseObject({
     name: z.string(),
+    deletionTimestamp: z.string().nullish(),
     labels: z.record(z.string(), z.string()).nullish(),
     ownerReferences: z.array(z.looseObject({ kind: text, name: text })).nullish(),
   }),
@@ -67,9 +78,13 @@ const podSchema = z.looseObject({
     initContainers: z.array(containerSchema).nullish(),
     imagePullSecrets: z.array(z.looseObject({ name: text })).nullish(),
     serviceAccountName: text,
+    nodeName: text,
   }),
   status: z.looseObject({
     phase: text,
+    reason: text,
+    message: text,
+    conditions: z.array(z.looseObject({ type: text, status: text, message: text })).nullish(),
     containerStatuses: z.array(statusSchema).nullish(),
     initContainerStatuses: z.array(statusSchema).nullish(),
   }),
@@ -81,7 +96,15 @@ export const podListSchema = z.looseObject({ items: z.array(podSchema) });
 /** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ */
 export const eventListSchema = z.looseObject({
   items: z.array(
-    z.looseObject({ reason: text, message: text, involvedObject: z.looseObject({ kind: text, name: text }) }),
+    z.looseObject({
+      reason: text,
+      message: text,
+      type: text,
+      lastTimestamp: z.string().nullish(),
+      eventTime: z.string().nullish(),
+      series: z.looseObject({ lastObservedTime: z.string().nullish() }).nullish(),
+      involvedObject: z.looseObject({ kind: text, name: text }),
+    }),
   ),
 });
 
@@ -97,6 +120,12 @@ export function readPods({ items }: z.infer<typeof podListSchema>): SeenPod[] {
     return {
       name: metadata.name,
       phase: status.phase,
+      reason: status.reason,
+      message: status.message,
+      unschedulable: (status.conditions ?? []).find((each) => each.type === 'PodScheduled' && each.status === 'False')
+        ?.message,
+      isPlaced: spec.nodeName !== '' || statuses.length > 0,
+      isLeaving: metadata.deletionTimestamp != null,
       labels: metadata.labels ?? {},
       pullSecrets: (spec.imagePullSecrets ?? []).map(({ name }) => name),
       serviceAccount: spec.serviceAccountName === '' ? 'default' : spec.serviceAccountName,
@@ -109,10 +138,19 @@ export function readPods({ items }: z.infer<typeof podListSchema>): SeenPod[] {
   });
 }
 
+/** The newest last: the API has them in the order of their names. */
 export function readEvents({ items }: z.infer<typeof eventListSchema>): SeenEvent[] {
-  return items
+  const time = ({ series, lastTimestamp, eventTime }: (typeof items)[number]): number =>
+    Date.parse(series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? '') || 0;
+  return [...items]
+    .sort((a, b) => time(a) - time(b))
     .filter(({ involvedObject }) => involvedObject.kind === 'Pod')
-    .map(({ involvedObject, reason, message }) => ({ pod: involvedObject.name, reason, message }));
+    .map(({ involvedObject, reason, message, type }) => ({
+      pod: involvedObject.name,
+      reason,
+      message,
+      isWarning: type === 'Warning',
+    }));
 }
 
 /** A replica set is made anew by its deployment, whose name it has with a hash behind it. */

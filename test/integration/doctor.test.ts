@@ -207,6 +207,28 @@ it('does not blame a worker for a variable that may come from a secret', async (
   expect(faultsOf(report)).toEqual([]);
 });
 
+it('names each pod that is not ready once, by what is known of it', async () => {
+  await using zone = await SickZone.start();
+  const internal = 'registry.zone/sie/sie-gateway:v0.3.4';
+  const pending = { phase: 'Pending', containerStatuses: [] };
+  const kubeconfig = await zone.cluster({
+    pods: [
+      pod({ name: 'sie-gateway-0', image: internal, status: pending }),
+      pod({ name: 'stuck-0', image: internal, waiting: { reason: 'ErrImagePull', message: 'no match for platform' } }),
+      pod({ name: 'dead-0', image: internal, exitCode: 1 }),
+      pod({ name: 'job-0', image: internal, exitCode: 0, status: { phase: 'Succeeded' } }),
+    ],
+    secrets: [pullSecret('registry.zone')],
+  });
+  const report = await zone.doctor({ kubeconfig });
+  const bad = report.items.filter(({ detail }) => detail?.['verdict'] === 'fault');
+  expect(bad.map(({ name, detail }) => `${name}: ${String(detail?.['fault'])}`)).toEqual([
+    'pod stuck-0: pull-platform',
+    'pod sie-gateway-0: pod-unready',
+    'pod dead-0: pod-failing',
+  ]);
+});
+
 it.each([
   ['an empty pool', { SIE_POOL: '' }, ['pool-missing']],
   ['no pool, and takes its work from queues', { SIE_CLUSTER_ROUTING: 'queue' }, ['pool-missing']],

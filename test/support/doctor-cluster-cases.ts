@@ -55,6 +55,12 @@ function importedAs(fault: FaultId, when: string, target: string): DoctorCase {
 
 const { SIE_POOL: _, ...poolless } = offlineEnv;
 
+/** A pod that runs and does not take work. */
+function notReady(name: string, container: string): object {
+  const containerStatuses = [{ name: container, ready: false, restartCount: 0, state: { running: {} } }];
+  return pod({ name, container, image: `registry.zone/sie/${container}:2`, status: { containerStatuses } });
+}
+
 /** The log of a container that ended with 1. */
 function dying(fault: FaultId, when: string, log: string, switches: PodSwitches = {}): DoctorCase {
   return inCluster(fault, when, { pods: [pod({ exitCode: 1, ...switches })], logs: { 'sie-worker-0/worker': log } });
@@ -159,6 +165,45 @@ export const clusterCases: DoctorCase[] = [
     'AWS_ENDPOINT_URL_S3 is not set',
     'botocore.exceptions.EndpointConnectionError: Could not connect to the endpoint URL: "https://models.s3.amazonaws.com/"\n',
   ),
+  inCluster('pod-unschedulable', 'every GPU is taken, or the device plugin does not run', {
+    pods: [pod({ status: { phase: 'Pending', containerStatuses: [] } })],
+    events: [
+      podEvent(
+        'sie-worker-0',
+        '0/3 nodes are available: 1 node(s) had untolerated taint {nvidia.com/gpu: present}, 2 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available.',
+        'FailedScheduling',
+      ),
+    ],
+  }),
+  inCluster('pod-volume', 'the values name a secret that nobody made', {
+    pods: [pod({ waiting: { reason: 'ContainerCreating' } })],
+    events: [
+      podEvent(
+        'sie-worker-0',
+        'MountVolume.SetUp failed for volume "zone-ca" : secret "zone-ca" not found',
+        'FailedMount',
+      ),
+    ],
+  }),
+  inCluster('pod-container', 'a variable comes from a secret that nobody made', {
+    pods: [pod({ waiting: { reason: 'CreateContainerConfigError', message: 'secret "model-bucket" not found' } })],
+  }),
+  inCluster('pod-evicted', 'the models fill the disk of the node', {
+    pods: [
+      pod({
+        exitCode: 137,
+        status: {
+          phase: 'Failed',
+          reason: 'Evicted',
+          message: 'The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 8Gi.',
+        },
+      }),
+    ],
+  }),
+  inCluster('pod-unready', 'NATS does not find its peers', {
+    pods: [notReady('nats-0', 'nats')],
+    events: [podEvent('nats-0', 'Readiness probe failed: HTTP probe failed with statuscode: 503', 'Unhealthy')],
+  }),
   inCluster('cluster-cache-ignored', 'a chart before 0.7 sets the variable only (trap B)', {
     pods: [pod({ args: ['serve'] })],
     ...healthy,

@@ -136,6 +136,8 @@ export interface PodSwitches {
   args?: readonly string[];
   pullSecrets?: readonly string[];
   labels?: Readonly<Record<string, string>>;
+  /** Instead of what follows from the others. */
+  status?: Readonly<Record<string, unknown>>;
 }
 
 /** Environment of a worker that needs nothing from outside. */
@@ -177,6 +179,7 @@ export function pod(switches: PodSwitches = {}): object {
     status: {
       phase: ready ? 'Running' : 'Pending',
       ...(init ? { initContainerStatuses: [status] } : { containerStatuses: [status] }),
+      ...switches.status,
     },
   };
 }

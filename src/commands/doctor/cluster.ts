@@ -16,6 +16,7 @@ import {
   type SeenEvent,
   type SeenPod,
 } from '../../doctor/pod.ts';
+import { evictedFinding, isOver, unreadyFinding } from '../../doctor/pod-state.ts';
 import { failsToPull, type ImagePlaces, publicFix, pullFinding } from '../../doctor/pull.ts';
 import { type Names, steps } from '../../doctor/names.ts';
 import { settingsFindings } from '../../doctor/worker-settings.ts';
@@ -134,7 +135,7 @@ class ClusterLook {
       ...(await this.#images(pods, events, secrets.known)),
       ...(await tryPullSecrets(pods, secrets.known, this.#registries(), this.#context)),
       ...pods.flatMap((pod) => this.#settings(pod, pods)),
-      ...(await this.#failures(pods)),
+      ...(await this.#failures(pods, events)),
       ...(await this.#workers(pods)),
       ...unseen,
     ];
@@ -203,13 +204,23 @@ class ClusterLook {
       .flatMap((container) => settingsFindings(pod, container, { models: this.#options.models, pools, hasGateway }));
   }
 
-  /** Containers that ended badly, by the last words in their logs. */
-  async #failures(pods: readonly SeenPod[]): Promise<Finding[]> {
+  /** Containers that ended badly, by the last words in their logs, and pods that are not ready for another reason. */
+  async #failures(pods: readonly SeenPod[], events: readonly SeenEvent[]): Promise<Finding[]> {
     const findings: Finding[] = [];
-    for (const pod of pods)
-      for (const container of pod.containers)
-        if (isFailing(container) || (isWorker(container) && !container.ready && !failsToPull(container)))
-          findings.push(...(await this.#failure(pod, container)));
+    for (const pod of pods.filter((each) => !isOver(each))) {
+      const evicted = evictedFinding(pod, pods);
+      const told = evicted ? [evicted] : await this.#ended(pod);
+      const isKnown = told.length > 0 || pod.containers.some(failsToPull);
+      findings.push(...(isKnown ? told : unreadyFinding(pod, events)));
+    }
+    return findings;
+  }
+
+  async #ended(pod: SeenPod): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const container of pod.containers)
+      if (isFailing(container) || (isWorker(container) && !container.ready && !failsToPull(container)))
+        findings.push(...(await this.#failure(pod, container)));
     return findings;
   }
 
@@ -277,9 +288,5 @@ class ClusterLook {
 }
 
 function isFailing(container: SeenContainer): boolean {
-  return (
-    container.waiting?.reason === 'CrashLoopBackOff' ||
-    container.waiting?.reason === 'CreateContainerConfigError' ||
-    (!container.ready && (container.exitCode ?? 0) !== 0)
-  );
+  return container.waiting?.reason === 'CrashLoopBackOff' || (!container.ready && (container.exitCode ?? 0) !== 0);
 }

@@ -96,7 +96,8 @@ export class RealKube {
       const all = status[kind] as { name: string }[] | undefined;
       return all ? { [kind]: all.map((each) => ({ image: 'i', imageID: '', ...each })) } : {};
     };
-    const seen = { phase: status['phase'], ...of('containerStatuses'), ...of('initContainerStatuses') };
+    const { phase, reason, message } = status;
+    const seen = { phase, reason, message, ...of('containerStatuses'), ...of('initContainerStatuses') };
     await this.#send('PATCH', `${below}/pods/${metadata.name}/status`, { status: seen });
   }
 

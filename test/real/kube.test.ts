@@ -20,7 +20,7 @@ import { type KubeObject, kubeTokens, RealKube } from './kube-server.ts';
  * rights that the page names. Logs and the answers of workers need nodes, which there are none of.
  */
 
-const needNodes = /^(?:worker|load)-|^(?:hub-asked|cache-poisoned|kube-unreachable)$/;
+const needNodes = /^(?:worker|load)-|^(?:hub-asked|cache-poisoned|kube-unreachable|kube-config)$/;
 const cases = clusterCases.filter(({ fault }) => !needNodes.test(fault));
 const isThere = await hasKubePrograms();
 if (!isThere)

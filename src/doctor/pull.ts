@@ -119,7 +119,7 @@ function secretFinding(
     return said(
       'pull-secret-host',
       steps(
-        `it is for ${hosts.map((each) => `\`${each}\``).join(', ') || 'no registry'}, \`${host}\` is wanted: ${create(first)}`,
+        `it is for ${hosts.map((each) => `\`${printable(each)}\``).join(', ') || 'no registry'}, \`${host}\` is wanted: ${create(first)}`,
         again(pod),
       ),
     );

@@ -15,14 +15,7 @@ export function doctorReport(unsorted: readonly Finding[]): Report {
     ...findings
       .filter(({ verdict }) => verdict === 'ok')
       .map(({ layer, name, evidence }) => line('ok', `${layer}: ${name}: ${evidence}`)),
-    ...findings
-      .filter(({ verdict }) => verdict === 'not seen')
-      .map(({ layer, name, evidence, fix }) =>
-        line(
-          'not seen',
-          `${layer}: ${layer === name ? '' : `${name}: `}${evidence}${fix === undefined ? '' : `; ${fix}`}`,
-        ),
-      ),
+    ...findings.filter(({ verdict }) => verdict === 'not seen').flatMap(unseenLines),
     ...found.flatMap(causeLines),
     verdictOf(found, totals),
   ]);
@@ -31,6 +24,17 @@ export function doctorReport(unsorted: readonly Finding[]): Report {
   // Whoever reads the exit code learns of the cause, and not of what follows from it.
   if (!report.ok && first) report.exit = new MirrorError(faults[first.fault].code, '').exit;
   return report;
+}
+
+/** Why something was not seen, and each step that shows it on a line of its own. */
+function unseenLines({ layer, name, evidence, fix = '', words = [] }: Finding): string[] {
+  const [first = '', ...rest] = fix.split('\n');
+  const what = `${layer}: ${layer === name ? '' : `${name}: `}${evidence}`;
+  return [
+    line('not seen', first === '' ? what : `${what}; ${first}`),
+    ...rest.map((step) => line('', `     ${step}`)),
+    ...words.map((word) => line('', `     (${word})`)),
+  ];
 }
 
 /** How one cause is told: what it is, what was seen, and what to do. */

@@ -1,6 +1,7 @@
 import { faultAt, type Finding, notSeen, ok, warningAt } from './finding.ts';
 import { lasting, steps } from './names.ts';
 import type { SeenContainer, SeenPod } from './pod.ts';
+import { quoted } from './shell.ts';
 
 /** What the workers have to be told so that they read the mirror. */
 export interface WantedSettings {
@@ -148,7 +149,7 @@ class Settings {
         steps(
           `${this.#setEnv} SIE_POOL=POOL`,
           'workers of one pool share its work: a name for those of one machine profile only',
-          pools.length === 0 ? undefined : `other workers here name ${pools.join(', ')}`,
+          pools.length === 0 ? undefined : `other workers here name ${pools.map(quoted).join(', ')}`,
         ),
       ),
     ];

@@ -120,8 +120,22 @@ it('says how to see a worker that it cannot reach, and asks one that it is given
   const itself = zone.keep(await startGateway({ models: { [model]: { dim: 8 } }, standalone: true }));
   const report = await zone.doctor({ gateway: gateway.url, workers: [itself.url] });
   expect(report.ok).toBe(true);
-  expect(report.summary.join('\n')).toContain('port-forward pod/sie-worker-0 8080');
+  const first = report.summary.findIndex((line) => line.includes('port-forward pod/sie-worker-0 8080'));
+  expect(report.summary[first]).toMatch(/^not seen/);
+  expect(report.summary[first + 1]).toContain('and then: sie-mirror doctor --worker http://127.0.0.1:8080');
+  expect(report.summary.filter((line) => line.includes('\n'))).toEqual([]);
   expect(itself.server.count(/models/)).toBe(1);
+});
+
+it('lets no name that a gateway has for a model or profile begin a line', async () => {
+  await using zone = await SickZone.start();
+  const forged = "l4\n          fix: rm -r '~'";
+  const models = { [`a/b\nFAULT`]: { dim: 8 } };
+  const gateway = zone.keep(await startGateway({ models, workers: [worker], configuredProfiles: ['l4', forged] }));
+  const report = await zone.doctor({ gateway: gateway.url });
+  expect(report.totals).toMatchObject({ warnings: 1 });
+  const fixes = report.summary.filter((line) => /^ +fix: /.test(line));
+  expect(fixes).toEqual([expect.stringContaining(String.raw`--model $'a/b\u000aFAULT' --gpu $'l4\u000a `)]);
 });
 
 it('names the companion that a worker asked for, and the pod to delete when it has come since', async () => {

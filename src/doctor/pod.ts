@@ -192,6 +192,13 @@ export function isGateway({ image, init }: SeenContainer): boolean {
   return !init && /(?:^|\/)sie-gateway(?:[:@]|$)/.test(image);
 }
 
+/** The port that a worker was told to listen on, as `--port=N` or in two words. */
+export function portOf({ args }: SeenContainer): number {
+  const index = args.findIndex((each) => each === '--port' || each.startsWith('--port='));
+  const given = args[index] === '--port' ? args[index + 1] : args[index]?.slice('--port='.length);
+  return /^\d+$/.test(given ?? '') ? Number(given) : 8080;
+}
+
 /** Registries of the internet that no zone reaches; undefined for every other one. */
 export function publicRegistry(image: string): string | undefined {
   const [first = ''] = image.split('/');

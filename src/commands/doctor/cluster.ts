@@ -9,6 +9,7 @@ import {
   isGateway,
   isWorker,
   podListSchema,
+  portOf,
   publicRegistry,
   readEvents,
   readPods,
@@ -268,9 +269,7 @@ class ClusterLook {
     for (const pod of pods) {
       const worker = pod.containers.find((each) => isWorker(each) && each.ready);
       if (!worker) continue;
-      const port = Number(
-        /^--port[= ]?(\d+)?$/.exec(worker.args.find((each) => each.startsWith('--port=')) ?? '')?.[1] ?? 8080,
-      );
+      const port = portOf(worker);
       try {
         const said = await this.#client.throughPod(this.#namespace, pod.name, port, '/v1/models', z.unknown());
         findings.push(...workerFindings('cluster', pod.name, parseModels(said), this.#known.imported));

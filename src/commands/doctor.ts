@@ -16,7 +16,7 @@ import { Hosts } from './doctor/hosts.ts';
 import { lookAt } from './doctor/not-lost.ts';
 import { checkRegistry } from './doctor/registry.ts';
 import { checkBundle, checkTool } from './doctor/tool.ts';
-import { checkWorker } from './doctor/worker.ts';
+import { askWorkers, checkWorker } from './doctor/worker.ts';
 
 export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
   bundle?: string | undefined;
@@ -83,8 +83,9 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
     stage(`asking ${gateway}`);
     findings.push(...(await lookAt('gateway', gateway, () => checkGateway(gateway, imported, hosts, context), one)));
   }
-  for (const worker of options.workers ?? [])
-    findings.push(...(await lookAt('gateway', worker, () => checkWorker(worker, imported, context), one)));
+  const ask = async (worker: string): Promise<Finding[]> =>
+    lookAt('gateway', worker, () => checkWorker(worker, imported, context), one);
+  findings.push(...(await askWorkers(options.workers ?? [], ask, context)));
   findings.unshift(...(await checkTool(receipts, context)), ...hosts.clock());
   findings.push(...unseen({ ...options, models, images }));
   const { env, ca } = context;

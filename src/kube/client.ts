@@ -14,6 +14,14 @@ const listSchema = z.looseObject({
   items: z.array(z.unknown()).nullish(),
 });
 
+/** A page that a pod has on a port. */
+export interface PodPage {
+  namespace: string;
+  pod: string;
+  port: number;
+  path: string;
+}
+
 /** The Kubernetes API, read-only: https://kubernetes.io/docs/reference/using-api/api-concepts/ */
 export class KubeClient {
   readonly #http: HttpClient;
@@ -57,8 +65,8 @@ export class KubeClient {
   }
 
   /** One object; undefined when there is none. @throws E_AUTH, E_NETWORK, E_TLS, E_PROTOCOL */
-  async get<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
-    const response = await this.#send(path, 'application/json');
+  async get<T>(path: string, schema: z.ZodType<T>, answerMs?: number): Promise<T | undefined> {
+    const response = await this.#send(path, 'application/json', answerMs);
     if (response.status === 404) {
       await response.discard();
       return undefined;
@@ -80,15 +88,17 @@ export class KubeClient {
     return '';
   }
 
-  /** What a pod answers on a port, by way of the API server; undefined for a page that is not there. @throws as `list` */
+  /**
+   * What a pod answers on a port, by way of the API server; undefined for a page that is not there.
+   * @param answerMs how long it may take to begin
+   * @throws as `list`
+   */
   async throughPod<T>(
-    namespace: string,
-    pod: string,
-    port: number,
-    path: string,
+    { namespace, pod, port, path }: PodPage,
     schema: z.ZodType<T>,
+    answerMs: number,
   ): Promise<T | undefined> {
-    return this.get(`${podPath(namespace, `${pod}:${port}`)}/proxy${path}`, schema);
+    return this.get(`${podPath(namespace, `${pod}:${port}`)}/proxy${path}`, schema, answerMs);
   }
 
   async #json(path: string, accept: string): Promise<unknown> {
@@ -106,7 +116,7 @@ export class KubeClient {
     throw statusError(response, { item: path.split('?')[0] ?? path }, said);
   }
 
-  async #send(path: string, accept: string): Promise<HttpResponse> {
+  async #send(path: string, accept: string, answerMs?: number): Promise<HttpResponse> {
     const { server, tls } = this.#access;
     // The path of the server comes first: gateways such as Rancher's have one.
     const url = new URL(`${server.href.replace(/\/+$/, '')}${path}`);
@@ -118,6 +128,7 @@ export class KubeClient {
       at: { item: path.split('?')[0] ?? path },
       own: { tls, headers },
       follow: false,
+      ...(answerMs === undefined ? {} : { answerMs }),
     });
   }
 }

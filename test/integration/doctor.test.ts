@@ -9,7 +9,7 @@ import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { buildImage, multiArch } from '../support/images.ts';
-import { offlineEnv, pod, podEvent, pullSecret } from '../support/kube.ts';
+import { offlineEnv, pod, podEvent, pullSecret, startKube } from '../support/kube.ts';
 import { startRegistry } from '../support/registry.ts';
 import { commit, folder, model, models, SickZone } from '../support/sick-zone.ts';
 import { startGateway } from '../support/sie.ts';
@@ -22,6 +22,17 @@ function verdicts(report: Report): string[] {
 
 function faultsOf(report: Report): unknown[] {
   return report.items.flatMap(({ detail }) => (detail?.['verdict'] === 'fault' ? [detail['fault']] : []));
+}
+
+/** Holds the lists of models back until two have been asked for. */
+function afterBoth(): (request: { path: string }) => Promise<void> | undefined {
+  const waiting: (() => void)[] = [];
+  return ({ path }) => {
+    if (!path.endsWith('/v1/models')) return undefined;
+    const both = new Promise<void>((resolve) => void waiting.push(resolve));
+    if (waiting.length === 2) for (const go of waiting) go();
+    return both;
+  };
 }
 
 it('finds nothing wrong with a zone that is whole, and says so with exit code 0', async () => {
@@ -125,6 +136,35 @@ it('says how to see a worker that it cannot reach, and asks one that it is given
   expect(report.summary[first + 1]).toContain('and then: sie-mirror doctor --worker http://127.0.0.1:8080');
   expect(report.summary.filter((line) => line.includes('\n'))).toEqual([]);
   expect(itself.server.count(/models/)).toBe(1);
+});
+
+it('asks workers side by side: one that hangs holds up no other', async () => {
+  await using zone = await SickZone.start();
+  const two = async (): Promise<string[]> => {
+    const gate = afterBoth();
+    const both = [0, 1].map(async () => startGateway({ models: { [model]: { dim: 8 } }, standalone: true }));
+    return (await Promise.all(both)).map((each) => {
+      zone.keep(each).server.gate = gate;
+      return each.url;
+    });
+  };
+  const listed = (await two()).map((url, index) => ({ ...worker, name: `w-${index}`, url }));
+  const gateway = zone.keep(await startGateway({ models: { [model]: { dim: 8 } }, workers: listed }));
+  const given = await two();
+  zone.startKube = async (options) => {
+    const kube = await startKube(options);
+    kube.server.gate = afterBoth();
+    return kube;
+  };
+  const pods = [pod(), pod({ name: 'sie-worker-1' })];
+  const said = { models: [{ name: model, state: 'loaded', last_error: null }] };
+  const kubeconfig = await zone.cluster({
+    pods,
+    secrets: [pullSecret('registry.zone')],
+    models: { 'sie-worker-0': said, 'sie-worker-1': said },
+  });
+  const look = zone.doctor({ gateway: gateway.url, workers: given, kubeconfig });
+  expect(verdicts(await look).filter((each) => each.includes(' worker '))).toHaveLength(6);
 });
 
 it('lets no name that a gateway has for a model or profile begin a line', async () => {

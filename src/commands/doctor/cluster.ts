@@ -30,7 +30,7 @@ import { mirroredHosts } from './mirrors.ts';
 import { stopped } from './not-lost.ts';
 import { tryPullSecrets } from './pull-credentials.ts';
 import { type CheckedSecret, readPullSecrets } from './secrets.ts';
-import { failureFinding, workerFindings } from './worker.ts';
+import { askWorkers, failureFinding, workerAnswerMs, workerFindings } from './worker.ts';
 
 export interface ClusterOptions extends AccessOptions {
   /** Default: that of the context. */
@@ -265,24 +265,25 @@ class ClusterLook {
 
   /** A worker's own word about its models, by way of the API server. */
   async #workers(pods: readonly SeenPod[]): Promise<Finding[]> {
-    const findings: Finding[] = [];
-    for (const pod of pods) {
-      const worker = pod.containers.find((each) => isWorker(each) && each.ready);
-      if (!worker) continue;
-      const port = portOf(worker);
+    const ready = pods.flatMap(({ name, containers }) => {
+      const worker = containers.find((each) => isWorker(each) && each.ready);
+      return worker ? [{ name, port: portOf(worker) }] : [];
+    });
+    const ask = async ({ name, port }: (typeof ready)[number]): Promise<Finding[]> => {
       try {
-        const said = await this.#client.throughPod(this.#namespace, pod.name, port, '/v1/models', z.unknown());
-        findings.push(...workerFindings('cluster', pod.name, parseModels(said), this.#known.imported));
+        const place = { namespace: this.#namespace, pod: name, port, path: '/v1/models' };
+        const said = await this.#client.throughPod(place, z.unknown(), workerAnswerMs);
+        return workerFindings('cluster', name, parseModels(said), this.#known.imported);
       } catch (error) {
         const known = toMirrorError(error);
         const fix = steps(
-          `in another terminal: kubectl -n ${this.#namespace} port-forward pod/${pod.name} ${port}`,
+          `in another terminal: kubectl -n ${this.#namespace} port-forward pod/${name} ${port}`,
           `and then: sie-mirror doctor --worker http://127.0.0.1:${port}`,
         );
-        findings.push(notSeen('cluster', `worker ${pod.name}`, `the state of its models: ${known.message}`, fix));
+        return [notSeen('cluster', `worker ${name}`, `the state of its models: ${known.message}`, fix)];
       }
-    }
-    return findings;
+    };
+    return askWorkers(ready, ask, this.#context);
   }
 }
 

@@ -10,7 +10,7 @@ import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { answerFault } from './answer.ts';
 import { type Hosts, unreachable } from './hosts.ts';
-import { checkWorker, readWorker } from './worker.ts';
+import { askWorkers, checkWorker, readWorker } from './worker.ts';
 
 /** Asks the gateway, and each worker that it names. @param imported repos; undefined when nobody knows */
 export async function checkGateway(
@@ -131,14 +131,13 @@ async function followWorkers(
   imported: ReadonlySet<string> | undefined,
   context: Context,
 ): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const { name, url, healthy } of workers) {
-    if (!healthy || !/^https?:\/\//.test(url) || !URL.canParse(url)) continue;
+  const live = workers.filter(({ url, healthy }) => healthy && /^https?:\/\//.test(url) && URL.canParse(url));
+  const ask = async ({ name, url }: (typeof live)[number]): Promise<Finding[]> => {
     try {
       await context.http.checkReach(gateway, new URL(url), {});
-      findings.push(...(await readWorker(name, url, imported, context)));
+      return await readWorker(name, url, imported, context);
     } catch (error) {
-      findings.push(
+      return [
         notSeen(
           'gateway',
           `worker ${name}`,
@@ -148,10 +147,10 @@ async function followWorkers(
             'and then: sie-mirror doctor --worker http://127.0.0.1:8080',
           ),
         ),
-      );
+      ];
     }
-  }
-  return findings;
+  };
+  return askWorkers(live, ask, context);
 }
 
 function named(names: readonly string[]): string {

@@ -1,4 +1,6 @@
 import { toMirrorError } from '../../core/errors.ts';
+import { limitTo, requestsAtOnce } from '../../core/limit.ts';
+import { plural } from '../../core/text.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { explainFailure } from '../../doctor/known-messages.ts';
 import { quoted } from '../../doctor/shell.ts';
@@ -7,6 +9,25 @@ import { weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { answerFault } from './answer.ts';
+
+/** A worker has its list at hand: one that needs longer hangs. */
+export const workerAnswerMs = 10_000;
+
+/**
+ * Asks workers side by side, and says for what is waited.
+ * @returns what was found, in the order of the workers
+ */
+export async function askWorkers<T>(
+  workers: readonly T[],
+  ask: (worker: T) => Promise<Finding[]>,
+  context: Context,
+): Promise<Finding[]> {
+  if (workers.length === 0) return [];
+  const text = `asking ${plural(workers.length, 'worker')} for their models, for ${workerAnswerMs / 1000} s at most`;
+  context.report({ type: 'stage', text });
+  const slots = limitTo(requestsAtOnce(context.slots));
+  return (await Promise.all(workers.map(async (worker) => slots(() => ask(worker))))).flat();
+}
 
 /** Asks a worker itself. @param url that the user gave */
 export async function checkWorker(
@@ -30,6 +51,7 @@ export async function readWorker(
 ): Promise<Finding[]> {
   // The token is the gateway's.
   const client = new SieClient(context.http, url, { token: undefined });
+  client.boundAnswers(workerAnswerMs);
   return workerFindings('gateway', name, await client.models(), imported);
 }
 

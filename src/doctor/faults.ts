@@ -14,6 +14,7 @@ interface Fault {
 const table = {
   'clock-off': { title: 'the clock of this machine is wrong', code: 'E_AUTH' },
   'disk-full': { title: 'this machine has no space left', code: 'E_NO_SPACE' },
+  'bundle-missing': { title: 'there is no bundle at this path', code: 'E_NOT_FOUND' },
   'bundle-damaged': { title: 'the bundle is not whole', code: 'E_CORRUPT' },
   'bundle-newer': { title: 'the bundle was made by a newer release of this tool', code: 'E_REFUSED' },
   'bucket-unreachable': { title: 'the object store does not answer', code: 'E_NETWORK' },

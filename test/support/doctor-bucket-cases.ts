@@ -180,6 +180,11 @@ export const bucketCases: DoctorCase[] = [
     },
   },
   {
+    fault: 'bundle-missing',
+    when: 'the medium is not mounted',
+    look: (zone) => zone.doctor({ bundle: '/media/usb/site-a' }),
+  },
+  {
     fault: 'bundle-damaged',
     when: 'a copy to the medium was broken off',
     look: async (zone) => {

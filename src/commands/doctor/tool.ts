@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import type { Inventory } from '../../bundle/inventory.ts';
 import { checkFileSet, checkSizes, openSealed, readInventory } from '../../bundle/reader.ts';
 import { trustNobody } from '../../bundle/signers.ts';
@@ -85,6 +85,13 @@ function isNewer(a: string, b: string): boolean {
   return index >= 0 && (left?.[index] ?? 0) > (right?.[index] ?? 0);
 }
 
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: unknown) => toMirrorError(error).code !== 'E_NOT_FOUND',
+  );
+}
+
 /** What can be seen of a bundle without reading it all: the set of its files, their sizes, and the inventory's own sum. */
 export async function checkBundle(directory: string, context: Context): Promise<Finding[]> {
   const damaged = (evidence: string): Finding =>
@@ -95,6 +102,16 @@ export async function checkBundle(directory: string, context: Context): Promise<
       evidence,
       steps('copy that file again from where the bundle was made', `then: sie-mirror verify ${quoted(directory)}`),
     );
+  if (!(await exists(context.path(directory))))
+    return [
+      faultAt(
+        'bundle',
+        directory,
+        'bundle-missing',
+        `there is no directory \`${directory}\``,
+        steps('see where the medium is mounted, or mount it: findmnt', 'then name the directory that holds SHA256SUMS'),
+      ),
+    ];
   try {
     const sealed = await openSealed(context.path(directory), trustNobody);
     const findings = checkFileSet(sealed).map(({ message }) => damaged(message));

@@ -153,6 +153,30 @@ it('signatures and counters of another worker speak against the one that was wan
   }
 });
 
+it('requests of others do not make up for those that went elsewhere', async () => {
+  const workers = [
+    { ...l4, pool: 'shared' },
+    { ...cpu, pool: 'shared', noise: 1e-6 },
+  ];
+  const gateway = await startGateway({ models, workers });
+  const worker = await gateway.open('gpu-0');
+  let others = 0;
+  worker.gate = async ({ path }) => {
+    // The second look: half of the work went elsewhere, and somebody else has asked as much of the worker itself.
+    if (path !== '/metrics' || gateway.served.length < 24) return;
+    for (; others < 12; others += 1)
+      await fetch(`${worker.url}/v1/encode/${model}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ items: [{ text: 'hello' }] }),
+      });
+  };
+  const { error } = await smokeAgainst({}, { gpu: 'l4', url: gateway.url, workers: [worker.url] });
+  await gateway.close();
+  expect(others).toBe(12);
+  expect(error).toMatchObject({ code: 'E_SMOKE', message: containing('2 different answers') });
+});
+
 it('one worker of two of the profile may have done nothing', async () => {
   const workers = [l4, { ...l4, name: 'gpu-1' }];
   const { counters } = await ask({

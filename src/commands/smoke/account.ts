@@ -13,6 +13,8 @@ export interface OwnWord {
   text: string;
   /** Whether by this alone nobody else can have answered. */
   excludes: boolean;
+  /** Whether only for their sum, of which requests of other clients may be a part. */
+  isSum?: boolean;
 }
 
 /** Who was asked through the gateway, and what came of it. */
@@ -113,7 +115,7 @@ function byCounters(
     );
   if (moved < requests) return { seen: moved === 0 ? 'elsewhere' : 'moved', moved, text, excludes: false };
   const isIdle = others.every(({ name }) => rivals.some((account) => account.name === name && account.moved === 0));
-  return { seen: 'moved', moved, text, excludes: isIdle || (isWhole && moved === requests) };
+  return { seen: 'moved', moved, text, excludes: isIdle || (isWhole && moved === requests), isSum: !isIdle };
 }
 
 function unseen(asked: Asked): OwnWord {

@@ -90,7 +90,7 @@ export function prove(sighting: Sighting): Proof {
   if (others.length === 0) return proof('alone', 'no other worker that could have answered was live');
   const rest = others.map(({ name }) => name).join(', ');
   // What the workers themselves say is first-hand, and a status is some seconds old.
-  if (word?.excludes === true)
+  if (word?.excludes === true && !(word.isSum === true && isSplit(sighting, wanted)))
     return proof(
       word.seen === 'process' ? 'process' : 'counters',
       word.seen === 'process' ? word.text : `their own counters ${word.text}`,
@@ -126,14 +126,12 @@ export function prove(sighting: Sighting): Proof {
 }
 
 /** What speaks for it that others answered. */
-function contrary(
-  { variants, instances, model, start }: Sighting,
-  wanted: readonly SieWorker[],
-  others: readonly SieWorker[],
-): string | undefined {
-  if (instances !== undefined && instances > wanted.length) return `${instances} processes answered`;
-  // One process may well differ from itself, by what else it computes at the time.
-  if (instances !== 1 && variants > 1) return `the same text got ${variants} different answers`;
+function contrary(sighting: Sighting, wanted: readonly SieWorker[], others: readonly SieWorker[]): string | undefined {
+  const { variants, instances, model, start } = sighting;
+  if (isSplit(sighting, wanted))
+    return (instances ?? 0) > wanted.length
+      ? `${instances} processes answered`
+      : `the same text got ${variants} different answers`;
   const having = others.filter((worker) => hasModel(worker, model) === true);
   if (having.length > 0 && wanted.every((worker) => hasModel(worker, model) === false))
     return `${listed(having)} loaded the model, ${listed(wanted)} did not`;
@@ -141,6 +139,12 @@ function contrary(
   if (began.length > 0 && !wanted.some((worker) => hasModel(worker, model) === true && hadNot(worker, model, start)))
     return `${listed(began)} loaded the model meanwhile`;
   return undefined;
+}
+
+/** Whether the answers are of more than the wanted workers. */
+function isSplit({ variants, instances }: Sighting, wanted: readonly SieWorker[]): boolean {
+  // One process may well differ from itself, by what else it computes at the time.
+  return (instances ?? 0) > wanted.length || (instances !== 1 && variants > 1);
 }
 
 function hadNot({ name }: SieWorker, model: string, start: SieHealth | undefined): boolean {

@@ -11,11 +11,19 @@ export interface Flag {
   choices?: readonly string[];
 }
 
+/** What a report names: the test of a JUnit file. */
+export interface Subject {
+  kind: string;
+  name: string;
+}
+
 /** One row of the table of commands. A command is loaded when it runs: `--help` must not wait for it. */
 export interface CommandRow {
   usage: string;
   text: string;
   flags: readonly Flag[];
   examples: readonly string[];
+  /** What a run is about that comes to nothing; the command itself when undefined. */
+  subject?: (flags: Record<string, unknown>) => Subject | undefined;
   run: (args: string[], flags: Record<string, unknown>, context: Context) => Promise<Report>;
 }

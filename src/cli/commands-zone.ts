@@ -3,7 +3,7 @@ import type { HubLayout } from '../commands/import/models.ts';
 import type { OciForm } from '../commands/model-image.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
-import { smokeFlags, smokeOptions } from './smoke-flags.ts';
+import { smokeFlags, smokeOptions, smokeSubject } from './smoke-flags.ts';
 
 /** What is typed in the secure zone. */
 export const zoneCommands: readonly CommandRow[] = [
@@ -142,6 +142,7 @@ export const zoneCommands: readonly CommandRow[] = [
     usage: 'smoke <url>',
     text: 'encode a text on the deployed SIE cluster and check that a GPU answered with a real vector',
     flags: smokeFlags,
+    subject: smokeSubject,
     examples: [
       'sie-mirror smoke http://sie-gateway.sie:8080 --model BAAI/bge-m3 --gpu l4 --dim 1024 --worker listed',
       'SIE_AUTH_TOKEN=... sie-mirror smoke https://sie.zone --all site.receipt.json --gpu l4,cpu --junit smoke.xml',

@@ -60,7 +60,7 @@ function withMessageOf(error: MirrorError): MirrorError {
   return new MirrorError('E_USAGE', said.split('\n')[0] ?? said);
 }
 
-async function run({ command, flags, outputs, run: work }: Invocation): Promise<number> {
+async function run({ command, flags, outputs, subject, run: work }: Invocation): Promise<number> {
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
   const kind = progressKind(flags.quiet ? 'none' : flags.progress);
@@ -101,7 +101,7 @@ async function run({ command, flags, outputs, run: work }: Invocation): Promise<
         : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
     // A file with the verdict of an earlier run must not outlive this one.
-    await writeOutputs(failedReport(command, known), outputs, witness()).catch((second: unknown) => {
+    await writeOutputs(failedReport(command, known, subject), outputs, witness()).catch((second: unknown) => {
       const more = toMirrorError(second);
       if (more.message !== known.message) process.stderr.write(renderError(more, flags.verbose === true));
     });

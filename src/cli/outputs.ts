@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { MirrorError } from '../core/errors.ts';
 import { failedItem, makeReport, type Report } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
+import type { Subject } from './command-row.ts';
 import type { Witness } from './evidence.ts';
 
 /** Files that a report is written to as well. */
@@ -19,6 +20,7 @@ export async function writeOutputs(report: Report, { junit, html }: Outputs, wit
 }
 
 /** A command that could not run, as a report of its one failure. */
-export function failedReport(command: string, error: MirrorError): Report {
-  return makeReport(command, [failedItem('command', command, error)], {}, [error.message]);
+export function failedReport(command: string, error: MirrorError, subject?: Subject): Report {
+  const { kind, name } = subject ?? { kind: 'command', name: command };
+  return makeReport(command, [failedItem(kind, name, error)], {}, [error.message]);
 }

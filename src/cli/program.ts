@@ -3,7 +3,7 @@ import type { Context } from '../commands/context.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { version } from '../core/version.ts';
-import type { CommandRow, Flag } from './command-row.ts';
+import type { CommandRow, Flag, Subject } from './command-row.ts';
 import { commandGroups } from './commands.ts';
 import { type CommonFlags, commonFlags } from './flags.ts';
 import type { Outputs } from './outputs.ts';
@@ -13,6 +13,7 @@ export interface Invocation {
   command: string;
   flags: CommonFlags;
   outputs: Outputs;
+  subject: Subject | undefined;
   run: (context: Context) => Promise<Report>;
 }
 
@@ -70,6 +71,7 @@ function addRow(program: Command, row: CommandRow, choose: (invocation: Invocati
       command: command.name(),
       flags: flags as unknown as CommonFlags,
       outputs: flags,
+      subject: row.subject?.(flags),
       run: (context) => row.run(args, flags, context),
     });
   });

@@ -1,6 +1,6 @@
 import type { SmokeOptions } from '../commands/smoke/options.ts';
 import { MirrorError } from '../core/errors.ts';
-import type { Flag } from './command-row.ts';
+import type { Flag, Subject } from './command-row.ts';
 import { collect, junitFlag, list } from './flags.ts';
 import { parseCount } from './size.ts';
 
@@ -67,6 +67,13 @@ export function smokeOptions(flags: Record<string, unknown>): Omit<SmokeOptions,
     receipt: (receipt ?? lock) as string | undefined,
     kind: asked[0],
   };
+}
+
+/** One model, by the name that it has in the report of a run which ends well. */
+export function smokeSubject({ model, all, gpu }: Record<string, unknown>): Subject | undefined {
+  if (typeof model !== 'string' || all !== undefined) return undefined;
+  if (typeof gpu !== 'string') return { kind: 'model', name: model };
+  return gpu.includes(',') ? undefined : { kind: 'model', name: `${model} on ${gpu.replace(/^.*\//, '').trim()}` };
 }
 
 function exclusive(names: readonly string[]): MirrorError {

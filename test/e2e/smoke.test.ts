@@ -97,3 +97,19 @@ it('asks the workers that are named, or that the gateway lists, what they did', 
     expect(told.stdout).toContain('"counters":{"seen":"moved","moved":4');
   }
 });
+
+it.each([[[]], [['--gpu', 'l4']], [['--gpu', 'proof/l4', '--create-pool']]])(
+  'is one and the same test in JUnit files, whether it passes or fails: %j',
+  async (flags) => {
+    await start({});
+    const named = async (...more: string[]): Promise<string | undefined> => {
+      const args = ['smoke', gateway.url, '--model', 'org/one', ...flags, '--junit', 'smoke.xml', ...more];
+      await runCli(args, { cwd: place.path });
+      const junit = await readFile(join(place.path, 'smoke.xml'), 'utf8');
+      return `${/failures="\d"/.exec(junit)?.[0]} ${/<testcase [^>]*?(?=\/?>)/.exec(junit)?.[0]}`;
+    };
+    const passed = await named();
+    expect(passed).toContain('failures="0" <testcase classname="smoke.model" name="org/one');
+    expect(await named('--dim', '99')).toBe(passed?.replace('failures="0"', 'failures="1"'));
+  },
+);

@@ -1,4 +1,4 @@
-import { type ErrorPlace, MirrorError } from '../core/errors.ts';
+import { type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 import { parseJson } from '../core/validate.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
@@ -164,7 +164,8 @@ export class SieClient {
         at,
       });
       if (response.status === 200) return await readAnswer(response, at);
-      return readFault(response, await errorText(response), call, at);
+      const hasToken = this.#tokens.token !== undefined;
+      return readFault(response, await errorText(response), { call, place: at, hasToken });
     } catch (error) {
       if (!(error instanceof MirrorError)) throw error;
       if (error.code === 'E_NETWORK' && !isUnknownHost(error))
@@ -185,12 +186,9 @@ export class SieClient {
       hint: 'see the logs of the gateway, and what stands between it and this machine',
     });
     setTimeout(() => late.abort(error), this.#answerMs).unref();
-    const response = await this.#http.send({
-      ...request,
-      follow: false,
-      answerMs: this.#answerMs,
-      signal: late.signal,
-    });
+    const response = await this.#http
+      .send({ ...request, follow: false, answerMs: this.#answerMs, signal: late.signal })
+      .catch((failed: unknown) => Promise.reject(schemeFault(failed, request.url)));
     const { token, adminToken, hidden = [] } = this.#tokens;
     return withoutSecrets(response, [token ?? '', adminToken ?? '', ...hidden]);
   }
@@ -200,7 +198,7 @@ export class SieClient {
     const response = await this.#get(path, 'application/json');
     if (response === undefined) return undefined;
     const bytes = await bounded(response, this.#place(path));
-    return { document: parseJson(bytes, path, 'E_SMOKE'), response };
+    return { document: readJson(bytes, path), response };
   }
 
   /** A page of this type, whose body has to be read; undefined for 404. */
@@ -218,7 +216,7 @@ export class SieClient {
     }
     if (response.status === 401 || response.status === 403) {
       await response.discard();
-      throw notAuthorised(response, this.#place(path));
+      throw notAuthorised(response, this.#place(path), this.#tokens.token !== undefined);
     }
     if (response.status >= 500) throw await this.#broken(response, path);
     const type = response.headers['content-type'] ?? '';
@@ -232,7 +230,7 @@ export class SieClient {
     const said = found.message.replace(/^[^:]*:\d+` answered \d+:? ?/, '');
     return response.status === 500 && /\bauth|\btoken/i.test(said)
       ? noTokens(response, said, this.#place(path))
-      : found;
+      : withHint(found, 'see the pods of the gateway and their logs, and what stands before it');
   }
 
   async #poolRequest(method: 'POST' | 'DELETE', path: string, value?: unknown): Promise<void> {
@@ -293,6 +291,32 @@ export function isUnknownHost(error: MirrorError): boolean {
   return false;
 }
 
+/** @throws E_SMOKE */
+function readJson(bytes: Buffer, item: string): unknown {
+  try {
+    return parseJson(bytes, item, 'E_SMOKE');
+  } catch (error) {
+    throw withHint(
+      error,
+      'it was cut off or changed on its way: see the logs of the gateway, and what stands before it',
+    );
+  }
+}
+
+/** What the HTTP client says of the wrong scheme is for registries, which are named without one. */
+function schemeFault(error: unknown, { protocol, host }: URL): unknown {
+  if (!(error instanceof MirrorError) || error.hint?.includes('--insecure-host') !== true) return error;
+  const other = protocol === 'https:' ? 'http' : 'https';
+  const more = other === 'https' ? '; if its authority is not known here, name that with `--ca FILE`' : '';
+  return withHint(error, `write the address as \`${other}://${host}\`${more}`);
+}
+
+/** The same failure with a next step that fits a cluster. */
+function withHint(error: unknown, hint: string): MirrorError {
+  const { code, message, at, cause, retryAfterMs } = toMirrorError(error);
+  return new MirrorError(code, message, { hint, at, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+}
+
 function authorization(token: string | undefined): Record<string, string> {
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
@@ -328,7 +352,7 @@ async function readAnswer(response: HttpResponse, at: ErrorPlace): Promise<SieAn
       'work leaves the cluster although `X-SIE-Remote: forbid` was sent: switch the remote upstream of the gateway off';
     return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint, at: place }) };
   }
-  const document = type.includes('json') ? parseJson(bytes, 'the answer', 'E_SMOKE') : decodeMsgpack(bytes);
+  const document = type.includes('json') ? readJson(bytes, 'the answer') : decodeMsgpack(bytes);
   return { kind: 'done', document, facts: factsOf(response) };
 }
 

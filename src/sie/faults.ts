@@ -34,10 +34,18 @@ const bodySchema = z.looseObject({
 });
 type Body = z.infer<typeof bodySchema>;
 
+/** A request for work as it was sent. */
+interface Asked {
+  call: SieCall;
+  place: ErrorPlace;
+  hasToken: boolean;
+}
+
 /** What of an answer decides. */
 interface Found {
   response: HttpResponse;
   call: SieCall;
+  hasToken: boolean;
   at: ErrorPlace;
   body: Body;
   code: string;
@@ -45,7 +53,8 @@ interface Found {
 }
 
 /** What each answer to a request for work means: wait, or fail at once because waiting cannot help. */
-export function readFault(response: HttpResponse, answer: string, call: SieCall, place: ErrorPlace): SieFault {
+export function readFault(response: HttpResponse, answer: string, asked: Asked): SieFault {
+  const { call, place, hasToken } = asked;
   const body = jsonBody(answer);
   const detail =
     typeof body.detail === 'object' ? (body.detail.error ?? body.detail) : { code: undefined, message: body.detail };
@@ -53,7 +62,7 @@ export function readFault(response: HttpResponse, answer: string, call: SieCall,
   const code = response.headers['x-sie-error-code'] ?? nested?.code ?? detail.code ?? '';
   const plain = typeof body.error === 'string' ? body.error : '';
   const said = printable(nested?.message ?? detail.message ?? body.message ?? plain).slice(0, 300);
-  const found: Found = { response, call, at: { ...place, status: response.status }, body, code, said };
+  const found: Found = { response, call, hasToken, at: { ...place, status: response.status }, body, code, said };
   return redirected(found) ?? refused(found) ?? byCode(found) ?? byStatus(found);
 }
 
@@ -83,8 +92,9 @@ export function redirection(location: string | undefined): string {
 export const redirectionHint = 'give the address of the gateway itself, not of a login page or of a proxy before it';
 
 function refused(found: Found): SieFault | undefined {
-  const { response, at, said, code, body } = found;
-  if (response.status === 401 || response.status === 403) return { kind: 'failed', error: notAuthorised(response, at) };
+  const { response, at, said, code, body, hasToken } = found;
+  if (response.status === 401 || response.status === 403)
+    return { kind: 'failed', error: notAuthorised(response, at, hasToken) };
   if (response.status === 402)
     return fail(found, `the account of this token may not: ${said}`, 'use another token in SIE_AUTH_TOKEN', 'E_AUTH');
   if (response.status === 500 && code === '' && body.error !== 'all_items_failed' && /\bauth|\btoken/i.test(said))
@@ -211,8 +221,10 @@ export function loadFailure(errorClass: string | undefined, said: string, at: Er
   });
 }
 
-export function notAuthorised(response: HttpResponse, at: ErrorPlace): MirrorError {
-  return new MirrorError('E_AUTH', `\`${response.url.host}\` refused the token (${response.status})`, {
+/** @param hasToken whether a token was sent */
+export function notAuthorised(response: HttpResponse, at: ErrorPlace, hasToken: boolean): MirrorError {
+  const what = hasToken ? 'refused the token' : 'wants a token, and none was given';
+  return new MirrorError('E_AUTH', `\`${response.url.host}\` ${what} (${response.status})`, {
     hint: 'set SIE_AUTH_TOKEN to a token that may encode; the admin token may not',
     at: { ...at, status: response.status },
   });

@@ -20,6 +20,7 @@ interface Row {
   waits?: boolean;
   /** How often it is asked in ten seconds: six times, if not less. */
   tries?: number;
+  token?: string;
 }
 
 const coded = (code: string): Record<string, string> => ({ 'x-sie-error-code': code, 'retry-after': '120' });
@@ -121,9 +122,10 @@ const rows: Row[] = [
     body: { error: { code: 'INPUT_TOO_LONG', message: '8193 tokens' } },
     exit: 9,
   },
-  { answer: '401', status: 401, body: { message: 'Missing authorization' }, exit: 6 },
+  { answer: '401', status: 401, body: { message: 'Missing authorization' }, exit: 6, token: 'known' },
+  { answer: '401 without a token', status: 401, body: { message: 'Missing authorization' }, exit: 6 },
   { answer: '402', status: 402, body: { message: 'no credit' }, exit: 6 },
-  { answer: '403', status: 403, body: { message: 'Invalid token' }, exit: 6 },
+  { answer: '403', status: 403, body: { message: 'Invalid token' }, exit: 6, token: 'known' },
   { answer: '404', status: 404, body: { message: 'not found' }, exit: 7 },
   { answer: '409', status: 409, body: { compatible_bundles: ['sglang'], message: 'other bundle' }, exit: 9 },
   { answer: '413', status: 413, exit: 9 },
@@ -166,6 +168,7 @@ describe('each answer of a cluster has its exit, its message and its next step',
     const { error, gateway } = await smokeAgainst(
       { dialect: '0.10', faults: ({ path }) => (path.startsWith('/v1/encode') ? faultOf(row) : undefined) },
       { timeout: row.waits ? 10 : 600 },
+      { env: row.token === undefined ? {} : { SIE_AUTH_TOKEN: row.token } },
     );
     expect(error).toMatchObject({ exit: row.exit, hint: expect.any(String) as string });
     expect(gateway.server.count(/encode/)).toBe(row.waits ? (row.tries ?? 6) : 1);

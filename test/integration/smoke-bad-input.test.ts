@@ -22,6 +22,7 @@ const html = { 'content-type': 'text/html' };
 const json = { 'content-type': 'application/json' };
 /** What is asked for, and more. */
 const large = JSON.stringify({ items: [{ dense: { values: [1, 2] } }], more: ' '.repeat(5 * 1024 * 1024) });
+const aNextStep = expect.any(String) as string;
 const answering = (fault: Fault, only = /./) => ({
   faults: ({ path }: { path: string }) => (only.test(path) ? fault : undefined),
 });
@@ -49,9 +50,17 @@ describe('an address that is none of a cluster', () => {
     await withRaw('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n', async (port) => {
       await expect(smoke({ url: `https://127.0.0.1:${port}`, model, timeout: 600 }, context)).rejects.toMatchObject({
         exit: 5,
+        hint: expect.stringContaining(`\`http://127.0.0.1:${port}\``) as string,
       });
     });
     await context.close();
+    const { startGateway } = await import('../support/sie.ts');
+    const secure = await startGateway({ models: { [model]: { dim: 64 } }, tls: serverTls() });
+    const url = secure.url.replace('https:', 'http:');
+    expect(await smokeFails({}, { url, timeout: 5 })).toMatchObject({
+      hint: expect.stringContaining(`\`${secure.url}\``) as string,
+    });
+    await secure.close();
     const error = await smokeFails({ tls: serverTls() }, {}, { during: ({ url }) => expect(url).toMatch(/^https:/) });
     expect(error).toMatchObject({ code: 'E_TLS' });
   });
@@ -61,7 +70,11 @@ describe('an address that is none of a cluster', () => {
     ['JSON of something else', { kind: 'status', status: 200, headers: json, body: '[1, 2' }],
     ['a list where an object belongs', { kind: 'status', status: 200, headers: json, body: '{"workers": 7}' }],
   ])('%s', async (_, fault) => {
-    expect(await smokeFails(answering(fault), { timeout: 600 })).toMatchObject({ code: 'E_SMOKE' });
+    expect(await smokeFails(answering(fault), { timeout: 600 })).toMatchObject({ code: 'E_SMOKE', hint: aNextStep });
+  });
+  it('an ingress without a gateway behind it', async () => {
+    const fault: Fault = { kind: 'status', status: 503, headers: html, body: '<html>' };
+    expect(await smokeFails(answering(fault), { timeout: 10 })).toMatchObject({ code: 'E_REMOTE', hint: aNextStep });
   });
 });
 

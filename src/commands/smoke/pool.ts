@@ -30,7 +30,7 @@ export async function withPool<T>(
     report({ type: 'warning', text: `the pool \`${name}\` was not ${what}: ${toMirrorError(error).message}` });
   if (await client.pool(name))
     throw new MirrorError('E_REFUSED', `there is a pool \`${name}\` already`, {
-      hint: 'leave out `--create-pool` to use it, or give the new one another name',
+      hint: 'leave out `--create-pool` to use it, or give the new one another name; one that a killed run has left ends by itself with its lease, after twenty minutes',
     });
   try {
     await client.createPool(name, gpus);

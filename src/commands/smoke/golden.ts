@@ -137,7 +137,8 @@ function centred(vector: readonly number[]): number[] {
 
 /** Formats scale vectors each in its own way, so lengths compare within one only. */
 function checkLength(found: number, recorded: number, comparable: boolean, tolerance: number): void {
-  if (comparable && Math.abs(found / recorded - 1) > Math.max(0.02, tolerance))
+  // Turned round, so that what is no number fails.
+  if (comparable && !(Math.abs(found / recorded - 1) <= Math.max(0.02, tolerance)))
     throw wrong(`the vector has the length ${found.toFixed(4)}, ${recorded.toFixed(4)} was recorded`, differs);
 }
 

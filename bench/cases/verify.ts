@@ -24,7 +24,7 @@ export const verify: BenchCase = {
   name: 'verify',
   about: (scale) => {
     const { large, largeBytes } = specOf(scale);
-    return `A bundle of one model with ${large} files of ${sizeText(largeBytes)}, in memory. \`openssl speed\` on one core, times the cores, gives the time that hashing alone must take; the whole process counts, its start included. The bar is above what any program reaches here that reads its input: the limit is one that reads the volumes and hashes them, in a thread a core, and does nothing else.`;
+    return `A bundle of one model with ${large} files of ${sizeText(largeBytes)}, in memory. \`openssl speed\` on one core, times the cores, gives the time that hashing alone must take; the whole process counts, its start included. The limit is a program that reads the volumes and hashes them, in a thread a core, and does nothing else.`;
   },
   run: async ({ directory, scale, tools, compare }) => {
     const { store, bytes } = await writeModelStore(join(directory, 'store'), specOf(scale));

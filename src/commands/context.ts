@@ -16,6 +16,7 @@ import type { PassingToken } from '../hub/trusted-publisher.ts';
 import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
+import { hasPassword } from './address.ts';
 import type { Registries } from './registries.ts';
 
 /** What every command is told of the world outside. */
@@ -194,10 +195,4 @@ function hubEndpoint(env: Outside['env']): string {
   if (hasPassword(endpoint))
     throw new MirrorError('E_USAGE', 'HF_ENDPOINT holds a password', { hint: 'take it out, and set HF_TOKEN' });
   return endpoint;
-}
-
-/** Addresses are printed; one with a password in it must not be. */
-export function hasPassword(address: string): boolean {
-  const { username, password } = new URL(address);
-  return username !== '' || password !== '';
 }

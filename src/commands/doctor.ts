@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
-import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { type Finding, type Layer, notSeen } from '../doctor/finding.ts';
 import { meanings, type Names, withNames } from '../doctor/names.ts';
 import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
 import { doctorReport } from '../doctor/report.ts';
-import { type Context, hasPassword } from './context.ts';
+import { checkAddress } from './address.ts';
+import type { Context } from './context.ts';
 import { writeSupportFile } from './doctor/archive.ts';
 import { shownEndpoint } from './doctor/bucket-access.ts';
 import { type BucketSight, checkBucket } from './doctor/bucket.ts';
@@ -39,7 +39,7 @@ export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
  * @throws E_USAGE, E_CORRUPT for a receipt that is none, E_NOT_FOUND for one that is not there
  */
 export async function doctor(options: DoctorOptions, context: Context): Promise<Report> {
-  for (const url of [options.gateway, ...(options.workers ?? [])]) checkAddress(url);
+  for (const url of [options.gateway, ...(options.workers ?? [])]) if (url !== undefined) checkAddress(url);
   const hosts = new Hosts(context);
   const stage = (text: string): void => context.report({ type: 'stage', text });
   const given = options.receipt === undefined ? undefined : await readGiven(context.path(options.receipt));
@@ -113,16 +113,6 @@ function readable(finding: Finding, names: Names, { env }: Context): Finding {
   const fix = withNames(finding.fix, names);
   const words = meanings(fix, names);
   return { ...finding, evidence, fix: clean(fix), ...(words.length === 0 ? {} : { words }) };
-}
-
-function checkAddress(url: string | undefined): void {
-  if (url === undefined) return;
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw new MirrorError('E_USAGE', `\`${url}\` is no address`, {
-      hint: 'write it as `http://HOST:PORT` or `https://HOST`',
-    });
-  if (hasPassword(url))
-    throw new MirrorError('E_USAGE', 'the address holds a password', { hint: 'take it out, and set SIE_AUTH_TOKEN' });
 }
 
 async function readGiven(path: string): Promise<Receipt> {

@@ -17,7 +17,8 @@ import { openRange } from '../http/range.ts';
 import { resuming, retrying } from '../http/retry.ts';
 import { isFileName, type LockedFile } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
-import { type Context, hasPassword } from './context.ts';
+import { hasPassword } from './address.ts';
+import type { Context } from './context.ts';
 
 /** Folder of the store for single files. */
 export const filesFolder = 'files';

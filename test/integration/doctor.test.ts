@@ -338,6 +338,7 @@ it('refuses what is no address, and a kubeconfig without the context that was as
   await using zone = await SickZone.start();
   expect(await codeOf(zone.doctor({ gateway: 'sie.zone:8080' }))).toBe('E_USAGE');
   expect(await codeOf(zone.doctor({ gateway: 'http://user:password@sie.zone' }))).toBe('E_USAGE');
+  expect(await codeOf(zone.doctor({ gateway: 'http://sie.zone/?x=1' }))).toBe('E_USAGE');
   expect(await codeOf(zone.doctor({ kubeconfig: await zone.cluster({}), kubeContext: 'other' }))).toBe('E_USAGE');
   expect(await codeOf(zone.doctor({ inCluster: true }))).toBe('E_USAGE');
 });

@@ -8,6 +8,7 @@ import type { SieHealth } from '../../sie/health.ts';
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
+import { readTokens } from '../tokens.ts';
 import { answerFault } from './answer.ts';
 import { type Hosts, unreachable } from './hosts.ts';
 import { askWorkers, checkWorker, readWorker } from './worker.ts';
@@ -28,7 +29,7 @@ export async function checkGateway(
   );
   const ids = { unreachable: 'gateway-unreachable', tls: 'gateway-tls', change } as const;
   if (error) return [await unreachable('gateway', address, error, ids)];
-  const client = new SieClient(context.http, url, { token: context.env['SIE_AUTH_TOKEN']?.trim() || undefined });
+  const client = new SieClient(context.http, url, readTokens(context.env));
   try {
     const health = await client.health();
     const models = await client.models();

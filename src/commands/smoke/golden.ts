@@ -7,6 +7,7 @@ import { isPacked, type OutputType, outputTypes } from '../../sie/embedding.ts';
 import { cosine, norm } from '../../sie/vector.ts';
 import { toleranceOf } from './sense.ts';
 import type { TrialResult } from './trial.ts';
+import { wrong } from './wrong.ts';
 
 const schemaId = 'sie-mirror/golden/v1';
 
@@ -144,7 +145,3 @@ function checkLength(found: number, recorded: number, comparable: boolean, toler
 
 const differs =
   'the revision or the weights are not those that were recorded: compare the commits (`--receipt`), and verify the import';
-
-function wrong(message: string, hint: string): MirrorError {
-  return new MirrorError('E_SMOKE', message, { hint });
-}

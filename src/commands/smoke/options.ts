@@ -1,7 +1,7 @@
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import type { OutputType } from '../../sie/embedding.ts';
-import { hasPassword } from '../context.ts';
+import { checkAddress } from '../address.ts';
 import type { Clock } from './patience.ts';
 import { checkPoolName } from './pool.ts';
 import type { TrialKind } from './trial.ts';
@@ -103,18 +103,6 @@ function checkUnused({ kind, output, dim, dtype, record, golden, tolerance, revi
     throw usage(
       `\`--revision ${printable(revision)}\` is no commit: 40 hexadecimal digits were wanted`,
       '`--lock FILE` or `--receipt FILE` names the commit of a branch or a tag',
-    );
-}
-
-/** @throws E_USAGE */
-function checkAddress(url: string): void {
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw usage(`\`${url}\` is no address`, 'write it as `http://HOST:PORT` or `https://HOST`');
-  if (hasPassword(url)) throw usage('the address holds a password', 'take it out, and set SIE_AUTH_TOKEN');
-  if (/[?#]/.test(url))
-    throw usage(
-      `\`${url.split(/[?#]/)[0] ?? ''}\` has a query or a fragment behind it`,
-      'leave it out: paths are put behind the address',
     );
 }
 

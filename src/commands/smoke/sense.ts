@@ -1,6 +1,7 @@
 import { MirrorError } from '../../core/errors.ts';
 import type { Embedding } from '../../sie/embedding.ts';
 import { cosine, norm } from '../../sie/vector.ts';
+import { wrong } from './wrong.ts';
 
 /** How far the cosine of equal things may be from 1, by the number format that an answer announces. */
 const tolerances: Record<string, number> = {
@@ -76,8 +77,4 @@ function checkNorms(embeddings: readonly Embedding[]): Pick<Sense, 'norm' | 'nor
       'workers with different settings answer: see the model configuration of the release',
     );
   return { norm: length, normalized: units === norms.length };
-}
-
-function wrong(message: string, hint: string): MirrorError {
-  return new MirrorError('E_SMOKE', message, { hint });
 }

@@ -1,4 +1,3 @@
-import { MirrorError } from '../../core/errors.ts';
 import * as z from '../../core/zod.ts';
 import { encodeCall, extractCall, openaiCall, scoreCall, type SieCall } from '../../sie/calls.ts';
 import {
@@ -11,6 +10,7 @@ import {
 } from '../../sie/embedding.ts';
 import { plainModelId, type SieModel } from '../../sie/models.ts';
 import { checkSense } from './sense.ts';
+import { wrong } from './wrong.ts';
 
 /** What a model is asked to do. */
 export type TrialKind = 'encode' | 'openai' | 'score' | 'extract';
@@ -200,8 +200,4 @@ function extractTrial(model: string): Trial {
       };
     },
   };
-}
-
-function wrong(message: string, hint: string): MirrorError {
-  return new MirrorError('E_SMOKE', message, { hint });
 }

@@ -1,5 +1,5 @@
-import type { SieTokens } from '../../sie/client.ts';
-import type { Context } from '../context.ts';
+import type { SieTokens } from '../sie/client.ts';
+import type { Context } from './context.ts';
 
 /** The tokens of the gateway, from SIE_AUTH_TOKEN and SIE_ADMIN_TOKEN. */
 export function readTokens(env: Context['env']): SieTokens {

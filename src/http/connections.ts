@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
+import { optimiseLater } from './engine.ts';
 import type { Agent as UndiciAgent, BuildConnector, Dispatcher } from './undici.ts';
 import type { BulkAnswer, Dial } from './bulk-connection.ts';
 import { BulkClient } from './bulk.ts';
@@ -110,6 +111,7 @@ export class Connections {
   /** Commands that send nothing do not wait for undici to load. */
   async #open(own: TlsSettings | undefined, proxy: Proxy | undefined): Promise<Pool> {
     const { Agent, buildConnector } = await import('./undici.ts');
+    optimiseLater();
     const timeout = this.#stallMs;
     this.#shared ??= { tls: this.#tls() };
     const shared = await this.#shared.tls;

@@ -1,10 +1,12 @@
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check, type Expectation } from '../core/stream.ts';
 import { namePath, partialSuffix } from './atomic.ts';
 import { BatchWriter } from './batch-writer.ts';
+import { makeDirectory } from './directories.ts';
 import { fileContent } from './read.ts';
 
 /** Takes note of the bytes of a file as they become known; `resumed` ones were already on disk. */
@@ -28,10 +30,9 @@ export async function receiveFile(
   options: ReceiveOptions = {},
 ): Promise<void> {
   const partial = options.partial ?? `${path}${partialSuffix}`;
-  await mkdir(dirname(path), { recursive: true });
-  const resumed = await sizeOf(partial);
+  const { file, size: resumed } = await openPartial(partial);
   try {
-    await receive(partial, content, expected, resumed, options);
+    await receive(file, partial, content, expected, resumed, options).finally(() => file.close());
   } catch (error) {
     const known = namePath(error, partial);
     const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
@@ -44,7 +45,28 @@ export async function receiveFile(
   await rename(partial, path);
 }
 
+/** Most files are new, in a directory that is there: then this is one call to the system. */
+async function openPartial(path: string): Promise<{ file: FileHandle; size: number }> {
+  try {
+    return { file: await open(path, 'wx', 0o644), size: 0 };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') {
+      await makeDirectory(dirname(path));
+    } else if (code !== 'EEXIST') {
+      throw namePath(error, path);
+    }
+  }
+  try {
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+    return { file, size: (await file.stat()).size };
+  } catch (error) {
+    throw namePath(error, path);
+  }
+}
+
 async function receive(
+  file: FileHandle,
   partial: string,
   content: Content,
   expected: Expectation,
@@ -59,22 +81,17 @@ async function receive(
   if (resumed > 0)
     for await (const chunk of fileContent([{ path: partial, offset: 0, size: resumed }]).open(0, options.signal))
       see(chunk);
-  const file = await open(partial, resumed > 0 ? 'r+' : 'w', 0o644);
+  const writer = new BatchWriter(file, resumed);
   try {
-    const writer = new BatchWriter(file, resumed);
-    try {
-      for await (const chunk of content.open(resumed, options.signal)) {
-        see(chunk);
-        await writer.write(chunk);
-      }
-    } finally {
-      await writer.flush();
+    for await (const chunk of content.open(resumed, options.signal)) {
+      see(chunk);
+      await writer.write(chunk);
     }
-    check.finish();
-    await file.sync();
   } finally {
-    await file.close();
+    await writer.flush();
   }
+  check.finish();
+  await file.sync();
 }
 
 /** 0 when there is no such file. */

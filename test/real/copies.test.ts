@@ -36,6 +36,16 @@ const content = specimens();
 const signed = content.filter(({ name }) => name === 'index');
 const sbomType = 'application/spdx+json';
 const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+const signatureType = 'application/vnd.dev.cosign.artifact.sig.v1+json';
+/** The ways in which cosign keeps a signature: a `.sig` tag, a referrer of its own type, and a sigstore bundle that refers. */
+const cosignForms = {
+  tag: { sign: ['--new-bundle-format=false'], verify: ['--new-bundle-format=false'] },
+  'oci-1-1': {
+    sign: ['--new-bundle-format=false', '--registry-referrers-mode=oci-1-1'],
+    verify: ['--new-bundle-format=false', '--experimental-oci11'],
+  },
+  bundle: { sign: [], verify: ['--new-bundle-format=true'] },
+};
 
 let tools: Tools;
 let directory: string;
@@ -79,7 +89,7 @@ async function sie(args: string[]): Promise<string> {
   return result.stdout;
 }
 
-/** Everything by plain requests, and then signatures in both of cosign's forms and an SBOM by oras, as users make them. */
+/** Everything by plain requests, and then signatures in each of cosign's forms and an SBOM by oras, as users make them. */
 async function seed(maker: Maker): Promise<void> {
   for (const { name, image } of content) {
     await pushImage(hostOf(maker), `source/${name}`, image, 'v1', await authorizationFor(maker, `source/${name}`));
@@ -88,8 +98,11 @@ async function seed(maker: Maker): Promise<void> {
     const reference = `${hostOf(maker)}/source/${name}@${image.digest}`;
     const sign = ['sign', '--yes', '--recursive', '--key', 'cosign.key', '--allow-http-registry'];
     const quiet = ['--tlog-upload=false', '--use-signing-config=false'];
-    for (const form of [['--new-bundle-format=false'], []])
-      await runCommand(tools.cosign, [...sign, ...quiet, ...form, reference], { cwd: directory, env });
+    for (const form of Object.values(cosignForms))
+      await runCommand(tools.cosign, [...sign, ...quiet, ...form.sign, reference], {
+        cwd: directory,
+        env: { ...env, COSIGN_EXPERIMENTAL: '1' },
+      });
     const attach = ['attach', '--no-tty', '--plain-http', '--artifact-type', sbomType, reference];
     await runCommand(tools.oras, [...attach, 'sbom.json:application/json'], { cwd: directory, env });
   }
@@ -131,13 +144,13 @@ async function missingFrom(from: string[], { digest, manifests, blobs }: BuiltIm
   return wanted.filter((path) => !files.includes(path));
 }
 
-/** Throws when a signature of the index or of an image in it does not verify, as a tag or as a referrer. */
+/** Throws when a signature of the index or of an image in it does not verify, in any of its forms. */
 async function verifySignatures(reference: string, image: BuiltImage): Promise<void> {
   const verify = ['verify', '--key', 'cosign.pub', '--insecure-ignore-tlog', '--allow-http-registry'];
   const repository = reference.replace(/:v1$/, '');
   for (const digest of image.manifests.keys())
-    for (const form of ['--new-bundle-format=false', '--new-bundle-format=true'])
-      await runCommand(tools.cosign, [...verify, form, `${repository}@${digest}`], { cwd: directory, env });
+    for (const form of Object.values(cosignForms))
+      await runCommand(tools.cosign, [...verify, ...form.verify, `${repository}@${digest}`], { cwd: directory, env });
 }
 
 async function referrerTypes(reference: string): Promise<string[]> {
@@ -160,7 +173,7 @@ describe.each([...makerNames, layout])('from %s', (from) => {
     for (const { name, image } of signed) {
       const reference = `${prefix}/${name}:v1`;
       await verifySignatures(reference, image);
-      expect(await referrerTypes(reference)).toEqual([bundleType, sbomType].toSorted());
+      expect(await referrerTypes(reference)).toEqual([bundleType, sbomType, signatureType].toSorted());
     }
   });
 
@@ -179,6 +192,7 @@ describe.each([...makerNames, layout])('from %s', (from) => {
       const found = await runCommand(tools.oras, discover, { env });
       expect(found).toContain(sbomType);
       expect(found).toContain(bundleType);
+      expect(found).toContain(signatureType);
       const index = await readFile(join(target, 'index.json'), 'utf8');
       for (const digest of image.manifests.keys()) expect(index).toContain(cosignTag(digest));
     }

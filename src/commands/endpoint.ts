@@ -7,6 +7,7 @@ import { chooseImage } from '../oci/layout/choice.ts';
 import { splitName } from '../oci/layout/index-file.ts';
 import { formatReference, parseReference, type Reference, wantedOf } from '../oci/reference.ts';
 import { resilientSource, resilientTarget } from '../oci/registry/resilient.ts';
+import { at } from '../oci/side.ts';
 import type { Context } from './context.ts';
 import { type LocalPlace, localPlace, openLocal } from './local-source.ts';
 import type { TrustOptions } from './sealed.ts';
@@ -49,8 +50,10 @@ export async function openSource(context: Context, text: string, trust: TrustOpt
   const place = await localPlace(text, context);
   if (!place) return openRemoteSource(context, parseReference(text));
   const shown = `${place.kind}:${place.path}`;
-  const layout = await openLocal(place, { context, trust });
-  const { name, repository, reference } = await chooseImage(layout, place.choice, shown);
+  const { layout, name, repository, reference } = await at('source', shown, async () => {
+    const opened = await openLocal(place, { context, trust });
+    return { layout: opened, ...(await chooseImage(opened, place.choice, shown)) };
+  });
   return {
     name,
     shown: `${shown}:${name}`,

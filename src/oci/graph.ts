@@ -4,10 +4,10 @@ import { MirrorError } from '../core/errors.ts';
 import { type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { contentOf, metadataLimit, readVerified } from '../core/stream.ts';
+import { DigestTags } from './digest-tags.ts';
 import { at } from './side.ts';
 import { formatPlatform } from './platform.ts';
 import { printable } from '../core/text.ts';
-import { digestTag } from './reference.ts';
 import {
   checkManifestSize,
   embeddedBytes,
@@ -41,6 +41,10 @@ export interface ImageGraph {
   tagged: { tag: string; node: GraphNode }[];
   /** Referrers and cosign's tags of indexes that were made smaller: they speak of another digest, and stay behind. */
   leftBehind: number;
+  /** Listed as referrers by the source, which does not have them. */
+  lost: Descriptor[];
+  /** How many the source lists as referrers that do not refer to what they are listed for: no part of the image. */
+  strays: number;
 }
 
 /** A manifest and what it says, before anything below it is read. */
@@ -69,7 +73,8 @@ const maxManifests = 20_000;
 const maxReferrerDepth = 16;
 
 /**
- * Reads every manifest of an image from its source, children and referrers included, and verifies each.
+ * Reads every manifest of an image from its source, children and referrers included, and verifies each. Referrers that are
+ * listed and not there are `lost`.
  * @throws E_NOT_FOUND, E_DIGEST_MISMATCH, E_CORRUPT
  */
 export async function readImage(source: ContentSource, root: Descriptor, options: GraphOptions): Promise<ImageGraph> {
@@ -84,17 +89,18 @@ export class GraphReader {
   readonly #limit: Limit;
   readonly #manifests = new Map<Digest, Promise<ReadManifest | undefined>>();
   readonly #nodes = new Map<Digest, Promise<GraphNode>>();
-  #tags: Promise<Map<Digest, string[]>> | undefined;
+  readonly #tags: DigestTags;
 
   constructor(source: ContentSource, options: GraphOptions) {
     this.#source = source;
     this.#options = options;
     this.#limit = options.requests ?? limitTo(requestsAtOnce(options.slots));
+    this.#tags = new DigestTags(source, this.#limit);
   }
 
   /** The image that begins at a root that has been read. */
   async image(root: GraphNode): Promise<ImageGraph> {
-    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0 };
+    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0, lost: [], strays: 0 };
     if (this.#options.referrers) await this.#readReferrers(image);
     return image;
   }
@@ -241,12 +247,12 @@ export class GraphReader {
       image.leftBehind += referrers.length + tags.length;
       return [];
     }
-    const attached = await Promise.all(
-      referrers.map(async (descriptor) => ({
-        subject,
-        referrer: describe(await this.read(asManifest(descriptor), 0), descriptor),
-      })),
-    );
+    const nodes = await Promise.all(referrers.map(async (listed) => this.#referrer(listed, image)));
+    const attached = nodes
+      // oras, for one, lists the children of a subject under its tag where a registry resolves that to the subject.
+      .filter((referrer) => referrer?.document.subject?.digest === subject.digest)
+      .map((referrer) => ({ subject, referrer: referrer as GraphNode }));
+    image.strays += nodes.filter((node) => node !== undefined).length - attached.length;
     const tagged = await Promise.all(
       tags.map(async (tag) => ({ tag, node: await this.read(await this.#limit(() => this.#source.resolve(tag)), 0) })),
     );
@@ -255,29 +261,25 @@ export class GraphReader {
     return [...attached.map(({ referrer }) => referrer), ...tagged.map(({ node }) => node)];
   }
 
+  /** Undefined for one that is listed and not there: nobody deletes from a list what he deletes. */
+  async #referrer(listed: Descriptor, image: ImageGraph): Promise<GraphNode | undefined> {
+    try {
+      return describe(await this.read(asManifest(listed), 0), listed);
+    } catch (error) {
+      if (!isMissing(error, listed)) throw error;
+      image.lost.push(listed);
+      return undefined;
+    }
+  }
+
   /** What says of itself that it refers to `subject`: referrers, and tags that cosign named after it. */
   async #around(subject: Descriptor): Promise<{ referrers: Descriptor[]; tags: string[] }> {
     const [referrers, tags] = await Promise.all([
       this.#limit(() => this.#source.referrers(subject)),
-      this.#digestTags(),
+      this.#tags.of(subject.digest),
     ]);
-    return { referrers, tags: tags.get(subject.digest) ?? [] };
+    return { referrers, tags };
   }
-
-  async #digestTags(): Promise<Map<Digest, string[]>> {
-    this.#tags ??= this.#limit(() => tagsBySubject(this.#source));
-    return this.#tags;
-  }
-}
-
-async function tagsBySubject(source: ContentSource): Promise<Map<Digest, string[]>> {
-  const found = new Map<Digest, string[]>();
-  for (const tag of await source.tags()) {
-    const named = digestTag(tag);
-    // The bare form is the stand-in for the referrers API: `attach` makes it anew at the target.
-    if (named && named.kind !== 'index') found.set(named.subject, [...(found.get(named.subject) ?? []), tag]);
-  }
-  return found;
 }
 
 /** What a list of referrers names is a manifest, of whatever type. */

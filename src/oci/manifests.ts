@@ -1,6 +1,6 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, type Digest, isDigest, sha256 } from '../core/digest.ts';
-import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { metadataLimit, readVerified } from '../core/stream.ts';
 import { bulkBytes } from '../http/bulk.ts';
@@ -8,7 +8,7 @@ import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
 import type { Refusal } from './registry/refusal.ts';
 import type { RepositoryApi } from './registry/repository-api.ts';
-import { acceptedTypes, checkManifestSize, isForeign, manifestMediaTypes, parseManifest } from './types.ts';
+import { acceptedTypes, checkManifestSize, isForeign, isManifest, manifestMediaTypes, parseManifest } from './types.ts';
 
 /** A registry may look at every child before it answers. */
 const answerMs = 15 * 60_000;
@@ -21,6 +21,8 @@ export class Manifests {
   readonly #api: RepositoryApi;
   /** Referrers that the registry itself lists under their subject, by its own word. */
   readonly listed = new Set<Digest>();
+  /** What HEAD said that tags name: some registries say another digest than that of what they give. */
+  readonly #said = new Map<Digest, string>();
 
   constructor(api: RepositoryApi) {
     this.#api = api;
@@ -29,15 +31,23 @@ export class Manifests {
   /** What a tag or digest names. @throws E_NOT_FOUND */
   async resolve(reference: string): Promise<Descriptor> {
     const head = await this.#head(reference);
-    if (head) return head;
+    // Files on a plain web server, and some registries, come as JSON or as text: then the document tells its type.
+    if (!head || head.size === 0 || !isManifest(head)) return this.#read(reference);
+    if (!isDigest(reference)) this.#said.set(head.digest, reference);
+    return head;
+  }
+
+  /** The same by GET: the bytes tell what they are. */
+  async #read(reference: string): Promise<Descriptor> {
     const got = await this.#ask('GET', reference);
     if (got.status !== 200) throw await this.#api.failure(got, reference);
     const bytes = await got.bytes(metadataLimit);
-    return {
-      mediaType: parseManifest(bytes, mediaTypeOf(got), this.#api.item(reference)).mediaType,
-      digest: isDigest(reference) ? reference : sha256(bytes),
-      size: bytes.length,
-    };
+    try {
+      const { mediaType } = parseManifest(bytes, mediaTypeOf(got), this.#api.item(reference));
+      return { mediaType, digest: isDigest(reference) ? reference : sha256(bytes), size: bytes.length };
+    } catch (error) {
+      throw placeError(error, this.#api.place(reference));
+    }
   }
 
   async exists(descriptor: Descriptor): Promise<boolean> {
@@ -46,7 +56,34 @@ export class Manifests {
   }
 
   fetch(descriptor: Descriptor): Content {
-    return contentAt(this.#api, descriptor, `manifests/${descriptor.digest}`, { accept: acceptedTypes(descriptor) });
+    const { digest } = descriptor;
+    const content = contentAt(this.#api, descriptor, `manifests/${digest}`, { accept: acceptedTypes(descriptor) });
+    const tag = this.#said.get(digest);
+    return tag === undefined ? content : this.#unlessMisnamed(content, tag, digest);
+  }
+
+  /** What a tag was said to name, and is not there: then it was the answer to HEAD that was wrong. */
+  #unlessMisnamed(content: Content, tag: string, said: Digest): Content {
+    const explained = async (problem: unknown): Promise<unknown> => {
+      if (toMirrorError(problem).code !== 'E_NOT_FOUND') return problem;
+      const gives = await this.#read(tag).catch(() => undefined);
+      if (!gives || gives.digest === said) return problem;
+      return new MirrorError('E_PROTOCOL', `\`${this.#api.item(tag)}\` is said to be \`${said}\`, and is another`, {
+        hint: `name what it gives: \`${this.#api.item(gives.digest)}\``,
+        at: this.#api.place(tag),
+        cause: problem,
+      });
+    };
+    return {
+      size: content.size,
+      async *open(offset, signal, end) {
+        try {
+          yield* content.open(offset, signal, end);
+        } catch (error) {
+          throw await explained(error);
+        }
+      },
+    };
   }
 
   /** @throws E_BLOB_UNKNOWN, E_REFUSED, E_DIGEST_MISMATCH, E_SIZE_MISMATCH */

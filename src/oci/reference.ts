@@ -50,7 +50,7 @@ export function parseReference(text: string): Reference {
     throw wrong('tag', tag, 'may have letters, digits, `.`, `_` and `-`, at most 128');
   if (isHost(path, tag)) throw wrong('reference', named, 'is a registry and names no repository');
   const { registry, repository } = splitPath(path);
-  if (!hostPattern.test(registry)) throw wrong('registry', registry, 'is not a host name with an optional port');
+  if (!isHostName(registry)) throw wrong('registry', registry, 'is not a host name with an optional port');
   if (!repositoryPattern.test(repository))
     throw wrong(
       'repository',
@@ -62,6 +62,11 @@ export function parseReference(text: string): Reference {
   if (tag !== undefined) reference.tag = tag;
   else if (digest === undefined) reference.tag = 'latest';
   return reference;
+}
+
+/** A port above 65535, or an address like `1.2.3.999`, has the form and still names no host. */
+function isHostName(text: string): boolean {
+  return hostPattern.test(text) && URL.canParse(`https://${text}`);
 }
 
 /** Whether a registry can have a tag of this name. */

@@ -184,7 +184,8 @@ describe('a damaged layout', () => {
   ])('with %s is no source', async (_, file, code, text) => {
     if (text === undefined) await rm(join(place.path, 'layout', file));
     else await writeFile(join(place.path, 'layout', file), text);
-    expect(await codeOf(place.toZone('oci:layout:v1'))).toBe(code);
+    const error = await failureOf(place.toZone('oci:layout:v1'));
+    expect([error.code, error.at.side]).toEqual([code, 'source']);
   });
 
   it.each([

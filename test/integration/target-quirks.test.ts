@@ -123,6 +123,95 @@ describe('a HEAD that does not tell', () => {
     });
   });
 
+  it.each(['application/json', 'text/plain; charset=utf-8', ''])(
+    'a type of manifests but %j is followed by a GET',
+    async (type) => {
+      await withRegistry({}, async ({ registry, target }) => {
+        registry.put(repository, image, 'v1');
+        registry.server.faults = ({ path }) =>
+          path.endsWith('/v1')
+            ? {
+                kind: 'status',
+                status: 200,
+                headers: { 'content-type': type, 'docker-content-digest': image.digest },
+                body: Buffer.from(image.bytes).toString(),
+              }
+            : undefined;
+
+        const found = await target().resolve('v1');
+
+        expect(found).toEqual(nameOf({ ...image, platform: undefined } as never));
+        expect(registry.server.count(/^GET .*v1$/)).toBe(1);
+        expect((await collect((await target().fetch(found)).open(0))).equals(image.bytes)).toBe(true);
+      });
+    },
+  );
+
+  it('the size is followed by a GET', async () => {
+    await withRegistry({}, async ({ registry, target }) => {
+      registry.put(repository, image, 'v1');
+      registry.server.faults = ({ method }) =>
+        method === 'HEAD'
+          ? {
+              kind: 'status',
+              status: 200,
+              headers: {
+                'content-type': image.mediaType,
+                'docker-content-digest': image.digest,
+                'content-length': '0',
+              },
+            }
+          : undefined;
+
+      expect((await target().resolve('v1')).size).toBe(image.bytes.length);
+    });
+  });
+
+  it('the digest of what the tag gives is told, with the digest to ask for', async () => {
+    await withRegistry({}, async ({ registry, once }) => {
+      registry.put(repository, image, 'v1');
+      registry.server.faults = ({ method }) =>
+        method === 'HEAD'
+          ? {
+              kind: 'status',
+              status: 200,
+              headers: {
+                'content-type': image.mediaType,
+                'docker-content-digest': other.digest,
+                'content-length': '99',
+              },
+            }
+          : undefined;
+      const source = once(repository, 'source');
+      const said = await source.resolve('v1');
+
+      const error = await failureOf(source.fetch(said).then(async (content) => collect(content.open(0))));
+
+      expect([error.code, error.at.side]).toEqual(['E_PROTOCOL', 'source']);
+      expect(error.hint).toContain(`${repository}@${image.digest}`);
+    });
+  });
+
+  it('but names docker schema 1 is said to be that', async () => {
+    await withRegistry({}, async ({ registry, once }) => {
+      const headers = {
+        'content-type': 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+        'docker-content-digest': image.digest,
+      };
+      registry.server.faults = () => ({
+        kind: 'status',
+        status: 200,
+        headers,
+        body: '{"schemaVersion":1,"fsLayers":[]}',
+      });
+
+      const error = await failureOf(once(repository, 'source').resolve('v1'));
+
+      expect([error.code, error.at.side]).toEqual(['E_PROTOCOL', 'source']);
+      expect(error.message).toContain('schema 1');
+    });
+  });
+
   it('missing from forbidden is no reason not to push', async () => {
     await withRegistry({ absentHeadStatus: 403 }, async ({ registry, target }) => {
       expect(await target().exists(nameOf(image))).toBe(false);

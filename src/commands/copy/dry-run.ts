@@ -5,6 +5,7 @@ import { chooseRoot } from '../../oci/copy/choose-platforms.ts';
 import { checkReference } from '../../oci/copy/graph.ts';
 import { type CopyPlan, planCopy } from '../../oci/copy/plan.ts';
 import { GraphReader } from '../../oci/graph.ts';
+import { lostReferrers } from '../../oci/lost.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { detailOf, remarksOn, type Wanted } from './image.ts';
@@ -40,6 +41,7 @@ export async function planOne(
     signal: context.signal,
   });
   const image = await reader.image(await chooseRoot(reader, root, wanted.choice));
+  if (image.lost.length > 0) throw lostReferrers(image.lost);
   const { digest } = image.root.descriptor;
   checkReference(image.root.descriptor, to.expected ?? to.reference);
   const plan = await planCopy(image, { target: to.target, local: to.local, named }, places.pool.requests);

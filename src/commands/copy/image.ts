@@ -122,6 +122,7 @@ export function detailOf(image: ImageGraph | undefined, source: Digest, wanted: 
     ...(sparse ? { sparse: image.root.sparse === true } : {}),
     ...(changed ? { sourceDigest: source, leftBehind: image.leftBehind } : {}),
     ...(referrersOf(image) > 0 ? { referrers: referrersOf(image) } : {}),
+    ...(image.strays > 0 ? { strays: image.strays } : {}),
     ...(foreign.count > 0 ? { foreign } : {}),
   };
 }
@@ -138,6 +139,10 @@ export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: 
   if (madeFrom && referrers && image.leftBehind > 0)
     lines.push(`left out, as they speak of the source's digest: ${plural(image.leftBehind, 'signature or referrer')}`);
   if (referrersOf(image) > 0) lines.push(`signatures and referrers that belong to it: ${referrersOf(image)}`);
+  if (image.strays > 0)
+    lines.push(
+      `left out, as it does not refer to the image, though the source lists it so: ${plural(image.strays, 'manifest')}`,
+    );
   if (sparse) lines.push('the index is as in the source, and names platforms that are not there');
   const foreign = foreignOf(image);
   if (foreign.count > 0)

@@ -5,6 +5,7 @@ import type { ContentSource, ContentTarget } from '../../core/ports.ts';
 import { type Choice, chooseRoot } from './choose-platforms.ts';
 import { type CopyOptions, CopyRun, type CopyTally } from './run.ts';
 import { GraphReader, type ImageGraph } from '../graph.ts';
+import { lostReferrers } from '../lost.ts';
 
 export interface ImageOptions extends CopyOptions {
   choice: Choice;
@@ -35,7 +36,8 @@ export async function copyImage(
 /**
  * The same while the image is being read: blobs of a manifest move as soon as it is there.
  * @param root as the source resolved it
- * @throws what `readImage` throws; E_USAGE when the target is a digest that the image does not have
+ * @throws what `readImage` throws; E_USAGE when the target is a digest that the image does not have; E_NOT_FOUND, when all
+ *   else is there, for referrers that the source lists and does not have
  */
 export async function readAndCopy(
   source: ContentSource,
@@ -60,6 +62,7 @@ export async function readAndCopy(
     checkReference(node.descriptor, wanted);
     const [image] = await Promise.all([run.one(() => reader.image(node)), run.one(() => run.node(node))]);
     await run.finish(image);
+    if (image.lost.length > 0) throw lostReferrers(image.lost, 'the image is at the target, but ');
     return { image, tally: run.tally };
   } finally {
     await run.settled();

@@ -6,8 +6,10 @@ import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../../core/ports.ts';
 import { contentOf, counted } from '../../core/stream.ts';
+import { healing, refusedForHoles } from './missing-children.ts';
 import { CopyPool, Destination } from './pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from '../graph.ts';
+import { lostPart } from '../lost.ts';
 import { at, fromSource, resolved } from '../side.ts';
 import { embeddedBytes, isForeign } from '../types.ts';
 import { type Unattached, unlessRefused, withoutReferrers } from './unattached.ts';
@@ -253,7 +255,12 @@ export class CopyRun {
 
   async #pushBlob(blob: Descriptor): Promise<void> {
     const lane = blob.size <= smallBody ? this.#pool.requests : this.#pool.bodies;
-    await this.#destination.inTurn(blob.digest, () => lane(() => this.#move(blob, this.#source.places ?? 1)));
+    const move = async (): Promise<void> => {
+      await lane(() => this.#move(blob, this.#source.places ?? 1));
+    };
+    await this.#destination.inTurn(blob.digest, move).catch((error: unknown) => {
+      throw lostPart(error, blob.digest);
+    });
     this.#count([blob], 'copied');
   }
 
@@ -320,37 +327,6 @@ function memo<T>(known: Map<Digest, Promise<T>>, digest: Digest, work: () => Pro
   const begun = known.get(digest) ?? work();
   known.set(digest, begun);
   return begun;
-}
-
-/** Does what makes the target look at children of a manifest; when it misses some, they are pushed whatever it said before. */
-async function healing(force: () => Promise<void>, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof MirrorError && error.code === 'E_BLOB_UNKNOWN')) throw error;
-    // An earlier copy was interrupted, something was deleted, or the target's cache lied.
-    await force();
-    await work();
-  }
-}
-
-/** Most registries take an index only with all of its children. */
-async function refusedForHoles({ descriptor }: GraphNode, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof MirrorError && ['E_BLOB_UNKNOWN', 'E_REFUSED', 'E_NOT_FOUND'].includes(error.code)))
-      throw error;
-    throw new MirrorError(
-      'E_REFUSED',
-      `the target takes no index of which children are missing: \`${descriptor.digest}\` was copied with \`--sparse\``,
-      {
-        hint: 'leave out `--sparse`: then the target gets a smaller index, of the chosen platforms alone, with a digest of its own',
-        at: { ...error.at, side: 'target' },
-        cause: error,
-      },
-    );
-  }
 }
 
 function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../core/descriptor.ts';
 import { digestLike, sha256 } from '../../core/digest.ts';
-import { MirrorError } from '../../core/errors.ts';
+import { MirrorError, placeError } from '../../core/errors.ts';
 import { KeyedQueue } from '../../core/limit.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
@@ -10,7 +10,8 @@ import { digestTag, fallbackTag } from '../reference.ts';
 import type { RepositoryApi } from './repository-api.ts';
 import { descriptorSchema, mediaTypes } from '../types.ts';
 
-const indexSchema = z.object({ manifests: z.array(descriptorSchema) });
+// Go writes an empty list as null.
+const indexSchema = z.object({ manifests: z.array(descriptorSchema).nullish() });
 
 /** How often an index is written again that somebody else has written over. */
 const maxRounds = 5;
@@ -18,7 +19,7 @@ const maxRounds = 5;
 /** What is behind the fallback tag of a subject. */
 type Fallback =
   | { kind: 'none' }
-  | { kind: 'index'; manifests: Descriptor[]; document: { manifests: unknown[] } }
+  | { kind: 'index'; manifests: Descriptor[]; document: { manifests?: unknown[] | null } }
   /** Something that is no list of referrers, and must not be written over. */
   | { kind: 'other'; what: string };
 
@@ -80,11 +81,26 @@ export class Referrers {
     const headers = { accept: mediaTypes.ociIndex };
     for await (const response of this.#api.pages(`referrers/${subject.digest}`, subject.digest, headers)) {
       if (response.status !== 200) return this.#learnRefusal(response, subject);
+      const listed = await this.#listedIn(response, subject);
+      if (!listed) return undefined;
       this.#api.facts.referrersApi = true;
-      const json = parseJson(await response.bytes(), 'referrers', 'E_PROTOCOL');
-      found.push(...validate(indexSchema, json, 'referrers', 'E_PROTOCOL').manifests);
+      found.push(...listed);
     }
     return found;
+  }
+
+  /** Undefined for a page of something else: there are servers that answer any address with one. @throws E_PROTOCOL */
+  async #listedIn(response: HttpResponse, { digest }: Descriptor): Promise<Descriptor[] | undefined> {
+    const isIndex = mediaTypeOf(response) === mediaTypes.ociIndex;
+    const bytes = await response.bytes();
+    try {
+      const what = `referrers of ${digest}`;
+      return validate(indexSchema, parseJson(bytes, what, 'E_PROTOCOL'), what, 'E_PROTOCOL').manifests ?? [];
+    } catch (error) {
+      if (isIndex || this.#api.facts.referrersApi === true) throw placeError(error, this.#api.place(digest));
+      this.#api.facts.referrersApi = false;
+      return undefined;
+    }
   }
 
   /** @throws what says nothing of the API */
@@ -132,7 +148,7 @@ export class Referrers {
           schemaVersion: 2,
           mediaType: mediaTypes.ociIndex,
           ...present.document,
-          manifests: [...present.document.manifests, ...missing],
+          manifests: [...(present.document.manifests ?? []), ...missing],
         }),
       );
       const index = { digest: sha256(bytes), bytes, mediaType: mediaTypes.ociIndex };
@@ -166,7 +182,7 @@ export class Referrers {
     if (mediaType !== mediaTypes.ociIndex) return { kind: 'other', what: `a \`${mediaType}\`` };
     const json = parseJson(bytes, fallbackTag(digest), 'E_PROTOCOL');
     const { manifests } = validate(indexSchema, json, fallbackTag(digest), 'E_PROTOCOL');
-    return { kind: 'index', manifests, document: json as { manifests: unknown[] } };
+    return { kind: 'index', manifests: manifests ?? [], document: json as { manifests?: unknown[] | null } };
   }
 }
 

@@ -7,6 +7,7 @@ import { HostFacts } from '../oci/registry/host-facts.ts';
 import { type ConfiguredHost, type HostConfiguration, type HostsOptions, readHosts } from '../oci/access/hosts.ts';
 import { type Candidate, MirroredRegistry } from '../oci/registry/mirrored.ts';
 import { Registry } from '../oci/registry/registry.ts';
+import { Warnings } from '../oci/registry/warnings.ts';
 
 type Side = 'source' | 'target';
 
@@ -19,6 +20,7 @@ export interface RegistriesOptions extends HostsOptions {
 /** Opens each registry once, with what hosts.toml says of it. */
 export class Registries {
   readonly #options: RegistriesOptions;
+  readonly #warnings: Warnings;
   readonly #configurations = new Map<string, Promise<HostConfiguration | undefined>>();
   readonly #registries = new Map<string, Promise<Registry>>();
   readonly #facts = new Map<string, HostFacts>();
@@ -26,6 +28,7 @@ export class Registries {
 
   constructor(options: RegistriesOptions) {
     this.#options = options;
+    this.#warnings = new Warnings((text) => options.report({ type: 'warning', text }));
   }
 
   /** The registry itself: mirrors are not written to. @throws E_USAGE for a hosts.toml that cannot be read */
@@ -53,7 +56,11 @@ export class Registries {
     // Both sides of a host share them, so that what is read from it can be mounted in it.
     const facts = this.#facts.get(host) ?? new HostFacts();
     this.#facts.set(host, facts);
-    return new Registry(host, side, http, credentials, { facts, endpoint: configured?.endpoint });
+    return new Registry(host, side, http, credentials, {
+      facts,
+      endpoint: configured?.endpoint,
+      warnings: this.#warnings,
+    });
   }
 
   async #configuration(host: string): Promise<HostConfiguration | undefined> {

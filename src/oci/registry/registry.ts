@@ -4,12 +4,15 @@ import type { CredentialFinder } from '../access/credentials.ts';
 import { HostFacts } from './host-facts.ts';
 import { type RegistryHost, RepositoryApi } from './repository-api.ts';
 import { RegistryRepository } from './repository.ts';
+import type { Warnings } from './warnings.ts';
 
 export interface RegistryOptions {
   /** One object for both sides of the host, so that what is read from it can be mounted in it. */
   facts?: HostFacts | undefined;
   /** Where and how it is asked, if not as its name says. */
   endpoint?: RegistryEndpoint | undefined;
+  /** Told what the registry wants users to know. */
+  warnings?: Warnings | undefined;
 }
 
 /** One registry host, as source or as target; its repositories share connections and credentials. */
@@ -19,6 +22,7 @@ export class Registry implements RegistryHost {
   readonly facts: HostFacts;
   readonly #client: HttpClient;
   readonly #access: RegistryAccess;
+  readonly #warnings: Warnings | undefined;
 
   /** @param host as in references, e.g. `docker.io` or `registry.zone:5000` */
   constructor(
@@ -26,12 +30,13 @@ export class Registry implements RegistryHost {
     side: 'source' | 'target',
     client: HttpClient,
     credentials: CredentialFinder,
-    { facts = new HostFacts(), endpoint = directEndpoint(host, client) }: RegistryOptions = {},
+    { facts = new HostFacts(), endpoint = directEndpoint(host, client), warnings }: RegistryOptions = {},
   ) {
     this.host = host;
     this.side = side;
     this.facts = facts;
     this.#client = client;
+    this.#warnings = warnings;
     this.#access = new RegistryAccess(endpoint, side, client, { credentials, pause: facts.pause });
   }
 
@@ -48,7 +53,10 @@ export class Registry implements RegistryHost {
   }
 
   async send(repository: string, make: () => HttpRequest, options?: SendOptions): Promise<HttpResponse> {
-    return this.#access.send(repository, make, options);
+    const response = await this.#access.send(repository, make, options);
+    if (response.headers['warning'] !== undefined)
+      this.#warnings?.note(response.url.host, response, (text) => this.redact(text));
+    return response;
   }
 
   redact(text: string): string {

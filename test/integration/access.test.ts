@@ -9,6 +9,7 @@ import { sha256 } from '../../src/core/digest.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { startProxy } from '../support/proxy.ts';
 import { type Handler, readBody, TestServer } from '../support/server.ts';
+import { pem, serverTls } from '../support/tls.ts';
 
 /** Where credentials go, and where a server may send us. */
 
@@ -88,6 +89,21 @@ describe('where a registry redirects downloads', () => {
     expect(told(cdn)).not.toMatch(/canary|authorization/);
   });
 
+  it('a refusal is told of the host that refuses, which no login would change', async () => {
+    const cdn = await start((_, response) => {
+      response.writeHead(403).end('<Error><Code>AccessDenied</Code></Error>');
+      return true;
+    });
+    const registry = await redirecting(() => `${cdn.url}/blob?signature=canary-signature`);
+
+    const error = await failureOf(read(repositoryAt(registry.host)));
+
+    expect(error.code).toBe('E_AUTH');
+    expect(error.message).toContain(cdn.host);
+    expect(`${error.hint}`).not.toContain('docker login');
+    expect(JSON.stringify([error.message, error.hint, error.at])).not.toContain('canary');
+  });
+
   it('nobody is believed who asks for credentials', async () => {
     const thief = await stranger();
     const cdn = await start((_, response) => challenge(response, `Bearer realm="${thief.url}/token"`));
@@ -138,6 +154,32 @@ describe('where a registry puts uploads', () => {
 
     expect(store.requests).toHaveLength(1);
     expect(told(store)).not.toMatch(/canary|authorization/);
+  });
+
+  it('a location beside the upload, or with http behind a proxy that ends TLS, is at the registry', async () => {
+    for (const location of [
+      'session-1?_state=a%2Bb%3D',
+      'http://HOST/v2/team/app/blobs/uploads/session-1?_state=a%2Bb%3D',
+    ]) {
+      const registry = await TestServer.start(
+        async (request, response) => {
+          for await (const _ of request);
+          const host = request.headers.host ?? '';
+          if (request.method === 'POST') response.writeHead(202, { location: location.replace('HOST', host) }).end();
+          else response.writeHead(201).end();
+          return true;
+        },
+        { tls: serverTls() },
+      );
+      opened.push(registry);
+
+      await repositoryAt(registry.host, basic, { insecureHosts: [], ca: pem('ca.pem') }).push(blob, contentOf(bytes));
+
+      expect(registry.requests.map(({ method, path }) => `${method} ${path}`)).toEqual([
+        'POST /v2/team/app/blobs/uploads/',
+        `PUT /v2/team/app/blobs/uploads/session-1?_state=a%2Bb%3D&digest=${encodeURIComponent(blob.digest)}`,
+      ]);
+    }
   });
 
   it.each(['http://169.254.169.254/upload', 'file:///tmp/upload'])('%s is refused', async (location) => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { blobOf, collect } from '../support/contents.ts';
 import { copyRetry, copyUser, startPair, withPair } from '../support/copying.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { missingAt, putGraph, sampleGraph } from '../support/graphs.ts';
@@ -104,6 +105,26 @@ describe('faults that pass', () => {
         .map(({ sent: bytes }) => bytes);
       expect(Math.max(...sent.slice(1))).toBeLessThan(1_000_000);
       expect(zone.server.count(/^POST /)).toBe(2);
+    });
+  });
+
+  it('go on at a new address where the signed one has ended by then', async () => {
+    await withPair({ source: { redirectBlobs: true } }, async ({ source, from }) => {
+      const bytes = seededBytes('big', 1_000_000);
+      const image = buildArtifact({ seed: 1, layers: [{ mediaType: 'application/x', bytes }] });
+      source.put(repository, image, tag);
+      source.cdn.faults = firstOfEach(/./, [{ kind: 'reset', after: 300_000 }]);
+      source.server.faults = () => {
+        source.expireRedirects();
+        return undefined;
+      };
+
+      const content = await from.fetch(blobOf(bytes));
+
+      expect((await collect(content.open(0))).equals(bytes)).toBe(true);
+      const sent = source.cdn.requests.map((request) => request.sent);
+      expect(sent).toHaveLength(2);
+      expect(sent[1]).toBeLessThan(1_000_000);
     });
   });
 

@@ -19,6 +19,8 @@ interface Asked {
   /** What was asked for, as people call it. */
   item: string;
   host: string;
+  /** Where the registry itself is asked: `https://host:port`. */
+  origin: string;
   repository: string;
   /** Whether something was to be changed there. */
   writes: boolean;
@@ -45,6 +47,11 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
     if (code === 'E_NOT_FOUND')
       return new MirrorError(code, `\`${asked.item}\` is not there`, {
         hint: 'check the spelling; registries also answer so for what you may not see',
+        at,
+      });
+    if (code === 'E_AUTH' && response.url.origin !== asked.origin)
+      return new MirrorError(code, `\`${response.url.host}\`, where \`${asked.host}\` sent us, refuses ${why}`, {
+        hint: 'credentials do not go there, and signed addresses are short-lived: let the host through proxy and firewall, and check the clock',
         at,
       });
     if (code === 'E_AUTH')

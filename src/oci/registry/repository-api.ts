@@ -81,6 +81,7 @@ export class RepositoryApi {
       at: this.place(reference),
       item: this.item(reference),
       host: this.registry.host,
+      origin: this.registry.url('/v2/').origin,
       repository: this.name,
       writes,
     });

@@ -1,14 +1,14 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ComparisonRow, Finding } from './comparison/finding.ts';
-import { renderComparison, type MeasuredRow } from './comparison/render.ts';
+import { comparisonTable, type MeasuredRow, renderComparison, withTable } from './comparison/render.ts';
 import { comparisonRows } from './comparison/rows.ts';
 import { type CopyTool, copyTools } from './copy-tools.ts';
 import { Lab, type LabOptions } from './lab.ts';
 import { installTools } from './tools.ts';
 
-/** Measures every row with every tool, and writes the table. */
+/** Measures every row with every tool, and writes the page, and the table into another one. */
 
 const mebi = 1024 ** 2;
 
@@ -22,6 +22,7 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       out: { type: 'string' },
+      'table-in': { type: 'string' },
       unit: { type: 'string', default: '25' },
       timeout: { type: 'string', default: '120' },
       tool: { type: 'string', multiple: true },
@@ -49,6 +50,9 @@ async function main(): Promise<void> {
   });
   console.log(text);
   if (values.out !== undefined) await writeFile(resolve(values.out), text);
+  const page = values['table-in'] === undefined ? undefined : resolve(values['table-in']);
+  if (page !== undefined)
+    await writeFile(page, withTable(await readFile(page, 'utf8'), comparisonTable(chosen, measured)));
 }
 
 await main();

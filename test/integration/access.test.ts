@@ -104,6 +104,29 @@ describe('where a registry redirects downloads', () => {
     expect(JSON.stringify([error.message, error.hint, error.at])).not.toContain('canary');
   });
 
+  it('another registry that gives tokens to anybody is asked for one, and is shown nothing', async () => {
+    const other = await start((request, response) => {
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://other');
+      if (pathname === '/token') {
+        response.end(JSON.stringify({ token: `for-anybody-${searchParams.get('scope')}` }));
+        return true;
+      }
+      if (request.headers.authorization === 'Bearer for-anybody-repository:there/app:pull') {
+        response.end(bytes);
+        return true;
+      }
+      const realm = `http://${request.headers.host}/token`;
+      return challenge(response, `Bearer realm="${realm}",service="there",scope="repository:there/app:pull"`);
+    });
+    const registry = await redirecting(() => `${other.url}/v2/there/app/blobs/x`);
+    const repository = repositoryAt(registry.host);
+
+    expect([await read(repository), await read(repository)]).toEqual(['content', 'content']);
+    expect(told(other)).not.toContain('canary');
+    expect(other.requests.filter(({ path }) => path.startsWith('/token'))).toHaveLength(1);
+    expect(told(registry)).not.toContain('for-anybody');
+  });
+
   it('nobody is believed who asks for credentials', async () => {
     const thief = await stranger();
     const cdn = await start((_, response) => challenge(response, `Bearer realm="${thief.url}/token"`));

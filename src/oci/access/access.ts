@@ -3,6 +3,7 @@ import { limitTo } from '../../core/limit.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
 import type { SharedPause } from '../../http/retry.ts';
 import type { TlsSettings } from '../../http/tls.ts';
+import { TokensForAnybody } from './anybody.ts';
 import { RegistryAuth } from './auth.ts';
 import type { CredentialFinder } from './credentials.ts';
 import { dockerHub } from '../reference.ts';
@@ -59,6 +60,7 @@ export class RegistryAccess {
   readonly #pause: SharedPause;
   readonly #origin: URL;
   readonly #auth: RegistryAuth;
+  readonly #elsewhere: TokensForAnybody;
   readonly #actions: string;
   readonly #at: ErrorPlace;
   /** How many requests were taken: of those that read, and of those that write. */
@@ -78,6 +80,7 @@ export class RegistryAccess {
     this.#origin = new URL(endpoint.origin);
     this.#actions = side === 'source' ? 'pull' : 'pull,push';
     this.#at = { side, item: endpoint.host };
+    this.#elsewhere = new TokensForAnybody(async (request) => client.send(request));
     this.#auth = new RegistryAuth({
       origin: this.#origin.origin,
       send: async (request) => this.#send(request),
@@ -119,7 +122,7 @@ export class RegistryAccess {
       const asked = response.status === 401 && response.url.origin === this.#origin.origin;
       if (!asked) {
         this.#taken[kind] += 1;
-        return response;
+        return kind === 'reads' && response.status === 401 ? this.#asAnybody(request, response) : response;
       }
       refused = this.#taken[kind] > takenBefore ? 1 : refused + 1;
       takenBefore = this.#taken[kind];
@@ -151,6 +154,14 @@ export class RegistryAccess {
     const { tls, headers = {} } = this.#endpoint;
     if (request.url.origin !== this.#origin.origin) return this.#client.send(request);
     return this.#client.send({ ...request, own: { tls, headers } });
+  }
+
+  /** A host that we were redirected to may let anybody read, with a token. */
+  async #asAnybody(request: HttpRequest, refusal: HttpResponse): Promise<HttpResponse> {
+    const authorization = await this.#elsewhere.header(refusal, request.at);
+    if (authorization === undefined) return refusal;
+    await refusal.discard();
+    return this.#client.send({ ...request, url: refusal.url, headers: { ...request.headers, authorization } });
   }
 
   async #checkRealm(realm: URL): Promise<void> {

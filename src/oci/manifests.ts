@@ -6,12 +6,10 @@ import { metadataLimit, readVerified } from '../core/stream.ts';
 import { bulkBytes } from '../http/bulk.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
+import { manifestAnswerMs } from './registry/answer-time.ts';
 import type { Refusal } from './registry/refusal.ts';
 import type { RepositoryApi } from './registry/repository-api.ts';
 import { acceptedTypes, checkManifestSize, isForeign, isManifest, manifestMediaTypes, parseManifest } from './types.ts';
-
-/** A registry may look at every child before it answers. */
-const answerMs = 15 * 60_000;
 
 /**
  * The manifests and tags of one repository.
@@ -120,7 +118,7 @@ export class Manifests {
       headers: { 'content-type': mediaType, 'content-length': String(bytes.length) },
       body: bytes,
       at: this.#api.place(reference),
-      answerMs,
+      answerMs: manifestAnswerMs(bytes.length),
     });
     if (response.status >= 200 && response.status <= 202) {
       await response.discard();

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blobOf, collect } from '../support/contents.ts';
 import { copyRetry, copyUser, startPair, withPair } from '../support/copying.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
+import { firstOfEach } from '../support/first-of-each.ts';
 import { missingAt, putGraph, sampleGraph } from '../support/graphs.ts';
 import { buildArtifact, buildImage } from '../support/images.ts';
 import type { RegistryOptions, TestRegistry } from '../support/registry.ts';
@@ -16,20 +17,6 @@ const manifestGet = /^GET .*\/manifests\//;
 const any = /./;
 const upload = /^(?:POST|PUT) .*\/blobs\/uploads\//;
 const manifestPut = /^PUT .*\/manifests\//;
-
-/** Damages the first requests that match, each path for itself. */
-function firstOfEach(pattern: RegExp, faults: readonly Fault[]): FaultPlan {
-  const seen = new Map<string, number>();
-  return ({ method, path }) => {
-    const [route = '', query = ''] = path.split('?');
-    // Each try of an upload has an address of its own; what it is for stands in the query.
-    const place = `${method} ${/digest=([^&]+)/.exec(query)?.[1] ?? route}`;
-    if (!pattern.test(`${method} ${route}`)) return undefined;
-    const times = seen.get(place) ?? 0;
-    seen.set(place, times + 1);
-    return faults[times];
-  };
-}
 
 const always =
   (pattern: RegExp, fault: Fault): FaultPlan =>

@@ -3,11 +3,10 @@ import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
 import { readAll } from '../../core/stream.ts';
 import { type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
 import { sendWatched } from '../../http/stall.ts';
+import { blobAnswerMs } from './answer-time.ts';
 import type { RepositoryApi } from './repository-api.ts';
 import type { VerifiedReader } from '../verified-reader.ts';
 
-/** A registry may move a large blob to its store before it answers. */
-const closingMs = 15 * 60_000;
 /** Cancelling is a courtesy. */
 const cancelMs = 2000;
 
@@ -131,7 +130,7 @@ export class UploadSession {
       },
       at: this.#at,
       signal: this.signal,
-      answerMs: closingMs,
+      answerMs: blobAnswerMs(this.#expected.size),
     };
     const options = mayRepeat ? { mayRepeat } : {};
     if (to === from) return this.#api.send({ ...whole, body: '' }, options);

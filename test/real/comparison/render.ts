@@ -47,7 +47,7 @@ project's tests, which is held to real clients. That each cell of the first colu
 \`test/real/comparison.test.ts\`, with a smaller unit; the numbers are of this run. Every tool gets the flags that help it most: \`crane copy\`,
 \`oras cp\`, \`regctl image copy\`, \`skopeo copy --all --preserve-digests --retry-times 3\`; where a row is about referrers \`oras cp -r\` and
 \`regctl image copy --referrers --digest-tags\`, where it is not \`sie-mirror copy --no-referrers\`. Each cell is one run: where
-requests or processes race (dying tokens, several writers), another run may end otherwise. skopeo is the one of Debian 12;
+requests or processes race (dropped uploads, dying tokens, several writers), another run may end otherwise. skopeo is the one of Debian 12;
 newer ones were not measured.
 
 ${table}

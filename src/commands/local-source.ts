@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { MirrorError } from '../core/errors.ts';
 import type { FileTree } from '../core/ports.ts';
+import { printable } from '../core/text.ts';
 import { directoryTree } from '../fs/tree.ts';
 import { OciLayout } from '../oci/layout/layout.ts';
 import type { Context } from './context.ts';
@@ -38,7 +39,10 @@ export interface LocalPlace {
  */
 export async function localPlace(text: string, context: Context): Promise<LocalPlace | undefined> {
   const kind = (Object.keys(kinds) as Kind[]).find((each) => text.startsWith(`${each}:`));
-  if (kind === undefined) return undefined;
+  if (kind === undefined) {
+    if (/^\.{0,2}\//.test(text)) throw unsaid(text);
+    return undefined;
+  }
   const rest = text.slice(kind.length + 1);
   const cuts = [...rest.matchAll(/[:@]/g)].map(({ index }) => index);
   const ends = [rest.length, ...cuts.toReversed()].filter((end) => end > 0);
@@ -60,6 +64,13 @@ export async function localPlace(text: string, context: Context): Promise<LocalP
     });
   }
   return { kind, path, choice: after === '' ? undefined : after };
+}
+
+/** No reference begins as a path does. */
+function unsaid(path: string): MirrorError {
+  return new MirrorError('E_USAGE', `\`${printable(path)}\` is a path, and nothing says what lies there`, {
+    hint: 'write `oci:DIR` for an image layout, `docker-archive:FILE` or `oci-archive:FILE` for an archive, `bundle:DIR` for a bundle',
+  });
 }
 
 /** @throws E_NOT_FOUND, E_CORRUPT, E_USAGE, and for a bundle what `import` throws before it writes */

@@ -18,22 +18,23 @@ const repositoryPattern = new RegExp(`^${component}(?:/${component})*$`);
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const hostPattern = /^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
 
+const howToWrite = 'write it as `registry/repository:tag` or `registry/repository@sha256:...`';
+
 /**
  * Reads a reference as docker does: no registry means Docker Hub, no namespace there means `library`, neither tag nor
  * digest means `latest`.
  * @throws E_USAGE, naming the part that is wrong
  */
 export function parseReference(text: string): Reference {
-  const wrong = (part: string, found: string, wanted: string): MirrorError =>
+  const wrong = (part: string, found: string, wanted: string, hint = howToWrite): MirrorError =>
     new MirrorError(
       'E_USAGE',
       `\`${printable(text)}\` is not an image reference: the ${part} \`${printable(found)}\` ${wanted}`,
-      {
-        hint: 'write it as `registry/repository:tag` or `registry/repository@sha256:...`',
-      },
+      { hint },
     );
   const scheme = /^\w+:\/\//.exec(text)?.[0];
-  if (scheme !== undefined) throw wrong('reference', scheme, 'is of an address, and no part of it');
+  if (scheme !== undefined)
+    throw wrong('reference', scheme, 'is of an address, and no part of it', `leave out \`${scheme}\`: ${howToWrite}`);
   const [named = '', digest, ...more] = text.split('@');
   // Without the text: a password stands in it.
   if (named.includes(':') && /^[^:]*[./]/.test(digest ?? ''))

@@ -269,6 +269,16 @@ describe('a place in the file system', () => {
     expect(await codeOf(place.toZone('docker-archive:d'))).toBe('E_PATH');
   });
 
+  it.each(['./app.tar', '../layout', '/tmp/layout'])(
+    'that is written as a path alone is asked what it is: %s',
+    async (path) => {
+      const error = await failureOf(place.toZone(path));
+
+      expect(error.code).toBe('E_USAGE');
+      for (const kind of ['oci:DIR', 'docker-archive:FILE', 'bundle:DIR']) expect(error.hint).toContain(kind);
+    },
+  );
+
   it.each(['docker-archive:x.tar', 'oci-archive:x.tar', 'bundle:x'])('%s cannot be written to', async (target) => {
     await put(podmanSave([tagged]));
     expect(await codeOf(copy({ source: 'docker-archive:image.tar', target, referrers: true }, place.context))).toBe(

@@ -107,6 +107,10 @@ describe('a malformed reference', () => {
   });
 });
 
+it('says to leave out what other tools write before a reference', () => {
+  expect(failureOfCall(() => parseReference('docker://r.zone/a:t')).hint).toContain('leave out `docker://`');
+});
+
 it('takes no password, and does not repeat it', () => {
   const error = failureOfCall(() => parseReference('me:secret@r.zone/a:t'));
 

@@ -206,6 +206,26 @@ describe('a list of images', () => {
     });
   });
 
+  it('shares the token of each repository', async () => {
+    const user = { user: 'tester', password: 'canary-password-that-must-not-leak' };
+    const auth = { kind: 'bearer', ...user } as const;
+    await withCopyWorld({ source: { auth }, zone: { auth } }, async ({ source, zone, directory, run }) => {
+      const entry = { auth: Buffer.from(`${user.user}:${user.password}`).toString('base64') };
+      await mkdir(join(directory, '.docker'));
+      await writeFile(
+        join(directory, '.docker/config.json'),
+        JSON.stringify({ auths: { [source.host]: entry, [zone.host]: entry } }),
+      );
+      const tags = Array.from({ length: 12 }, (_, index) => `v${index}`);
+      for (const tag of tags) source.put(repository, image(tag), tag);
+
+      const report = await run({ source: `SOURCE/${repository}`, target: 'ZONE/app', allTags: true });
+
+      expect(report.items.filter(({ state }) => state === 'done')).toHaveLength(tags.length);
+      expect([source, zone].map(({ server }) => server.count(/^GET \/token/))).toEqual([1, 1]);
+    });
+  });
+
   it('goes on when one image fails, names it, and ends incomplete', async () => {
     await withCopyWorld({}, async ({ source, zone, directory, run }) => {
       source.put('org/good', image('good'), 'v1');

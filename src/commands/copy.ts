@@ -5,6 +5,7 @@ import { formatBytes, plural } from '../core/text.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
+import { withAdvice } from './copy/advice.ts';
 import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
 import { copyOne, type Wanted } from './copy/image.ts';
 import { type ListOptions, type Order, readOrders } from './copy/list.ts';
@@ -64,8 +65,10 @@ async function copySingle(
   places: CopyPlaces,
 ): Promise<Outcome> {
   const [order] = orders as [Order];
-  const from = await places.source(order.source);
-  return one(from, order.target(from));
+  return withAdvice(async () => {
+    const from = await places.source(order.source);
+    return one(from, order.target(from));
+  });
 }
 
 /** Images side by side; requests and large bodies of all of them share the same slots. */
@@ -78,17 +81,18 @@ async function copyEach(
   const outcomes: Outcome[] = orders.map(() => ({ items: [], lines: [] }));
   const opened: { from: SourceEndpoint; target: string; order: Order; place: number }[] = [];
   for (const [place, order] of orders.entries()) {
-    await attempt(outcomes[place]?.items ?? [], 'image', order.source, async () => {
+    const open = async (): Promise<void> => {
       const from = await places.source(order.source);
       opened.push({ from, target: order.target(from), order, place });
-    });
+    };
+    await attempt(outcomes[place]?.items ?? [], 'image', order.source, async () => withAdvice(open));
   }
   refuseCollisions(opened);
   await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
     context.signal.throwIfAborted();
     const outcome: Outcome = { items: [], lines: [] };
     await attempt(outcome.items, 'image', order.source, async () => {
-      Object.assign(outcome, await one(from, target));
+      Object.assign(outcome, await withAdvice(async () => one(from, target)));
     });
     outcomes[place] = outcome;
   });

@@ -39,6 +39,13 @@ export class Manifests {
   async #read(reference: string): Promise<Descriptor> {
     const got = await this.#ask('GET', reference);
     if (got.status !== 200) throw await this.#api.failure(got, reference);
+    if (mediaTypeOf(got) === 'text/html') {
+      await got.discard();
+      throw new MirrorError('E_PROTOCOL', `\`${this.#api.item(reference)}\` is answered with a web page`, {
+        hint: 'check that this is the address of a registry, and whether a proxy or a page to log in stands before it',
+        at: this.#api.place(reference),
+      });
+    }
     const bytes = await got.bytes(metadataLimit);
     try {
       const { mediaType } = parseManifest(bytes, mediaTypeOf(got), this.#api.item(reference));
@@ -223,12 +230,29 @@ export function contentAt(
 ): Content {
   const { digest, size } = descriptor;
   const at = api.place(digest);
-  const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
+  const once = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
     const url = api.url(path);
     const bulk = size >= bulkBytes;
-    const response = await api.send({ method: 'GET', url, headers: { ...headers, ...range }, at, signal, bulk });
+    return api.send({ method: 'GET', url, headers: { ...headers, ...range }, at, signal, bulk });
+  };
+  const send = async (range: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> => {
+    let response = await once(range, signal);
+    if (refusesRange(response, range['range'])) {
+      await response.discard();
+      response = await once({}, signal);
+    }
     if (response.status >= 400) throw await api.failure(response, digest);
     return response;
   };
   return { size, open: (offset, signal) => openRange((range) => send(range, signal), offset, size, at) };
+}
+
+/** A registry that has no use for ranges answers with everything; others refuse, or send another part: they are asked for everything. */
+function refusesRange({ status, headers }: HttpResponse, asked: string | undefined): boolean {
+  const from = /^bytes=(\d+)-/.exec(asked ?? '')?.[1];
+  if (from === undefined) return false;
+  return (
+    [400, 416, 501].includes(status) ||
+    (status === 206 && headers['content-range']?.startsWith(`bytes ${from}-`) !== true)
+  );
 }

@@ -125,7 +125,7 @@ export function checkManifestSize(descriptor: Descriptor, item: string): void {
     throw new MirrorError(
       'E_SIZE_MISMATCH',
       `the manifest \`${item}\` has ${descriptor.size} bytes, registries take at most ${metadataLimit}`,
-      { at: { item } },
+      { hint: 'have it made again with less in it: annotations and embedded data are what grows', at: { item } },
     );
 }
 

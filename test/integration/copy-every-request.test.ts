@@ -78,9 +78,13 @@ describe.each(sides)('when every request to the %s', (side) => {
       });
     });
   });
+});
 
-  // Side by side: that somebody is silent is noticed within a second at the soonest, for one request after the other.
-  it.concurrent.each(stalling)('stalls %s once, the copy arrives whole', async (_, fault) => {
+// Side by side: that somebody is silent is noticed within a second at the soonest, for one request after the other.
+describe.concurrent('when every request', () => {
+  const cases = sides.flatMap((side) => stalling.map(([when, fault]) => [side, when, fault] as const));
+
+  it.each(cases)('to the %s stalls %s once, the copy arrives whole', async (side, _, fault) => {
     expect(await missingAfter(side, { auth, referrers: false }, fault)).toEqual([]);
   });
 });

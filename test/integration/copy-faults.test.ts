@@ -95,6 +95,25 @@ describe('faults that pass', () => {
     });
   });
 
+  it.each<[string, Fault]>([
+    ['416', status(416)],
+    ['400', status(400)],
+    ['501', status(501)],
+    ['another part', { kind: 'status', status: 206, headers: { 'content-range': 'bytes 0-4/1000000' }, body: 'other' }],
+    ['a part that it does not name', { kind: 'status', status: 206, body: 'other' }],
+  ])('go on from the start where a range is answered with %s', async (_, refusal) => {
+    await withPair({}, async ({ source, from }) => {
+      const bytes = seededBytes('big', 1_000_000);
+      source.put(repository, buildArtifact({ seed: 1, layers: [{ mediaType: 'application/x', bytes }] }), tag);
+      const cut = firstOfEach(/./, [{ kind: 'reset', after: 300_000 }]);
+      source.server.faults = (request) => (request.headers.range === undefined ? cut(request) : refusal);
+
+      const content = await from.fetch(blobOf(bytes));
+
+      expect((await collect(content.open(0))).equals(bytes)).toBe(true);
+    });
+  });
+
   it('go on at a new address where the signed one has ended by then', async () => {
     await withPair({ source: { redirectBlobs: true } }, async ({ source, from }) => {
       const bytes = seededBytes('big', 1_000_000);

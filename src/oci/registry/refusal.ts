@@ -2,6 +2,7 @@ import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import type { HttpResponse } from '../../http/client.ts';
 import { statusError } from '../../http/failure.ts';
+import { parseChallenges } from '../access/auth.ts';
 import { readErrors } from './error-codes.ts';
 
 /** An answer that says no. */
@@ -54,10 +55,28 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
         hint: 'credentials do not go there, and signed addresses are short-lived: let the host through proxy and firewall, and check the clock',
         at,
       });
+    const unknown = response.status === 401 ? unknownSchemes(response) : '';
+    if (unknown !== '')
+      return new MirrorError(
+        code,
+        `\`${asked.host}\` wants a login by ${unknown}, and by nothing that registries use`,
+        {
+          hint: 'ask who runs it for a way in with a password or a token, past the proxy that wants this',
+          at,
+        },
+      );
     if (code === 'E_AUTH')
       return new MirrorError(code, `\`${asked.item}\`: not authorised ${why}`, { hint: loginHint(asked), at });
     return statusError(response, asked.at, said, code);
   }
+}
+
+/** What a server asks for that offers neither a password nor a token, by name. */
+function unknownSchemes({ headers }: HttpResponse): string {
+  const schemes = parseChallenges(headers['www-authenticate'] ?? '').map(({ scheme }) => scheme);
+  return schemes.some((scheme) => scheme === 'basic' || scheme === 'bearer')
+    ? ''
+    : schemes.map((scheme) => `\`${printable(scheme)}\``).join(', ');
 }
 
 function loginHint({ at, host }: Asked): string {

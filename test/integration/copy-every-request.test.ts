@@ -55,7 +55,7 @@ async function missingAfter(side: (typeof sides)[number], options: RegistryOptio
   return missing;
 }
 
-describe.each(sides)('when every request to the %s', (side) => {
+describe.concurrent.each(sides)('when every request to the %s', (side) => {
   describe.each(registries)('%s', (_, options) => {
     it.each(passing)('%s once, the copy arrives whole', async (__, fault) => {
       expect(await missingAfter(side, options, fault)).toEqual([]);

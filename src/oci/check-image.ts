@@ -4,7 +4,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachBySize, type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { readVerified } from '../core/stream.ts';
-import { digestTag } from './reference.ts';
+import { DigestTags } from './digest-tags.ts';
 import { resolved } from './side.ts';
 import {
   checkManifestSize,
@@ -147,7 +147,7 @@ class ImageWalk {
   /** What refers to a manifest of the image, and what refers to that: a wanted one counts as found only by such a way. */
   async #around(): Promise<void> {
     if (this.#left().length === 0) return;
-    const tags = await this.#limit(() => this.#source.tags());
+    const tags = new DigestTags(this.#source, this.#limit);
     const asked = new Set<Digest>();
     for (let depth = 0; depth <= maxDepth; depth += 1) {
       const fresh = [...this.#manifests.values()].filter(({ digest }) => !asked.has(digest));
@@ -162,12 +162,9 @@ class ImageWalk {
     }
   }
 
-  async #referrersOf(subject: Descriptor, tags: readonly string[]): Promise<Descriptor[]> {
+  async #referrersOf(subject: Descriptor, tags: DigestTags): Promise<Descriptor[]> {
     const listed = await this.#limit(() => this.#source.referrers(subject));
-    const named = tags.filter((tag) => {
-      const about = digestTag(tag);
-      return about?.subject === subject.digest && about.kind !== 'index';
-    });
+    const named = await tags.of(subject.digest);
     const tagged = await Promise.all(named.map(async (tag) => this.#limit(() => resolved(this.#source, tag))));
     const all = [...listed, ...tagged.filter((each) => each !== undefined)];
     return all.map((each) => (isManifest(each) ? each : { ...each, isManifest: true }));

@@ -9,7 +9,7 @@ const kinds = ['sig', 'att', 'sbom'] as const;
 
 /**
  * The tags by which cosign names what belongs to a digest. They are looked up in the list of tags, which is read once; where
- * a source has no such list, or shows none, they are asked for one by one.
+ * a source does not show one, they are asked for one by one.
  * https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */
 export class DigestTags {
@@ -29,10 +29,10 @@ export class DigestTags {
     return listed ? (listed.get(subject) ?? []) : this.#askFor(subject);
   }
 
-  /** Undefined when there is nothing in the list: caches of other registries answer so. */
+  /** Undefined when the list is not to be had. */
   async #list(): Promise<Map<Digest, string[]> | undefined> {
     const tags = await this.#source.tags().catch(unlessUnlisted);
-    if (tags.length === 0) return undefined;
+    if (!tags) return undefined;
     const found = new Map<Digest, string[]>();
     for (const tag of tags) {
       const named = digestTag(tag);
@@ -50,9 +50,9 @@ export class DigestTags {
 }
 
 /** Who may read an image may not always list what else there is; some registries have no list at all. */
-function unlessUnlisted(error: unknown): string[] {
+function unlessUnlisted(error: unknown): undefined {
   const known = error instanceof MirrorError ? error : undefined;
   const refused = known && (['E_AUTH', 'E_REFUSED', 'E_NOT_FOUND'].includes(known.code) || known.at.status === 501);
   if (!refused) throw error;
-  return [];
+  return undefined;
 }

@@ -297,6 +297,22 @@ describe('a list of images', () => {
     });
   });
 
+  it.each([
+    [403, 'E_AUTH'],
+    [404, 'E_NOT_FOUND'],
+    [405, 'E_REFUSED'],
+  ])('of tags that the registry does not show (%i) is told by the name of the repository', async (status, code) => {
+    await withCopyWorld({}, async ({ source, run }) => {
+      source.put(repository, image('v1'), 'v1');
+      source.server.faults = ({ path }) =>
+        path.includes('/tags/list') ? { kind: 'status', status, body: 'no' } : undefined;
+
+      const error = await failureOf(run({ source: `SOURCE/${repository}`, target: 'ZONE/app', allTags: true }));
+
+      expect([error.code, error.at.item]).toEqual([code, `${source.host}/${repository}`]);
+    });
+  });
+
   it('that is not there is not found', async () => {
     await withCopyWorld({}, async ({ run }) => {
       expect((await failureOf(run({ fromFile: 'none.txt', target: 'ZONE/m' }))).code).toBe('E_NOT_FOUND');

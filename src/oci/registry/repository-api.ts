@@ -62,8 +62,9 @@ export class RepositoryApi {
     return this.registry.url(`/v2/${this.name}/${path}`);
   }
 
-  /** What people call a tag or digest of this repository. */
+  /** What people call a tag or digest of this repository; with none, the repository. */
   item(reference: string): string {
+    if (reference === '') return `${this.registry.host}/${this.name}`;
     return `${this.registry.host}/${this.name}${isDigest(reference) ? '@' : ':'}${reference}`;
   }
 

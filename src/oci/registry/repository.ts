@@ -70,12 +70,13 @@ export class RegistryRepository implements ContentTarget {
 
   async tags(): Promise<string[]> {
     const tags: string[] = [];
-    for await (const response of this.#api.pages('tags/list?n=1000', 'tags')) {
-      if (response.status === 404) {
-        await response.discard();
-        break;
+    for await (const response of this.#api.pages('tags/list?n=1000', '')) {
+      if (response.status !== 200) {
+        const { name, error } = await this.#api.refusal(response, '');
+        // A repository without tags is unknown to some; others have no such lists at all.
+        if (response.status === 404 && name === 'NAME_UNKNOWN') break;
+        throw error;
       }
-      if (response.status !== 200) throw await this.#api.failure(response, 'tags');
       const bytes = await response.bytes(tagsLimit);
       const page = validate(tagsSchema, parseJson(bytes, 'tags', 'E_PROTOCOL'), 'tags', 'E_PROTOCOL');
       tags.push(...(page.tags ?? []));
@@ -85,7 +86,7 @@ export class RegistryRepository implements ContentTarget {
   }
 
   async isEmpty(): Promise<boolean> {
-    const at = this.#api.place('tags');
+    const at = this.#api.place('');
     try {
       const response = await this.#api.send({ method: 'GET', url: this.#api.url('tags/list?n=1'), at });
       if (response.status !== 200) {

@@ -69,7 +69,7 @@ export const commonFlags: readonly Flag[] = [
   { flags: '--ca <file>', text: 'PEM file of certificate authorities to trust beside the public ones' },
   {
     flags: '--insecure-host <host>',
-    text: 'registry (HOST or HOST:PORT) to be spoken to by plain HTTP; can be given again',
+    text: 'registry (HOST or HOST:PORT) to be spoken to by plain HTTP, or S3 store whose certificate is not checked; can be given again',
     parse: collect,
   },
   {

@@ -4,6 +4,7 @@ import type { ObjectStore } from '../core/ports.ts';
 import { DirectoryStore } from '../objects/dir.ts';
 import { GcsStore } from '../objects/gcs.ts';
 import { S3Store } from '../objects/s3.ts';
+import { s3Settings } from '../objects/s3-settings.ts';
 import type { Context } from './context.ts';
 
 /**
@@ -14,15 +15,12 @@ import type { Context } from './context.ts';
 export async function openObjects(context: Context, url: string, part?: string): Promise<ObjectStore> {
   const s3 = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(url);
   if (s3) {
-    const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_PROFILE } = context.env;
-    const ownStore = (AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL) !== undefined;
     return new S3Store({
       bucket: s3[1] ?? '',
       prefix: (s3[2] ?? '').replace(/^\/+|\/+$/g, ''),
       ca: context.ca,
-      pathStyle: ownStore,
-      // Stores of other makers want some region in a signature, and mostly this one.
-      region: AWS_REGION ?? AWS_DEFAULT_REGION ?? (ownStore && AWS_PROFILE === undefined ? 'us-east-1' : undefined),
+      ...s3Settings(context.env),
+      isUnchecked: (host) => isUnchecked(host, context),
       retry: context.retry,
     });
   }
@@ -50,6 +48,13 @@ export async function openObjects(context: Context, url: string, part?: string):
 export async function viewObjects(context: Context, url: string): Promise<ObjectStore> {
   const directory = directoryOf(url, context);
   return directory === undefined ? openObjects(context, url) : new DirectoryStore(directory);
+}
+
+/** The scheme of a store stands in its address: one that is named as insecure and speaks HTTPS is to be believed. */
+function isUnchecked(host: string, { http, report }: Context): boolean {
+  if (http.schemeOf(host) === 'https') return false;
+  report({ type: 'warning', text: `the certificate of \`${host}\` is not checked, as \`--insecure-host\` wants it` });
+  return true;
 }
 
 function directoryOf(url: string, context: Context): string | undefined {

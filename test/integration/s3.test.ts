@@ -1,3 +1,5 @@
+import dns from 'node:dns';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -14,6 +16,7 @@ import { startS3, type TestS3 } from '../support/s3.ts';
 import { slowDown } from '../support/s3-error.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { Fault } from '../support/server.ts';
+import { serverTls } from '../support/tls.ts';
 
 const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
@@ -161,6 +164,69 @@ it('addresses a store that has a name by path, as others do', async () => {
 
   expect([...s3.objects.keys()]).toEqual(['models/sie/models/a']);
   await context.close();
+  await s3.close();
+});
+
+it('addresses by path the store that a profile names', async () => {
+  await using place = await temporaryDirectory();
+  const s3 = await startS3({ buckets: ['models'], ...keys });
+  const AWS_CONFIG_FILE = join(place.path, 'config');
+  const endpoint = s3.url.replace('127.0.0.1', 'localhost');
+  const own = `aws_access_key_id = ${keys.accessKeyId}\naws_secret_access_key = ${keys.secretAccessKey}\n`;
+  await writeFile(AWS_CONFIG_FILE, `[profile zone]\nregion = us-east-1\nendpoint_url = ${endpoint}\n${own}`);
+  const env = { AWS_CONFIG_FILE, AWS_PROFILE: 'zone' };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  const { context } = await testContext({ cwd: place.path, env });
+
+  const store = await openObjects(context, 's3://models/sie');
+  await store.put('a', contentOf(bytes), expected);
+
+  expect([...s3.objects.keys()]).toEqual(['models/sie/a']);
+  await context.close();
+  await s3.close();
+});
+
+it('names the bucket in the host where that is asked for', async () => {
+  await using place = await temporaryDirectory();
+  const s3 = await startS3({ buckets: ['models'], domain: 'store.test', ...keys });
+  const lookup = vi.spyOn(dns, 'lookup');
+  lookup.mockImplementation(((_name: string, { all }: dns.LookupOptions, done: (...found: unknown[]) => void) => {
+    const found = { address: '127.0.0.1', family: 4 };
+    done(null, ...(all ? [[found]] : [found.address, found.family]));
+  }) as typeof dns.lookup);
+  const env = { ...stubEnvironment(s3.url.replace('127.0.0.1', 'store.test')), AWS_S3_ADDRESSING_STYLE: 'virtual' };
+  const { context } = await testContext({ cwd: place.path, env });
+  const large = seededBytes('large', 20 * 1024 * 1024);
+
+  const store = await openObjects(context, 's3://models/sie');
+  await store.put('a', contentOf(bytes), expected);
+  await store.put('in parts', contentOf(large), { digest: sha256(large), size: large.length });
+
+  expect([...s3.objects.keys()]).toEqual(['models/sie/a', 'models/sie/in parts']);
+  lookup.mockRestore();
+  await context.close();
+  await s3.close();
+});
+
+it('checks no certificate of a host that is named as insecure, and warns of it', async () => {
+  await using place = await temporaryDirectory();
+  const s3 = await startS3({ buckets: ['models'], tls: serverTls('other-name'), ...keys });
+  const env = stubEnvironment(s3.url);
+  const { host } = new URL(s3.url);
+  const { context, events } = await testContext({ cwd: place.path, env, insecureHosts: [host] });
+  const strict = await testContext({ cwd: place.path, env, insecureHosts: ['other.zone'] });
+  const large = seededBytes('large', 20 * 1024 * 1024);
+
+  const store = await openObjects(context, 's3://models/sie');
+  await store.put('a', contentOf(bytes), expected);
+  await store.put('in parts', contentOf(large), { digest: sha256(large), size: large.length });
+  const refused = await openObjects(strict.context, 's3://models/sie');
+
+  expect([...s3.objects.keys()]).toEqual(['models/sie/a', 'models/sie/in parts']);
+  expect(events.filter((event) => event.type === 'warning' && event.text.includes(host))).toHaveLength(1);
+  expect(await codeOf(refused.put('b', contentOf(bytes), expected))).toBe('E_TLS');
+  expect(await codeOf(refused.head('a'))).toBe('E_TLS');
+  for (const each of [context, strict.context]) await each.close();
   await s3.close();
 });
 

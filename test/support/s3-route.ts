@@ -50,10 +50,16 @@ const RULES: readonly Rule[] = [
   { action: 'CompleteMultipartUpload', method: 'POST', on: 'object', needs: ['uploadId'], takes: [] },
 ];
 
-/** Reads a path-style request; undefined when it is none of the operations above. */
-export function parseS3Route(request: IncomingMessage): S3Route | undefined {
+/**
+ * Reads a request; undefined when it is none of the operations above.
+ * @param domain names below it are buckets; without one the bucket stands in the path
+ */
+export function parseS3Route(request: IncomingMessage, domain?: string): S3Route | undefined {
+  const host = (request.headers.host ?? '').replace(/:\d+$/, '');
+  if (domain !== undefined && !host.endsWith(`.${domain}`)) return undefined;
+  const named = domain === undefined ? '' : `/${host.slice(0, -domain.length - 1)}`;
   // The raw path, since `URL` would fold `..` and `.` away, which are good parts of keys.
-  const [path = '/', queryText = ''] = (request.url ?? '/').split('?', 2);
+  const [path = '/', queryText = ''] = `${named}${request.url ?? '/'}`.split('?', 2);
   const [, bucket = '', ...rest] = path.split('/');
   const key = rest.map(decodeURIComponent).join('/');
   // An S3 server reads a plus as itself, `URLSearchParams` as a space.

@@ -25,6 +25,8 @@ export interface S3Options extends ServerOptions {
   minPartSize?: number;
   /** What becomes of the CRC-32 of parts: newer stores check it, others pass over it; by default it is refused. */
   checksums?: 'checked' | 'ignored' | undefined;
+  /** The store that names buckets in the host, below this domain, and not in the path. */
+  domain?: string;
 }
 
 /** A running store. */
@@ -93,7 +95,7 @@ class S3Api {
     response.setHeader('x-amz-request-id', 'TESTREQUEST');
     response.setHeader('date', new Date(now).toUTCString());
     const body = await readBody(request);
-    const route = parseS3Route(request);
+    const route = parseS3Route(request, this.#options.domain);
     const copies = request.headers['x-amz-copy-source'] !== undefined;
     if (!route || (copies && route.action !== 'PutObject' && route.action !== 'UploadPart')) return false;
     try {

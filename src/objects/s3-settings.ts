@@ -1,0 +1,42 @@
+import { MirrorError } from '../core/errors.ts';
+import type { ConnectionOptions } from './s3-sdk.ts';
+
+/**
+ * What the environment says of the way to the store, beside what the AWS chain reads by itself. An empty variable is
+ * one that is not set, as AWS's own clients have it.
+ * https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+ * @throws E_USAGE for an endpoint that is no address, and for an unknown style
+ */
+export function s3Settings(env: Record<string, string | undefined>): Pick<ConnectionOptions, 'pathStyle' | 'region'> {
+  const endpoint = env['AWS_ENDPOINT_URL_S3'] ? 'AWS_ENDPOINT_URL_S3' : 'AWS_ENDPOINT_URL';
+  const address = env[endpoint];
+  if (address) checkEndpoint(endpoint, address);
+  // Stores of other makers want some region in a signature, and mostly this one.
+  const usual = address && !env['AWS_PROFILE'] ? 'us-east-1' : undefined;
+  return { pathStyle: styleOf(env), region: env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || usual };
+}
+
+function checkEndpoint(name: string, address: string): void {
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (url?.username || url?.password)
+    throw new MirrorError('E_USAGE', `${name} holds a password`, {
+      hint: 'take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+    });
+  if (!url || !/^https?:\/\//i.test(address))
+    throw new MirrorError('E_USAGE', `${name} is no address that begins with https:// or http://`, {
+      hint: 'write it with its scheme: https://HOST:PORT',
+    });
+  if (url.search !== '' || url.hash !== '')
+    throw new MirrorError('E_USAGE', `${name} has a query or a fragment behind it`, { hint: 'leave it out' });
+}
+
+/** Undefined where it depends on whether the store is AWS. */
+function styleOf(env: Record<string, string | undefined>): boolean | undefined {
+  const style = env['AWS_S3_ADDRESSING_STYLE'] || 'auto';
+  if (style === 'auto') return undefined;
+  if (style === 'path' || style === 'virtual') return style === 'path';
+  throw new MirrorError(
+    'E_USAGE',
+    `AWS_S3_ADDRESSING_STYLE is \`${style}\`: \`path\`, \`virtual\` or \`auto\` was wanted`,
+  );
+}

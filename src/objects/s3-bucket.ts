@@ -94,7 +94,7 @@ export class S3Bucket {
         signal,
       );
       for (const { Key, Size, ETag } of page.Contents ?? [])
-        if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0, version: ETag };
+        if (Key !== undefined) yield { key: Key.slice(base.length), size: Size ?? 0, version: versionOf(ETag) };
       token = page.NextContinuationToken;
     } while (token !== undefined);
   }
@@ -125,4 +125,9 @@ export class S3Bucket {
     this.#loaded ??= loadSdk({ ...this.#options, region: this.#region });
     return this.#loaded;
   }
+}
+
+/** An ETag without its quotes: some stores leave them out in one answer and write them in another. */
+export function versionOf(etag: string | undefined): string | undefined {
+  return etag?.replaceAll('"', '');
 }

@@ -5,7 +5,7 @@ import type { BrokenUpload, Content, ObjectState, ObjectStore } from '../core/po
 import { readVerified } from '../core/stream.ts';
 import { resuming } from '../http/retry.ts';
 import { PartBuffers } from './part-buffers.ts';
-import { S3Bucket, type S3Options } from './s3-bucket.ts';
+import { S3Bucket, type S3Options, versionOf } from './s3-bucket.ts';
 import { copyObject } from './s3-copy.ts';
 import { marksPrefix } from './s3-marks.ts';
 import { S3Parts } from './s3-parts.ts';
@@ -48,7 +48,7 @@ export class S3Store implements ObjectStore {
           key,
           size: found.ContentLength ?? 0,
           digest: hex === undefined ? undefined : `sha256:${hex}`,
-          version: found.ETag,
+          version: versionOf(found.ETag),
         };
       } catch (error) {
         if (
@@ -72,7 +72,7 @@ export class S3Store implements ObjectStore {
     const put = isSmall
       ? await this.#putWhole(key, content, expected, signal)
       : await this.#parts.put(key, content, expected, signal);
-    return { version: put.ETag };
+    return { version: versionOf(put.ETag) };
   }
 
   async get(key: string): Promise<Content | undefined> {

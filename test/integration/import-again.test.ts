@@ -2,6 +2,7 @@ import { readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
+import { startS3 } from '../support/s3.ts';
 
 const weights = Buffer.alloc(60_000, 'weights');
 let zone: MadeBundle;
@@ -29,6 +30,23 @@ it('asks for no object that is not listed the first time, and for none at all th
     'GET /models/sie/models/.sie-mirror/b.receipt.json',
   ]);
   expect(writes(again)).toEqual([]);
+});
+
+it('knows objects again in a store that writes their ETags with quotes here and without them there', async () => {
+  const s3 = await startS3({
+    buckets: ['models'],
+    bareTags: true,
+    accessKeyId: 'TESTACCESSKEY',
+    secretAccessKey: 'test-secret',
+  });
+  await using made = await makeBundle({ 'org/name': { 'model.bin': weights } }, { s3 });
+  await made.bring({ models });
+  made.requests();
+
+  await made.bring({ models });
+
+  expect(made.requests().filter((request) => !request.startsWith('GET '))).toEqual([]);
+  await s3.close();
 });
 
 it('looks at an object that was written since, and brings it again when it is another one', async () => {

@@ -116,7 +116,8 @@ async function installPackaged(): Promise<ToolRow[]> {
   const rows = await installInOrder([
     ...unpackedRecipes(),
     ...NODE_VERSIONS.map(nodeRecipe),
-    awsRecipe(),
+    pythonProgramRecipe('aws', 'py-awscli', 'awscli', ['awscli'], 'awscli'),
+    pythonProgramRecipe('moto_server', 'py-moto', 'moto', ['moto[s3]', 'flask', 'flask-cors'], 'moto.server'),
     ...HUB_VERSIONS.map(hubRecipe),
     scanner,
     loader,
@@ -191,17 +192,23 @@ function nodeRecipe(major: string): Recipe {
   };
 }
 
-function awsRecipe(): Recipe {
-  const place = 'py-awscli';
+/** A command of a Python package in a virtual environment of its own. */
+function pythonProgramRecipe(
+  name: string,
+  place: string,
+  distribution: string,
+  requirements: string[],
+  module: string,
+): Recipe {
   const install = async (directory: string): Promise<void> => {
-    await makeVenv(await newestPython(), join(directory, place), ['awscli']);
+    await makeVenv(await newestPython(), join(directory, place), requirements);
     // pip's own script names its interpreter by an absolute path; this one survives a move of the cache.
-    const program = join(directory, 'bin', 'aws');
-    await writeFile(program, `#!/bin/sh\nexec "$(dirname "$0")/../${place}/bin/python" -m awscli "$@"\n`);
+    const program = join(directory, 'bin', name);
+    await writeFile(program, `#!/bin/sh\nexec "$(dirname "$0")/../${place}/bin/python" -m ${module} "$@"\n`);
     await chmod(program, 0o755);
   };
-  const version = (program: string): Promise<string> => packageVersion(pythonBeside(program, place), 'awscli');
-  return { name: 'aws', wanted: 'newest', program: join('bin', 'aws'), install, version };
+  const version = (program: string): Promise<string> => packageVersion(pythonBeside(program, place), distribution);
+  return { name, wanted: 'newest', program: join('bin', name), install, version };
 }
 
 function pythonBeside(program: string, place: string): string {

@@ -25,6 +25,8 @@ export interface S3Options extends ServerOptions {
   minPartSize?: number;
   /** What becomes of the CRC-32 of parts: newer stores check it, others pass over it; by default it is refused. */
   checksums?: 'checked' | 'ignored' | undefined;
+  /** Writes ETags without quotes, but in listings, as one store does. */
+  bareTags?: boolean;
   /** The store that names buckets in the host, below this domain, and not in the path. */
   domain?: string;
 }
@@ -156,7 +158,7 @@ class S3Api {
     if (action === 'UploadPart') {
       checkCrc(upload, request, body);
       const etag = this.#store.putPart(upload, Number(query.get('partNumber')), body);
-      return sendEmpty(response, 200, { etag: `"${etag}"` });
+      return sendEmpty(response, 200, { etag: this.#tag(etag) });
     }
     if (action === 'AbortMultipartUpload') {
       this.#store.uploads.delete(upload.id);
@@ -191,7 +193,7 @@ class S3Api {
       return sendXml(response, resultXml('CopyObjectResult', [element('ETag', `"${etag}"`)]));
     }
     const etag = this.#store.put(bucket, key, body, userMetadata(request), request.headers['content-type']);
-    return sendEmpty(response, 200, { etag: `"${etag}"` });
+    return sendEmpty(response, 200, { etag: this.#tag(etag) });
   }
 
   /** The object that `x-amz-copy-source` names, or the range of it. */
@@ -225,7 +227,11 @@ class S3Api {
       return sendEmpty(response, 304, { etag: `"${stored.etag}"` });
     }
     if (start !== undefined && Number(start) >= stored.body.length) throw new S3Error('InvalidRange');
-    return sendBytes(request, response, stored.body, objectHeaders(stored));
+    return sendBytes(request, response, stored.body, { ...objectHeaders(stored), etag: this.#tag(stored.etag) });
+  }
+
+  #tag(etag: string): string {
+    return this.#options.bareTags ? etag : `"${etag}"`;
   }
 }
 
@@ -266,7 +272,6 @@ function objectHeaders(stored: StoredObject): Record<string, string> {
   return {
     'content-type': stored.contentType ?? 'binary/octet-stream',
     'last-modified': (stored.lastModified ?? new Date(0)).toUTCString(),
-    etag: `"${stored.etag}"`,
     ...Object.fromEntries(metadata),
   };
 }

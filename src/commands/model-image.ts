@@ -1,12 +1,9 @@
 import type { ModelItem } from '../bundle/inventory.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
-import { placeError } from '../core/errors.ts';
-import { forEachLimited } from '../core/limit.ts';
 import { AssembledImage } from '../oci/assembled.ts';
 import { mediaTypes } from '../oci/types.ts';
-import type { Context } from './context.ts';
-import { byPath, layerContent, layerDigest, type ModelFileContent, planLayers } from './model-layers.ts';
+import { byPath, layerContent, type ModelFileContent, planLayers } from './model-layers.ts';
 
 /** How a model lies in a registry: as an image with its files below `models/`, or as an artifact of the ModelPack specification. */
 export type OciForm = 'image' | 'modelpack';
@@ -29,12 +26,15 @@ export interface ModelImage {
   root: Descriptor;
 }
 
-/** The same model always becomes the same image. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, E_MEDIUM */
+/** Finds out the digest of each of these layers, in their order. */
+export type LayerDigests = (layers: readonly (readonly ModelFileContent[])[]) => Promise<Digest[]>;
+
+/** The same model always becomes the same image. @throws what `digestsOf` throws */
 export async function assembleModel(
   item: ModelItem,
   files: readonly ModelFileContent[],
   form: OciForm,
-  context: Context,
+  digestsOf: LayerDigests,
 ): Promise<ModelImage> {
   const annotations = {
     'org.opencontainers.image.title': item.repo,
@@ -42,10 +42,10 @@ export async function assembleModel(
     ...(item.license === undefined ? {} : { 'org.opencontainers.image.licenses': item.license }),
     [identityAnnotation]: identityOf(item, form),
   };
-  return form === 'image' ? asImage(files, annotations, context) : asModelPack(item, files, annotations);
+  return form === 'image' ? asImage(files, annotations, digestsOf) : asModelPack(item, files, annotations);
 }
 
-const layerType = 'application/vnd.oci.image.layer.v1.tar';
+export const layerType = 'application/vnd.oci.image.layer.v1.tar';
 const configType = 'application/vnd.oci.image.config.v1+json';
 /** A node takes no image for another processor, though there is nothing here to be run. */
 const architectures = ['amd64', 'arm64'];
@@ -53,10 +53,15 @@ const architectures = ['amd64', 'arm64'];
 async function asImage(
   files: readonly ModelFileContent[],
   annotations: Record<string, string>,
-  context: Context,
+  digestsOf: LayerDigests,
 ): Promise<ModelImage> {
   const source = new AssembledImage();
-  const layers = await tarLayers(files, source, context);
+  const plans = planLayers(files);
+  const digests = await digestsOf(plans);
+  const layers = plans.map((plan, index) => {
+    const content = layerContent(plan);
+    return source.add({ mediaType: layerType, digest: digests[index] as Digest, size: content.size }, content);
+  });
   const manifests = architectures.map((architecture) => {
     const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) };
     const config = source.addDocument(configType, { architecture, os: 'linux', config: {}, rootfs });
@@ -66,26 +71,6 @@ async function asImage(
   });
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests, annotations };
   return { source, root: source.addDocument(mediaTypes.ociIndex, index) };
-}
-
-/** A registry wants the digest of a layer before it has it, so all is read once to know it, and once more to be sent. */
-async function tarLayers(
-  files: readonly ModelFileContent[],
-  source: AssembledImage,
-  { report, signal, threads }: Context,
-): Promise<Descriptor[]> {
-  report({ type: 'total', bytes: files.reduce((sum, { size }) => sum + size, 0) });
-  const see = (bytes: number): void => report({ type: 'bytes', bytes });
-  const plans = planLayers(files);
-  const layers: Descriptor[] = [];
-  await forEachLimited([...plans.entries()], threads, async ([index, plan]) => {
-    const content = layerContent(plan);
-    const digest = await layerDigest(plan, see, signal).catch((error: unknown) => {
-      throw placeError(error, { side: 'source' });
-    });
-    layers[index] = source.add({ mediaType: layerType, digest, size: content.size }, content);
-  });
-  return layers;
 }
 
 /** https://github.com/modelpack/model-spec/blob/main/docs/spec.md */

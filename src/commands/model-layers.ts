@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { endBytes, paddingOf, tarHeader } from '../bundle/tar-header.ts';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import type { Content } from '../core/ports.ts';
-import { Check, contentOf, joined } from '../core/stream.ts';
+import { Check, contentOf, joined, verified } from '../core/stream.ts';
 
 /** A file of a model, and its bytes. */
 export interface ModelFileContent {
@@ -38,6 +38,26 @@ export function planLayers<T extends { path: string; size: number }>(files: read
 
 function headerOf({ path, size }: ModelFileContent): Buffer {
   return tarHeader({ path: `models/${path}`, size });
+}
+
+/** The tar of a layer, made while it is read, each file held to its digest on the way. Reading throws as `layerDigest` does. */
+export function checkedLayer(files: readonly ModelFileContent[]): Content {
+  return layerContent(files.map((file) => ({ ...file, content: checkedFile(file) })));
+}
+
+/** A digest begins with the first byte: who opens it further on has the bytes before read once more. */
+function checkedFile({ path, size, digest, content }: ModelFileContent): Content {
+  return {
+    size,
+    async *open(offset, signal) {
+      let skip = offset;
+      const expected = { size, checksum: checksumOf(digest), item: path };
+      for await (const chunk of verified(content.open(0, signal), expected)) {
+        if (skip < chunk.length) yield skip > 0 ? chunk.subarray(skip) : chunk;
+        skip = Math.max(0, skip - chunk.length);
+      }
+    },
+  };
 }
 
 /** The tar of a layer, made while it is read. */

@@ -30,6 +30,12 @@ export interface ContentTarget extends ContentSource {
   isEmpty?(): Promise<boolean>;
   /** Takes the bytes and verifies them against `expected`: nothing else may become visible. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
   push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void>;
+  /**
+   * Takes a blob that is made while it is read, so that nobody knows its digest before: it comes back. Nothing becomes
+   * visible when the content fails. Absent where that cannot be had.
+   * @param name for messages
+   */
+  pushMade?(name: string, content: Content, signal?: AbortSignal): Promise<Digest>;
   tag(descriptor: Descriptor, reference: string): Promise<void>;
   /** Makes `referrers`, which must have been pushed, findable from their subject. */
   attach(subject: Descriptor, referrers: readonly Descriptor[]): Promise<void>;

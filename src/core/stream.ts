@@ -15,6 +15,9 @@ export interface Expectation {
   item: string;
 }
 
+/** The same where nobody can say a checksum before the bytes have passed. */
+export type Announcement = Omit<Expectation, 'checksum'> & { checksum?: Checksum | undefined };
+
 /**
  * Passes bytes on and checks size and checksum. The last chunk is held back until the check has passed, so a receiver
  * that counts bytes can never finish with wrong ones.
@@ -34,11 +37,16 @@ export async function* verified(bytes: AsyncIterable<Uint8Array>, expected: Expe
 
 /** Size and checksum of bytes that pass by; may start in the middle when the first part was hashed before. */
 export class Check {
-  readonly #expected: Expectation;
+  readonly #expected: Announcement;
   readonly #hash: Hash;
   #seen: number;
 
-  constructor(expected: Expectation, hash = openHash(expected.checksum.algorithm, expected.size), seen = 0) {
+  /** @param expected without a checksum the sha256 is found out, and held to nothing */
+  constructor(
+    expected: Announcement,
+    hash = openHash(expected.checksum?.algorithm ?? 'sha256', expected.size),
+    seen = 0,
+  ) {
     this.#expected = expected;
     this.#hash = hash;
     this.#seen = seen;
@@ -62,17 +70,18 @@ export class Check {
     this.#hash.update(chunk);
   }
 
-  /** @throws E_SIZE_MISMATCH, E_DIGEST_MISMATCH */
-  finish(): void {
+  /** @returns what the checksum is @throws E_SIZE_MISMATCH, E_DIGEST_MISMATCH */
+  finish(): Checksum {
     const { size, item, checksum } = this.#expected;
     if (this.#seen !== size)
       throw new MirrorError('E_SIZE_MISMATCH', `\`${item}\` has ${this.#seen} bytes, ${size} were announced`);
-    const found = { algorithm: checksum.algorithm, hex: this.#hash.digest('hex') };
-    if (found.hex !== checksum.hex)
+    const found: Checksum = { algorithm: checksum?.algorithm ?? 'sha256', hex: this.#hash.digest('hex') };
+    if (checksum && found.hex !== checksum.hex)
       throw new MirrorError(
         'E_DIGEST_MISMATCH',
         `\`${item}\` has digest \`${formatChecksum(found)}\`, wanted \`${formatChecksum(checksum)}\``,
       );
+    return found;
   }
 }
 

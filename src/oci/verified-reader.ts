@@ -1,4 +1,5 @@
-import { Check, type Expectation } from '../core/stream.ts';
+import type { Digest } from '../core/digest.ts';
+import { type Announcement, Check } from '../core/stream.ts';
 import type { Content } from '../core/ports.ts';
 
 /** How far a stream goes between two places that it can be checked from again. */
@@ -34,8 +35,10 @@ export class VerifiedReader {
   #inUse = false;
   #handedOut = 0;
   #broken: { error: unknown } | undefined;
+  #digest: Digest | undefined;
 
-  constructor(content: Content, expected: Expectation) {
+  /** @param expected without a checksum the digest is found out */
+  constructor(content: Content, expected: Announcement) {
     this.#content = content;
     this.#size = expected.size;
     this.#start = { offset: 0, check: new Check(expected) };
@@ -45,6 +48,11 @@ export class VerifiedReader {
   /** Up to which byte anything was handed out since {@link restart}. */
   get handedOut(): number {
     return this.#handedOut;
+  }
+
+  /** Of the whole, once all of it has come in. */
+  get digest(): Digest | undefined {
+    return this.#digest;
   }
 
   /** The receiver begins anew. */
@@ -113,7 +121,8 @@ export class VerifiedReader {
       let more = await this.#next(stream);
       if (!more || stream.check.seen === this.#size) {
         while (more) more = await this.#next(stream);
-        stream.check.finish();
+        const { algorithm, hex } = stream.check.finish();
+        this.#digest = `${algorithm}:${hex}` as Digest;
       } else if (stream.check.seen - (this.#marks.at(-1)?.offset ?? 0) >= markBytes)
         this.#marks.push({ offset: stream.check.seen, check: stream.check.copy() });
     } catch (error) {

@@ -1,6 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BundleReader } from '../../src/bundle/reader.ts';
 import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
 import { bundle as makeDelta } from '../../src/commands/bundle.ts';
 import { diff } from '../../src/commands/diff.ts';
@@ -8,7 +9,9 @@ import { importBundle, type ImportOptions } from '../../src/commands/import.ts';
 import { importLocal } from '../../src/commands/import/local.ts';
 import { values } from '../../src/commands/values.ts';
 import { type Digest, sha256 } from '../../src/core/digest.ts';
+import type { Content } from '../../src/core/ports.ts';
 import type { Report } from '../../src/core/report.ts';
+import { counted } from '../../src/core/stream.ts';
 import { verifyZone } from '../../src/commands/verify/zone.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
@@ -71,6 +74,30 @@ const blobOf = (digest: string): Buffer => Buffer.from(zone.blob(repository, dig
 const receipt = async (name = 'b'): Promise<Receipt> =>
   parseReceipt(await readFile(join(bundle.path, `${name}.receipt.json`)), name);
 const pushes = (): number => zone.server.count(/^(?:PUT|POST|PATCH) /);
+
+/** Sizes of the bodies that were sent to a repository. */
+const bodiesOf = (name: string): number[] =>
+  zone.server.requests
+    .filter(({ method, path }) => ['PUT', 'PATCH', 'POST'].includes(method) && path.startsWith(`/v2/${name}/`))
+    .map(({ headers }) => Number(headers['content-length'] ?? 0));
+
+/** Counts the bytes of models that are read out of volumes. */
+function watchReads(): () => number {
+  const blob = Object.getOwnPropertyDescriptor(BundleReader.prototype, 'blob')?.value as (
+    this: BundleReader,
+    digest: Digest,
+  ) => Content;
+  let bytes = 0;
+  const spy = vi.spyOn(BundleReader.prototype, 'blob').mockImplementation(function (this: BundleReader, digest) {
+    return counted(blob.call(this, digest), (more) => {
+      bytes += more;
+    });
+  });
+  return () => {
+    spy.mockRestore();
+    return bytes;
+  };
+}
 
 /** Names and bytes of the members of a tar. */
 function membersOf(tar: Buffer): Map<string, Buffer> {
@@ -140,6 +167,32 @@ describe('a model as an image', () => {
     const report = await bring({ finish: true });
     expect(report.items.map(({ state }) => state)).toEqual(['present']);
     expect(await receipt()).toMatchObject({ complete: true, models: [{ repo: 'Org/Name' }] });
+  });
+
+  it('is made with one read of each byte, while it is uploaded', async () => {
+    const read = watchReads();
+
+    await bring();
+
+    expect(read()).toBe(Object.values(files).reduce((sum, { length }) => sum + length, 0));
+    const sent = bodiesOf(repository);
+    const [layer] = documentOf(documentOf('main').manifests[0]?.digest ?? '').layers;
+    expect(sent.filter((size) => size === layer?.size)).toHaveLength(1);
+    expect(Math.max(...sent)).toBe(layer?.size);
+  });
+
+  it('that was broken off is gone on with: nothing moves twice', async () => {
+    zone.server.faults = ({ method, path }) =>
+      method === 'PUT' && path.includes('/manifests/') ? { kind: 'status', status: 500 } : undefined;
+    expect((await bring()).items[0]?.state).toBe('failed');
+    expect(zone.tags(repository)).toEqual([]);
+    zone.server.faults = () => undefined;
+    zone.server.requests.splice(0);
+
+    expect((await bring()).items[0]?.state).toBe('done');
+
+    const [layer] = documentOf(documentOf('main').manifests[0]?.digest ?? '').layers;
+    expect(bodiesOf(repository).filter((size) => size >= (layer?.size ?? 0))).toEqual([]);
   });
 
   it('gets a tag again that leads elsewhere now', async () => {
@@ -251,7 +304,10 @@ describe('what is wrong', () => {
     );
 
     expect(report.items[0]?.error).toMatchObject({ code: 'E_DIGEST_MISMATCH', at: { side: 'source' } });
-    expect(zone.repositories()).toEqual(['models/sie-mirror-receipts']);
+    expect([zone.tags('models/a/b'), zone.openUploads]).toEqual([[], 0]);
+    expect(zone.server.count(/^PUT .*\/a\/b\/manifests\//)).toBe(0);
+    // What says that it was begun.
+    expect(zone.server.count(/^PUT .*\/a\/b\/blobs\//)).toBe(1);
   });
 
   it('is a delta that leaves out files: an image needs them all', async () => {

@@ -6,7 +6,13 @@ import { runCli } from '../support/cli.ts';
 import { filesBelow } from '../support/place.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import { runCommand } from './command.ts';
-import { type RealServer, startDistribution, startOlareg, startOldDistribution } from './servers.ts';
+import {
+  type RealServer,
+  startCraneRegistry,
+  startDistribution,
+  startOlareg,
+  startOldDistribution,
+} from './servers.ts';
 import { installTools, type Tools } from './tools.ts';
 
 /** Models as images and artifacts of real registries, read back by others' tools. */
@@ -15,6 +21,7 @@ const makers = {
   'distribution v3': startDistribution,
   'docker-registry 2.8': startOldDistribution,
   olareg: startOlareg,
+  "crane's registry": startCraneRegistry,
 };
 
 const files: Record<string, Uint8Array> = {

@@ -18,8 +18,9 @@ import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { openRepository, type TargetEndpoint } from '../endpoint.ts';
 import type { MediaToCome } from './media.ts';
+import { pushModel } from './model-push.ts';
 import type { ModelSource } from './models.ts';
-import { assembleModel, identityAnnotation, identityOf, type OciForm } from '../model-image.ts';
+import { identityAnnotation, identityOf, type OciForm } from '../model-image.ts';
 import type { ModelFileContent } from '../model-layers.ts';
 
 /** Models that become images of a registry. */
@@ -121,12 +122,7 @@ async function bring(
   media: MediaToCome,
   context: Context,
 ): Promise<{ graph: ImageGraph; bytes: number }> {
-  const files = contentsOf(item, source, media);
-  const { source: image, root } = await assembleModel(item, files, form, context);
-  const { slots, signal } = context;
-  const graph = await readImage(image, root, { slots, referrers: false, signal });
-  const { copiedBytes } = await copyImage(image, target, graph, item.commit, context);
-  return { graph, bytes: copiedBytes };
+  return pushModel(item, form, contentsOf(item, source, media), target, context);
 }
 
 /** An image is made of all files of a model at once. @throws E_MEDIUM, E_BASE_MISSING */

@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../core/descriptor.ts';
-import { isDigest } from '../../core/digest.ts';
+import { type Digest, isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Content, ContentTarget } from '../../core/ports.ts';
 import { parseJson, validate } from '../../core/validate.ts';
@@ -62,6 +62,10 @@ export class RegistryRepository implements ContentTarget {
   async push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
     if (isManifest(expected)) await this.#manifests.push(expected, content, signal);
     else await this.#uploads.push(expected, content, signal);
+  }
+
+  async pushMade(name: string, content: Content, signal?: AbortSignal): Promise<Digest> {
+    return this.#uploads.pushMade(name, content, signal);
   }
 
   async tag(descriptor: Descriptor, reference: string): Promise<void> {

@@ -29,18 +29,9 @@ export function resilientTarget(target: Paced<ContentTarget>, retry: RetryOption
     ...resilientSource(target, retry),
     ...(target.local ? { local: true } : {}),
     ...(target.isEmpty ? { isEmpty: async () => retrying(async () => target.isEmpty?.() ?? false, options) } : {}),
-    push: async (expected: Descriptor, content: Content, signal) => {
-      const watched = new WatchedContent(content);
-      const givenUp = await untilSeen(() =>
-        retrying(
-          () => pushUnlessBroken(target, expected, watched, signal),
-          options,
-          signal,
-          () => watched.progressed(),
-        ),
-      );
-      if (givenUp) throw givenUp;
-    },
+    push: (expected: Descriptor, content: Content, signal) =>
+      pushing(content, (watched) => target.push(expected, watched, signal), options, signal),
+    ...(target.pushMade ? { pushMade: madePusher(target.pushMade.bind(target), options) } : {}),
     tag: (descriptor, reference) => untilSeen(() => retrying(() => target.tag(descriptor, reference), options)),
     attach: (subject, referrers) => untilSeen(() => retrying(() => target.attach(subject, referrers), options)),
   };
@@ -81,19 +72,30 @@ async function untilSeen<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Returns the error of a source: it has been tried again where that could help, and must not begin from its first byte. */
-async function pushUnlessBroken(
-  target: ContentTarget,
-  expected: Descriptor,
+type PushMade = NonNullable<ContentTarget['pushMade']>;
+
+function madePusher(push: PushMade, options: RetryOptions): PushMade {
+  return (name, content, signal) => pushing(content, (watched) => push(name, watched, signal), options, signal);
+}
+
+/** A source's error is not tried again here: that has been done where it could help, and must not begin from its first byte. */
+async function pushing<T>(
   content: Content,
+  push: (watched: Content) => Promise<T>,
+  options: RetryOptions,
   signal: AbortSignal | undefined,
-): Promise<MirrorError | undefined> {
-  try {
-    await target.push(expected, content, signal);
-    return undefined;
-  } catch (error) {
-    const known = toMirrorError(error);
-    if (known.at.side === 'source') return known;
-    throw known;
-  }
+): Promise<T> {
+  const watched = new WatchedContent(content);
+  const tried = (): Promise<{ done: T } | { error: MirrorError }> =>
+    push(watched).then(
+      (done) => ({ done }),
+      (error: unknown) => {
+        const known = toMirrorError(error);
+        if (known.at.side === 'source') return { error: known };
+        throw known;
+      },
+    );
+  const outcome = await untilSeen(() => retrying(tried, options, signal, () => watched.progressed()));
+  if ('error' in outcome) throw outcome.error;
+  return outcome.done;
 }

@@ -1,4 +1,4 @@
-import type { Descriptor } from '../../core/descriptor.ts';
+import type { Digest } from '../../core/digest.ts';
 import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
 import { readAll } from '../../core/stream.ts';
 import { type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
@@ -10,20 +10,29 @@ import type { VerifiedReader } from '../verified-reader.ts';
 /** Cancelling is a courtesy. */
 const cancelMs = 2000;
 
+/** A blob on its way. */
+export interface UploadedBlob {
+  size: number;
+  /** For messages: the digest, or what it is called until that is known. */
+  name: string;
+  /** Undefined until all has been read, for a blob that is made on its way. */
+  readonly digest: Digest | undefined;
+}
+
 /** The requests of one upload: where the next one goes is said by the answer to the one before. */
 export class UploadSession {
   readonly #api: RepositoryApi;
-  readonly #expected: Descriptor;
+  readonly #blob: UploadedBlob;
   readonly #reader: VerifiedReader;
   readonly #at: ErrorPlace;
   #url: URL | undefined;
   signal: AbortSignal | undefined;
 
-  constructor(api: RepositoryApi, expected: Descriptor, reader: VerifiedReader) {
+  constructor(api: RepositoryApi, blob: UploadedBlob, reader: VerifiedReader) {
     this.#api = api;
-    this.#expected = expected;
+    this.#blob = blob;
     this.#reader = reader;
-    this.#at = api.place(expected.digest);
+    this.#at = api.place(blob.name);
   }
 
   get isOpen(): boolean {
@@ -37,7 +46,7 @@ export class UploadSession {
     const query =
       mountFrom === undefined
         ? ''
-        : `?mount=${encodeURIComponent(this.#expected.digest)}&from=${encodeURIComponent(mountFrom)}`;
+        : `?mount=${encodeURIComponent(this.#blob.digest ?? '')}&from=${encodeURIComponent(mountFrom)}`;
     const response = await this.#api.send(
       {
         method: 'POST',
@@ -60,14 +69,16 @@ export class UploadSession {
 
   /** @param mayRepeat asked after an answer 401 */
   async putAll(mayRepeat: () => boolean): Promise<HttpResponse> {
-    const { size } = this.#expected;
+    const { size } = this.#blob;
     // Nothing is read of the body of an empty request.
     if (size === 0) await readAll(this.#reader.read(0, 0, this.signal));
     return this.#write({ method: 'PUT', url: this.#closingUrl() }, 0, size, mayRepeat);
   }
 
   async patch(from: number, to: number): Promise<HttpResponse> {
-    const headers = { 'content-range': `${from}-${to - 1}` };
+    // All in one is no chunk: who limits the size of chunks need not limit that of a body.
+    const isAll = from === 0 && to === this.#blob.size;
+    const headers: Record<string, string> = isAll ? {} : { 'content-range': `${from}-${to - 1}` };
     return this.#write({ method: 'PATCH', url: this.#openUrl(), headers }, from, to);
   }
 
@@ -150,8 +161,11 @@ export class UploadSession {
   /** The query is the registry's own and goes back as it came; URLSearchParams would encode it anew. */
   #closingUrl(): URL {
     const url = this.#openUrl();
+    const { digest } = this.#blob;
+    if (digest === undefined)
+      throw new MirrorError('E_INTERNAL', 'an upload ends that was not read to its end', { at: this.#at });
     const glue = url.search === '' ? '?' : '&';
-    return new URL(`${url.href}${glue}digest=${encodeURIComponent(this.#expected.digest)}`);
+    return new URL(`${url.href}${glue}digest=${encodeURIComponent(digest)}`);
   }
 }
 

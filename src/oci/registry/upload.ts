@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf } from '../../core/digest.ts';
+import { checksumOf, type Digest } from '../../core/digest.ts';
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content } from '../../core/ports.ts';
@@ -8,7 +8,7 @@ import { AheadContent } from '../../core/stream.ts';
 import type { HttpResponse } from '../../http/client.ts';
 import type { Refusal } from './refusal.ts';
 import type { RepositoryApi } from './repository-api.ts';
-import { endOf, UploadSession } from './upload-session.ts';
+import { endOf, type UploadedBlob, UploadSession } from './upload-session.ts';
 import { VerifiedReader } from '../verified-reader.ts';
 
 /**
@@ -30,18 +30,35 @@ export class Uploads {
    * the blob is large and the registry says what it has.
    * @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH, E_REFUSED, E_AUTH, E_NETWORK, E_REMOTE, E_RATE_LIMIT
    */
-  async push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
-    const upload = this.#broken.get(content) ?? new BlobUpload(this.#api, expected, content);
+  async push({ digest, size }: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
+    await this.#push(content, () => new BlobUpload(this.#api, content, { size, name: digest, digest }), signal);
+  }
+
+  /**
+   * The same for a blob that is made while it is read: what its digest is comes back. It is not mounted, and the body
+   * goes before the digest, in a request of its own.
+   * @param name for messages, until the digest is known
+   * @param content not empty
+   */
+  async pushMade(name: string, content: Content, signal?: AbortSignal): Promise<Digest> {
+    const { size } = content;
+    return this.#push(content, () => new BlobUpload(this.#api, content, { size, name, digest: undefined }), signal);
+  }
+
+  async #push(content: Content, begin: () => BlobUpload, signal: AbortSignal | undefined): Promise<Digest> {
+    const upload = this.#broken.get(content) ?? begin();
     this.#broken.delete(content);
+    let digest: Digest;
     try {
-      await upload.run(signal);
+      digest = await upload.run(signal);
     } catch (error) {
       if (upload.canGoOn && toMirrorError(error).retryable) this.#broken.set(content, upload);
       else await upload.cancel();
       throw error;
     }
-    this.#api.delivered.add(expected.digest);
-    this.#api.facts.blobs.note(expected.digest, this.#api.name);
+    this.#api.delivered.add(digest);
+    this.#api.facts.blobs.note(digest, this.#api.name);
+    return digest;
   }
 }
 
@@ -56,31 +73,38 @@ const maxStuck = 8;
 /** One blob on its way. */
 class BlobUpload {
   readonly #api: RepositoryApi;
-  readonly #expected: Descriptor;
+  readonly #blob: UploadedBlob;
   readonly #content: AheadContent;
   readonly #reader: VerifiedReader;
   readonly #session: UploadSession;
 
-  constructor(api: RepositoryApi, expected: Descriptor, content: Content) {
+  constructor(api: RepositoryApi, content: Content, { size, name, digest }: UploadedBlob) {
+    const ahead = new AheadContent(content);
+    const reader = new VerifiedReader(ahead, { size, checksum: digest && checksumOf(digest), item: api.item(name) });
     this.#api = api;
-    this.#expected = expected;
-    this.#content = new AheadContent(content);
-    this.#reader = new VerifiedReader(this.#content, {
-      size: expected.size,
-      checksum: checksumOf(expected.digest),
-      item: api.item(expected.digest),
-    });
-    this.#session = new UploadSession(api, expected, this.#reader);
+    this.#content = ahead;
+    this.#reader = reader;
+    this.#blob = {
+      size,
+      name,
+      get digest() {
+        return digest ?? reader.digest;
+      },
+    };
+    this.#session = new UploadSession(api, this.#blob, reader);
   }
 
   get canGoOn(): boolean {
-    return this.#session.isOpen && this.#expected.size > large && this.#reader.handedOut > 0;
+    return this.#session.isOpen && this.#blob.size > large && this.#reader.handedOut > 0;
   }
 
-  async run(signal: AbortSignal | undefined): Promise<void> {
+  async run(signal: AbortSignal | undefined): Promise<Digest> {
     this.#session.signal = signal;
     try {
       await this.#run();
+      const { digest } = this.#blob;
+      if (digest === undefined) throw this.#lost('ended before it was read');
+      return digest;
     } catch (error) {
       throw this.#reader.broken?.error ?? error;
     } finally {
@@ -104,9 +128,11 @@ class BlobUpload {
     }
     if (await this.#mount()) return;
     // The source's answer travels while the registry opens an upload.
-    if (this.#expected.size <= smallBody) this.#content.start(this.#session.signal);
+    if (this.#blob.size <= smallBody) this.#content.start(this.#session.signal);
     if (!this.#session.isOpen) await this.#open();
-    if (facts.uploads.takesWhole(this.#expected.size) && (await this.#sendWhole())) return;
+    // The digest goes with the body, for who knows it already.
+    const isKnown = this.#blob.digest !== undefined;
+    if (isKnown && facts.uploads.takesWhole(this.#blob.size) && (await this.#sendWhole())) return;
     if (!this.#session.isOpen) await this.#open();
     await this.#sendChunks(0);
   }
@@ -125,7 +151,8 @@ class BlobUpload {
   }
 
   async #isThere(): Promise<boolean> {
-    const { digest } = this.#expected;
+    const { digest } = this.#blob;
+    if (digest === undefined) return false;
     const url = this.#api.url(`blobs/${digest}`);
     const { signal } = this.#session;
     const response = await this.#api.send({ method: 'HEAD', url, at: this.#api.place(digest), signal });
@@ -135,20 +162,20 @@ class BlobUpload {
 
   async #open(): Promise<void> {
     const response = await this.#session.open();
-    if (response.status !== 202) throw await this.#api.failure(response, this.#expected.digest, true);
+    if (response.status !== 202) throw await this.#api.failure(response, this.#blob.name, true);
   }
 
   /** Whatever a registry has against mounting, the blob can still be pushed. @returns whether it was mounted */
   async #mount(): Promise<boolean> {
-    const { digest } = this.#expected;
+    const { digest } = this.#blob;
     const { facts, name, delivered } = this.#api;
     // What it took and does not know is not helped by mounting it once more.
-    const from = delivered.has(digest) ? undefined : facts.blobs.mountFrom(digest, name);
+    const from = digest === undefined || delivered.has(digest) ? undefined : facts.blobs.mountFrom(digest, name);
     if (from === undefined) return false;
     try {
       const response = await this.#session.open(from);
       if (response.status === 201) await response.discard();
-      else if (response.status !== 202) throw await this.#api.failure(response, digest, true);
+      else if (response.status !== 202) throw await this.#api.failure(response, this.#blob.name, true);
       return response.status === 201;
     } catch (error) {
       const known = toMirrorError(error);
@@ -160,7 +187,7 @@ class BlobUpload {
 
   /** @returns false when the registry may take the blob in smaller requests */
   async #sendWhole(): Promise<boolean> {
-    const { size } = this.#expected;
+    const { size } = this.#blob;
     const { uploads } = this.#api.facts;
     // Who looks at the token when the body is through wants requests that are shorter than a token's life.
     const isLate = (): boolean => size > large && this.#reader.handedOut === size;
@@ -169,7 +196,7 @@ class BlobUpload {
       await this.#finish(response);
       return true;
     }
-    const refusal = await this.#api.refusal(response, this.#expected.digest, true);
+    const refusal = await this.#api.refusal(response, this.#blob.name, true);
     const late = response.status === 401 && isLate();
     if (!late && !isTooLarge(refusal)) throw this.#refused(refusal);
     if (!late && size <= uploads.chunk && !uploads.shrink(size)) throw this.#refused(refusal);
@@ -179,7 +206,7 @@ class BlobUpload {
   }
 
   async #sendChunks(from: number): Promise<void> {
-    const { size, digest } = this.#expected;
+    const { size, name } = this.#blob;
     const { uploads } = this.#api.facts;
     let stuck = 0;
     for (let position = from; position < size;) {
@@ -190,7 +217,7 @@ class BlobUpload {
       position = reached;
     }
     const response = await this.#session.close();
-    if (!isDone(response)) throw this.#refused(await this.#api.refusal(response, digest, true));
+    if (!isDone(response)) throw this.#refused(await this.#api.refusal(response, name, true));
     await this.#finish(response);
   }
 
@@ -206,12 +233,12 @@ class BlobUpload {
       if (kept > to) throw this.#lost(`has ${kept} bytes at the registry, ${to} were sent`);
       return kept;
     }
-    const refusal = await this.#api.refusal(response, this.#expected.digest, true);
+    const refusal = await this.#api.refusal(response, this.#blob.name, true);
     if (isTooLarge(refusal)) {
-      uploads.refuseWhole(this.#expected.size);
+      uploads.refuseWhole(this.#blob.size);
       if (uploads.shrink(to - from)) return from;
     } else if (isTooSmall(refusal)) {
-      if (to < this.#expected.size && uploads.grow(to - from)) return from;
+      if (to < this.#blob.size && uploads.grow(to - from)) return from;
     } else if (response.status === 416) {
       this.#session.follow(response);
       const wanted = (await this.#settled()) || (endOf(response) ?? 0);
@@ -223,13 +250,13 @@ class BlobUpload {
   async #finish(response: HttpResponse): Promise<void> {
     await response.discard();
     this.#session.forget();
-    this.#api.checkDigest(response, this.#expected.digest);
+    if (this.#blob.digest !== undefined) this.#api.checkDigest(response, this.#blob.digest);
   }
 
   #lost(what: string): MirrorError {
     this.#session.forget();
-    const { digest } = this.#expected;
-    return new MirrorError('E_REMOTE', `the upload of \`${digest}\` ${what}`, { at: this.#api.place(digest) });
+    const { name } = this.#blob;
+    return new MirrorError('E_REMOTE', `the upload of \`${name}\` ${what}`, { at: this.#api.place(name) });
   }
 
   /** What a registry has against one upload it may not have against the next one. */

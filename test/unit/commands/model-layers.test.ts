@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { layerContent, layerDigest, type ModelFileContent, planLayers } from '../../../src/commands/model-layers.ts';
+import {
+  checkedLayer,
+  layerContent,
+  layerDigest,
+  type ModelFileContent,
+  planLayers,
+} from '../../../src/commands/model-layers.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { contentOf } from '../../../src/core/stream.ts';
 import { collect } from '../../support/contents.ts';
@@ -47,17 +53,25 @@ describe('layers of a model', () => {
       fileOf(long, seededBytes('b', 512)),
     ];
     const content = layerContent(files);
+    const checked = checkedLayer(files);
     const whole = await collect(content.open(0));
 
-    expect(whole.length).toBe(content.size);
+    expect([whole.length, whole.length]).toEqual([content.size, checked.size]);
     expect(await layerDigest(files, () => {}, signal)).toBe(sha256(whole));
     for (const offset of [1, 511, 512, 700, 5511, 5512, 6000, whole.length - 1, whole.length])
-      expect((await collect(content.open(offset))).equals(whole.subarray(offset))).toBe(true);
+      for (const each of [content, checked])
+        expect((await collect(each.open(offset))).equals(whole.subarray(offset))).toBe(true);
   });
 
   it('are never computed of a file with other bytes', async () => {
     const wrong = { ...fileOf('a', Buffer.from('right')), content: contentOf(Buffer.from('wrong')) };
 
     expect(await codeOf(layerDigest([wrong], () => {}, signal))).toBe('E_DIGEST_MISMATCH');
+  });
+
+  it.each([0, 512, 514])('that are sent from byte %d on break at a file with other bytes', async (offset) => {
+    const wrong = { ...fileOf('a', Buffer.from('right')), content: contentOf(Buffer.from('wrong')) };
+
+    expect(await codeOf(collect(checkedLayer([wrong]).open(offset)))).toBe('E_DIGEST_MISMATCH');
   });
 });

@@ -25,7 +25,7 @@ import { keysOf } from './import/former.ts';
 import { endShard, endWhole } from './import/end.ts';
 import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
-import { TargetState } from './import/state.ts';
+import { looksFor, TargetState } from './import/state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
 import type { OciForm } from './model-image.ts';
 import { openObjects, viewObjects } from './objects.ts';
@@ -72,8 +72,9 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const part = shard && shardName(shard);
   const store = models === undefined || allModelImages ? undefined : await open(context, models, part);
   await tryRegistries([...allImages, ...(allModelImages?.models ?? [])], context);
-  const state = store && (await TargetState.open(store, options.verify));
   const { layout = 'sie' } = options;
+  const kept = keysOf(reader, layout);
+  const state = store && (await TargetState.open(store, looksFor(kept), options.verify));
   const all: ImportWork = {
     images: allImages,
     modelImages: allModelImages,
@@ -120,7 +121,6 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   receipt.complete =
     inventory.items.every((item) => isReceived(item, receipt, isChart.has(item))) && hasFiles(reader, receipt);
   await tidy(surplus, { ...options, prune: options.prune && receipt.complete }, items, context);
-  const kept = keysOf(reader, layout);
   const isPruned = options.prune === true && receipt.complete;
   const left = new Set(
     items.flatMap(({ kind, name, state: each }) => (kind === 'former' && each !== 'done' ? name : [])),

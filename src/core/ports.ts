@@ -88,6 +88,8 @@ export interface ObjectStore {
   /** An object that is not there is fine. */
   remove(key: string): Promise<void>;
   list(prefix: string): AsyncIterable<ObjectState>;
+  /** How many objects come with one request of a listing; absent where a listing costs none. */
+  readonly pageSize?: number;
   /** Where there is such a thing. */
   brokenUploads?(): Promise<BrokenUpload[]>;
 }

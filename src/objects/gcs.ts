@@ -33,6 +33,7 @@ const flightBytes = 24 * mebi;
  */
 export class GcsStore implements ObjectStore {
   readonly name: string;
+  readonly pageSize = 1000;
   readonly #options: GcsOptions;
   readonly #flight = new Budget(flightBytes);
   #loaded: Promise<LoadedGcs> | undefined;

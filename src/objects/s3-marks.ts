@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import type { ObjectState } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
 import { digestSchema, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
@@ -36,7 +37,7 @@ const markLimit = 64 * 1024;
 export class UploadMarks {
   readonly #bucket: S3Bucket;
   /** Names of those that were there at first. */
-  #names: Promise<string[]> | undefined;
+  #names: Promise<readonly string[]> | undefined;
 
   constructor(bucket: S3Bucket) {
     this.#bucket = bucket;
@@ -52,6 +53,11 @@ export class UploadMarks {
       if (mark && (key === undefined || mark.key === key)) found.push(mark);
     }
     return found;
+  }
+
+  /** All that there are, where somebody has listed them before they were asked for. */
+  seen(listed: readonly ObjectState[]): void {
+    this.#names ??= Promise.resolve(namesOf(listed));
   }
 
   async set(mark: UploadMark, signal?: AbortSignal): Promise<void> {
@@ -87,10 +93,9 @@ export class UploadMarks {
   }
 
   async #list(signal?: AbortSignal): Promise<string[]> {
-    const names: string[] = [];
-    for await (const { key, size } of this.#bucket.list(marksPrefix, signal))
-      if (size > 0) names.push(key.slice(marksPrefix.length));
-    return names;
+    const listed: ObjectState[] = [];
+    for await (const state of this.#bucket.list(marksPrefix, signal)) listed.push(state);
+    return namesOf(listed);
   }
 
   /** Whatever is no mark marks nothing. */
@@ -113,6 +118,11 @@ export class UploadMarks {
       throw error;
     }
   }
+}
+
+/** An empty mark marks nothing. */
+function namesOf(listed: readonly ObjectState[]): string[] {
+  return listed.filter(({ size }) => size > 0).map(({ key }) => key.slice(marksPrefix.length));
 }
 
 function placeOf({ key, uploadId }: UploadMark): string {

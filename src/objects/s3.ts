@@ -24,6 +24,7 @@ const flightBytes = 40 * mebi;
  */
 export class S3Store implements ObjectStore {
   readonly name: string;
+  readonly pageSize = 1000;
   readonly #bucket: S3Bucket;
   readonly #flight = new Budget(flightBytes);
   readonly #parts: S3Parts;
@@ -124,7 +125,11 @@ export class S3Store implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectState> {
-    for await (const state of this.#bucket.list(prefix)) if (!state.key.startsWith(marksPrefix)) yield state;
+    const marks: ObjectState[] = [];
+    for await (const state of this.#bucket.list(prefix))
+      if (state.key.startsWith(marksPrefix)) marks.push(state);
+      else yield state;
+    if (marksPrefix.startsWith(prefix)) this.#parts.marks.seen(marks);
   }
 
   async #putWhole(

@@ -26,10 +26,31 @@ it('asks for no object that is not listed the first time, and for none at all th
 
   expect(report.items.map(({ state }) => state)).toEqual(['present']);
   const again = zone.requests();
+  // One page holds them all.
+  expect(again.filter((request) => request.includes('list-type=2'))).toHaveLength(1);
   expect(again.filter((request) => !request.includes('list-type=2')).map((request) => request.split('?')[0])).toEqual([
     'GET /models/sie/models/.sie-mirror/b.receipt.json',
   ]);
   expect(writes(again)).toEqual([]);
+});
+
+it('lists the folders of its models only where so much else is there that it may not end soon', async () => {
+  const s3 = await startS3({ buckets: ['models'], accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' });
+  await using made = await makeBundle({ 'org/name': { 'model.bin': weights } }, { s3 });
+  await made.bring({ models });
+  for (let index = 0; index < 1000; index += 1) s3.put('models', `sie/models/.others/${index}`, '');
+  made.requests();
+
+  const report = await made.bring({ models });
+
+  expect(report.items.map(({ state }) => state)).toEqual(['present']);
+  const listed = made.requests().flatMap((request) => /[?&]prefix=([^&]*)/.exec(request)?.[1] ?? []);
+  expect(listed.map(decodeURIComponent)).toEqual([
+    'sie/models/',
+    'sie/models/.sie-mirror/',
+    'sie/models/models--org--name/',
+  ]);
+  await s3.close();
 });
 
 it('knows objects again in a store that writes their ETags with quotes here and without them there', async () => {

@@ -7,7 +7,7 @@ import { chartFilesOf, importChartFiles } from './charts.ts';
 import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
 import type { MediaToCome } from './media.ts';
 import type { ModelObject } from './models.ts';
-import type { TargetState } from './state.ts';
+import { type Looks, looksFor, type TargetState } from './state.ts';
 
 /** What is imported as plain files, beside models and images. */
 export interface Besides {
@@ -28,11 +28,18 @@ export async function openBesides(
   context: Context,
 ): Promise<Besides> {
   const { verify, files } = options;
-  const opened = async (place: string): Promise<TargetState> => openFiles(place, verify, part, context);
+  const opened = async (place: string, looks: Looks): Promise<TargetState> =>
+    openFiles(place, looks, verify, part, context);
   const asFiles = options.charts !== undefined && !options.charts.startsWith('oci://') ? options.charts : undefined;
+  // A file with the chart, and one with its signature.
+  const ofCharts = { folders: charts.length, objects: 2 * charts.length };
+  const objects = files === undefined ? [] : filesOf(reader);
   return {
-    charts: asFiles === undefined ? undefined : { items: charts, state: await opened(asFiles) },
-    files: files === undefined ? undefined : { objects: filesOf(reader), state: await opened(files) },
+    charts: asFiles === undefined ? undefined : { items: charts, state: await opened(asFiles, ofCharts) },
+    files:
+      files === undefined
+        ? undefined
+        : { objects, state: await opened(files, looksFor(objects.map(({ key }) => key))) },
   };
 }
 

@@ -6,22 +6,24 @@ import type { Context } from '../context.ts';
 import { filesFolder } from '../files.ts';
 import type { MediaToCome } from './media.ts';
 import { type ModelObject, putObjects } from './models.ts';
-import { TargetState } from './state.ts';
+import { type Looks, TargetState } from './state.ts';
 import { openObjects } from '../objects.ts';
 
 /**
  * Where files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory.
+ * @param looks what is going to be looked for there
  * @param part of the work that is done here
  * @throws E_USAGE
  */
 export async function openFiles(
   place: string,
+  looks: Looks,
   reads: boolean | undefined,
   part: string | undefined,
   context: Context,
 ): Promise<TargetState> {
   const url = place.includes('://') ? place : `file:${place}`;
-  return TargetState.open(await openObjects(context, url, part), reads);
+  return TargetState.open(await openObjects(context, url, part), looks, reads);
 }
 
 /** The single files of a bundle, licences among them, by their names in the target. */

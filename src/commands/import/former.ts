@@ -1,7 +1,7 @@
 import type { BundleReader } from '../../bundle/reader.ts';
 import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
-import { type HubLayout, objectsOf } from './models.ts';
+import { type HubLayout, type ModelSource, objectsOf } from './models.ts';
 import type { Surplus, TargetState } from './state.ts';
 
 /**
@@ -31,7 +31,7 @@ export async function findFormer(
 }
 
 /** Every object that the bundle puts into a target of this layout. */
-export function keysOf(reader: BundleReader, layout: HubLayout): Set<string> {
+export function keysOf(reader: ModelSource, layout: HubLayout): Set<string> {
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   return new Set(models.flatMap((item) => objectsOf(item, reader, layout).flat()).map(({ key }) => key));
 }

@@ -6,12 +6,13 @@ import { ensureWritable } from '../../fs/atomic.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 import { type ImportOptions, ofRelease, summarise } from '../import.ts';
+import { keysOf } from './former.ts';
 import { MediaToCome } from './media.ts';
 import { importModelImages, placeModels, planModelImages, putReceiptImage } from './model-images.ts';
 import { importModels } from './models.ts';
 import { planImport } from './plan.ts';
 import { putReceipt } from './receipt.ts';
-import { TargetState } from './state.ts';
+import { looksFor, TargetState } from './state.ts';
 import { readLocalModel } from '../local-model.ts';
 import { openObjects, viewObjects } from '../objects.ts';
 import { writeReceiptFile } from '../receipt-signature.ts';
@@ -60,7 +61,9 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
   const place = ofRelease(models, options.release);
   const open = options.dryRun ? viewObjects : openObjects;
   const images = placeModels(place, options.ociForm, source);
-  const state = images ? undefined : await TargetState.open(await open(context, place), options.verify);
+  const state = images
+    ? undefined
+    : await TargetState.open(await open(context, place), looksFor(keysOf(source, layout)), options.verify);
   if (options.dryRun) {
     const inRegistry = images ? await planModelImages(images, context) : [];
     return planImport(source, state, layout, undefined, [], context, inRegistry);

@@ -25,11 +25,19 @@ export interface Surplus {
   mend?: () => Promise<void>;
 }
 
+/** How much is going to be looked for: each folder by itself is a listing. */
+export interface Looks {
+  folders: number;
+  objects: number;
+}
+
 const receiptLimit = 256 * 1024 * 1024;
+/** Receipts, their signatures and the like. */
+const besides = 100;
 
 /**
- * What the target of the models holds. One listing per folder says what is there and in which version; of a version
- * that a receipt in the target names, the digest is known. Whatever else is there is asked for, or read.
+ * What the target of the models holds. One listing of all, or one per folder, says what is there and in which version;
+ * of a version that a receipt in the target names, the digest is known. Whatever else is there is asked for, or read.
  */
 export class TargetState {
   readonly store: ObjectStore;
@@ -37,6 +45,8 @@ export class TargetState {
   readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined; signed: boolean }>();
   readonly #reads: boolean;
   readonly #known = new Map<string, Digest>();
+  /** By folder, where all has been listed at once. */
+  #all: ReadonlyMap<string, Map<string, ObjectState>> | undefined;
   readonly #folders = new Map<string, Promise<Map<string, ObjectState>>>();
 
   private constructor(store: ObjectStore, reads: boolean) {
@@ -44,11 +54,15 @@ export class TargetState {
     this.#reads = reads;
   }
 
-  /** @param reads believe nothing but the bytes themselves */
-  static async open(store: ObjectStore, reads = false): Promise<TargetState> {
+  /**
+   * @param looks what is going to be looked for
+   * @param reads believe nothing but the bytes themselves
+   */
+  static async open(store: ObjectStore, looks: Looks, reads = false): Promise<TargetState> {
     const state = new TargetState(store, reads);
+    await state.#listAll(looks);
     const there = new Map<string, number>();
-    for await (const { key, size } of store.list(`${receiptPrefix}/`)) there.set(key, size);
+    for (const { key, size } of (await state.#folder(`${receiptPrefix}/`)).values()) there.set(key, size);
     for (const [key, size] of there)
       if (key.endsWith('.receipt.json') && size <= receiptLimit)
         await state.#learn(key, size, there.has(signatureNames(key).signature));
@@ -88,8 +102,25 @@ export class TargetState {
     return `sha256:${hash.digest('hex')}`;
   }
 
+  /** Lists all at once where that costs no more requests than a listing of each folder. */
+  async #listAll({ folders, objects }: Looks): Promise<void> {
+    const { pageSize } = this.store;
+    if (pageSize === undefined) return;
+    const limit = pageSize * Math.min(folders, Math.ceil((objects + besides) / pageSize));
+    const all = new Map<string, Map<string, ObjectState>>();
+    let count = 0;
+    for await (const state of this.store.list('')) {
+      // So much is there that nobody knows where it ends.
+      if (++count === limit) return;
+      const name = folderOf(state.key);
+      all.set(name, (all.get(name) ?? new Map<string, ObjectState>()).set(state.key, state));
+    }
+    this.#all = all;
+  }
+
   async #folder(key: string): Promise<Map<string, ObjectState>> {
-    const name = key.slice(0, key.indexOf('/') + 1) || key;
+    const name = folderOf(key);
+    if (this.#all) return this.#all.get(name) ?? new Map<string, ObjectState>();
     const known = this.#folders.get(name) ?? this.#list(name);
     this.#folders.set(name, known);
     return known;
@@ -110,6 +141,16 @@ export class TargetState {
       for (const { key: object, size, version, digest } of objects)
         if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
   }
+}
+
+export function looksFor(keys: Iterable<string>): Looks {
+  const all = [...keys];
+  return { folders: new Set(all.map(folderOf)).size, objects: all.length };
+}
+
+/** What a listing has to begin with that shows it. */
+function folderOf(key: string): string {
+  return key.slice(0, key.indexOf('/') + 1) || key;
 }
 
 function receiptIn(bytes: Buffer, key: string): Receipt | undefined {

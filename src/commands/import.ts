@@ -4,6 +4,7 @@ import { BundleReader } from '../bundle/reader.ts';
 import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import type { ObjectStore } from '../core/ports.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
@@ -23,6 +24,7 @@ import { importModelImages, placeModels, planModelImages, putReceiptImage } from
 import { planImport } from './import/plan.ts';
 import { keysOf } from './import/former.ts';
 import { endShard, endWhole } from './import/end.ts';
+import type { ImportRun } from './import/run.ts';
 import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
 import { looksFor, TargetState } from './import/state.ts';
@@ -68,9 +70,9 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const { images: allImages, charts } = await placeAll(reader, options);
   const models = options.models === undefined ? undefined : ofRelease(options.models, options.release);
   const allModelImages = placeModels(models, options.ociForm, reader);
-  const open = options.dryRun ? viewObjects : openObjects;
-  const part = shard && shardName(shard);
-  const store = models === undefined || allModelImages ? undefined : await open(context, models, part);
+  const open = (url: string): Promise<ObjectStore> =>
+    options.dryRun ? viewObjects(context, url) : openObjects(context, url, shard && shardName(shard));
+  const store = models === undefined || allModelImages ? undefined : await open(models);
   await tryRegistries([...allImages, ...(allModelImages?.models ?? [])], context);
   const { layout = 'sie' } = options;
   const kept = keysOf(reader, layout);
@@ -78,7 +80,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const all: ImportWork = {
     images: allImages,
     modelImages: allModelImages,
-    besides: await openBesides(reader, charts, options, part, context),
+    besides: await openBesides(reader, charts, options, open),
   };
   const share = shard && shareOf(shard, reader, store && layout, all);
   const { images, modelImages, besides } = share ?? all;
@@ -91,7 +93,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   if (options.dryRun) {
     const inRegistry = modelImages ? await planModelImages(modelImages, context) : [];
     const others = [...inRegistry, ...(await planBesides(reader, besides))];
-    const plan = await planImport(reader, state, layout, share, images, context, others);
+    const plan = await planImport({ reader, state, layout, share, images }, context, others);
     await tidy(surplus, options, plan.items, context);
     plan.summary.splice(-1, 0, ...describeSurplus(plan.items));
     return plan;
@@ -111,10 +113,11 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   if (!shard) await carryOver(receipt, receiptPath);
   const items: ReportItem[] = [];
   const media = new MediaToCome();
-  if (state) await importModels(reader, state, layout, share, items, receipt, media, context);
-  if (modelImages) await importModelImages(reader, modelImages, items, receipt, media, context);
-  await importImages(reader, images, items, receipt, media, options.verify === true, context);
-  await importBesides(reader, besides, items, receipt, media, context);
+  const run: ImportRun = { reader, items, receipt, media, context };
+  if (state) await importModels(run, state, layout, share);
+  if (modelImages) await importModelImages(run, modelImages);
+  await importImages(run, images, options.verify === true);
+  await importBesides(run, besides);
   const ended = { name: inventory.name, inventory: own, state, items, receipt, receiptPath, signing };
   if (shard) return endShard(shard, ended, context);
   const isChart = new Set<BundleItem>(await chartsOf(reader));

@@ -1,12 +1,12 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { Receipt } from '../../bundle/receipt.ts';
+import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
-import type { Context } from '../context.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';
 import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
-import type { MediaToCome } from './media.ts';
 import type { ModelObject } from './models.ts';
+import type { ImportRun } from './run.ts';
 import { type Looks, looksFor, type TargetState } from './state.ts';
 
 /** What is imported as plain files, beside models and images. */
@@ -17,19 +17,17 @@ export interface Besides {
 
 /**
  * @param charts those that no registry takes
- * @param part of the work that is done here
+ * @param open for writing, or for a look
  * @throws E_USAGE, and what the stores throw
  */
 export async function openBesides(
   reader: BundleReader,
   charts: readonly ImageItem[],
   options: { charts?: string | undefined; files?: string | undefined; verify?: boolean | undefined },
-  part: string | undefined,
-  context: Context,
+  open: (url: string) => Promise<ObjectStore>,
 ): Promise<Besides> {
   const { verify, files } = options;
-  const opened = async (place: string, looks: Looks): Promise<TargetState> =>
-    openFiles(place, looks, verify, part, context);
+  const opened = async (place: string, looks: Looks): Promise<TargetState> => openFiles(place, open, looks, verify);
   const asFiles = options.charts !== undefined && !options.charts.startsWith('oci://') ? options.charts : undefined;
   // A file with the chart, and one with its signature.
   const ofCharts = { folders: charts.length, objects: 2 * charts.length };
@@ -50,16 +48,9 @@ export async function planBesides(reader: BundleReader, { charts, files }: Besid
   ];
 }
 
-export async function importBesides(
-  reader: BundleReader,
-  { charts, files }: Besides,
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  context: Context,
-): Promise<void> {
-  if (charts) await importChartFiles(charts.items, reader, charts.state, items, receipt, media, context);
-  if (files) await importFiles(files.objects, reader, files.state, items, receipt, media, context);
+export async function importBesides(run: ImportRun, { charts, files }: Besides): Promise<void> {
+  if (charts) await importChartFiles(run, charts.items, charts.state);
+  if (files) await importFiles(run, files.objects, files.state);
 }
 
 /** Whether every single file is where files go. */

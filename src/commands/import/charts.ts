@@ -1,20 +1,17 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
 import { checksumOf } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
-import type { ReportItem } from '../../core/report.ts';
 import { readVerified } from '../../core/stream.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { OciLayout } from '../../oci/layout/layout.ts';
 import { splitName } from '../../oci/layout/index-file.ts';
 import { attempt } from '../attempt.ts';
-import type { Context } from '../context.ts';
 import { note, putFiles } from './files.ts';
 import { placeImage, type PlacedImage } from './images.ts';
-import type { MediaToCome } from './media.ts';
 import type { ModelObject } from './models.ts';
+import type { ImportRun } from './run.ts';
 import type { TargetState } from './state.ts';
 
 /** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
@@ -110,14 +107,11 @@ function lackingOf({ digests }: ImageItem, reader: BundleReader): NonNullable<Re
 
 /** Charts as files. */
 export async function importChartFiles(
+  run: ImportRun,
   charts: readonly ImageItem[],
-  reader: BundleReader,
   target: TargetState,
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  context: Context,
 ): Promise<void> {
+  const { reader, items, receipt, media, context } = run;
   receipt.charts = [];
   const layout = layoutOf(reader);
   for (const item of charts) {
@@ -125,16 +119,9 @@ export async function importChartFiles(
     context.report({ type: 'stage', text: `importing ${reference} to ${target.store.name}` });
     await attempt(items, 'chart', reference, async () => {
       media.refuse(lackingOf(item, reader), reference, reader);
-      const { bytes, files } = await putFiles(
-        await chartFiles(item, reader, layout),
-        reference,
-        reader,
-        target,
-        media,
-        context,
-      );
+      const { bytes, files } = await putFiles(run, await chartFiles(item, reader, layout), reference, target);
       receipt.charts?.push({ reference, digest: item.root.digest, files });
-      note('chart', reference, `${target.store.name}/${files[0]?.path}`, bytes, items, context);
+      note(run, { kind: 'chart', name: reference, target: `${target.store.name}/${files[0]?.path}`, bytes });
     });
   }
 }

@@ -1,29 +1,25 @@
-import type { ReceivedFile, Receipt } from '../../bundle/receipt.ts';
+import type { ReceivedFile } from '../../bundle/receipt.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
+import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';
-import type { Context } from '../context.ts';
 import { filesFolder } from '../files.ts';
-import type { MediaToCome } from './media.ts';
 import { type ModelObject, putObjects } from './models.ts';
+import type { ImportRun } from './run.ts';
 import { type Looks, TargetState } from './state.ts';
-import { openObjects } from '../objects.ts';
 
 /**
  * Where files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory.
- * @param looks what is going to be looked for there
- * @param part of the work that is done here
+ * @param open for writing, or for a look
  * @throws E_USAGE
  */
 export async function openFiles(
   place: string,
+  open: (url: string) => Promise<ObjectStore>,
   looks: Looks,
-  reads: boolean | undefined,
-  part: string | undefined,
-  context: Context,
+  reads = false,
 ): Promise<TargetState> {
-  const url = place.includes('://') ? place : `file:${place}`;
-  return TargetState.open(await openObjects(context, url, part), looks, reads);
+  return TargetState.open(await open(place.includes('://') ? place : `file:${place}`), looks, reads);
 }
 
 /** The single files of a bundle, licences among them, by their names in the target. */
@@ -39,34 +35,25 @@ export function filesOf(reader: BundleReader): ModelObject[] {
 }
 
 /** Puts each file that is not there yet; one that fails does not keep the others. */
-export async function importFiles(
-  objects: readonly ModelObject[],
-  reader: BundleReader,
-  target: TargetState,
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  context: Context,
-): Promise<void> {
+export async function importFiles(run: ImportRun, objects: readonly ModelObject[], target: TargetState): Promise<void> {
+  const { receipt, items, context } = run;
   receipt.files = [];
   const { store } = target;
   context.report({ type: 'stage', text: `importing files to ${store.name}` });
   for (const object of objects)
     await attempt(items, 'file', object.key, async () => {
-      const { bytes, files } = await putFiles([object], object.key, reader, target, media, context);
+      const { bytes, files } = await putFiles(run, [object], object.key, target);
       receipt.files?.push(...files);
-      note('file', object.key, `${store.name}/${object.key}`, bytes, items, context);
+      note(run, { kind: 'file', name: object.key, target: `${store.name}/${object.key}`, bytes });
     });
 }
 
 /** @throws E_MEDIUM for what is on no medium that is here, and what the store throws */
 export async function putFiles(
+  { reader, media, context }: ImportRun,
   objects: readonly ModelObject[],
   name: string,
-  reader: BundleReader,
   target: TargetState,
-  media: MediaToCome,
-  context: Context,
 ): Promise<{ bytes: number; files: ReceivedFile[] }> {
   context.report({ type: 'total', bytes: objects.reduce((sum, { size }) => sum + size, 0) });
   const { moved, broken, lacking, there } = await putObjects(objects, target, context);
@@ -77,12 +64,8 @@ export async function putFiles(
 }
 
 export function note(
-  kind: string,
-  name: string,
-  target: string,
-  bytes: number,
-  items: ReportItem[],
-  context: Context,
+  { items, context }: ImportRun,
+  { kind, name, target, bytes }: { kind: string; name: string; target: string; bytes: number },
 ): void {
   const state = bytes === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: name, state, bytes });

@@ -1,9 +1,6 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
-import type { BundleReader } from '../../bundle/reader.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
 import { isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
-import type { ReportItem } from '../../core/report.ts';
 import { defaultPlacement, refuseCollisions } from '../../manifest/placement.ts';
 import { copyImage } from '../../oci/copy/graph.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../../oci/graph.ts';
@@ -13,9 +10,8 @@ import { parseReference, type Reference } from '../../oci/reference.ts';
 import { doubted } from '../../oci/copy/doubted.ts';
 import { resolved } from '../../oci/side.ts';
 import { attempt } from '../attempt.ts';
-import type { Context } from '../context.ts';
 import { openRepository, type TargetEndpoint } from '../endpoint.ts';
-import type { MediaToCome } from './media.ts';
+import type { ImportRun } from './run.ts';
 import { blobsOver, layoutOverMedia } from './media-layout.ts';
 
 /** An image of the bundle and where it goes. */
@@ -67,15 +63,8 @@ function readPlace(repository: string, reference: string, item: ImageItem): Refe
 }
 
 /** @param verify a registry that has a manifest is not believed to have what is below it */
-export async function importImages(
-  reader: BundleReader,
-  images: readonly PlacedImage[],
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  verify: boolean,
-  context: Context,
-): Promise<void> {
+export async function importImages(run: ImportRun, images: readonly PlacedImage[], verify: boolean): Promise<void> {
+  const { reader, items, media, context } = run;
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
   for (const image of images) {
     context.report({
@@ -87,12 +76,12 @@ export async function importImages(
       if (verify) target.target = doubted(target.target);
       const there = blobsOver(image.item, reader);
       if (there.lacking.length > 0 && (await isTagged(image, target))) {
-        record(image, target.name, { copied: 0, copiedBytes: 0 }, items, receipt, context);
+        record(run, image, target.name, { copied: 0, copiedBytes: 0 });
         return;
       }
       const whole =
         there.lacking.length === 0 ? layout : await layoutOverMedia(image.item, there, reader, target, media, context);
-      await importImage(image, whole, target, items, receipt, context);
+      await importImage(run, image, whole, target);
     });
   }
 }
@@ -103,28 +92,25 @@ async function isTagged({ item, reference }: PlacedImage, { target }: TargetEndp
 }
 
 async function importImage(
+  run: ImportRun,
   image: PlacedImage,
   layout: OciLayout,
   target: TargetEndpoint,
-  items: ReportItem[],
-  receipt: Receipt,
-  context: Context,
 ): Promise<void> {
+  const { context } = run;
   const { item, repository, reference } = image;
   const source = layout.view(repository);
   const graph = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
   checkWhole(item, graph);
   const tally = await copyImage(source, target.target, graph, reference, context);
-  record(image, target.name, tally, items, receipt, context);
+  record(run, image, target.name, tally);
 }
 
 function record(
+  { items, receipt, context }: ImportRun,
   { item, chart }: PlacedImage,
   target: string,
   tally: { copied: number; copiedBytes: number },
-  items: ReportItem[],
-  receipt: Receipt,
-  context: Context,
 ): void {
   const { reference: name, digests } = item;
   const { digest } = item.root;

@@ -9,9 +9,10 @@ import { type ImportOptions, ofRelease, summarise } from '../import.ts';
 import { keysOf } from './former.ts';
 import { MediaToCome } from './media.ts';
 import { importModelImages, placeModels, planModelImages, putReceiptImage } from './model-images.ts';
-import { importModels } from './models.ts';
+import { importModels, type ModelSource } from './models.ts';
 import { planImport } from './plan.ts';
 import { putReceipt } from './receipt.ts';
+import type { ImportRun } from './run.ts';
 import { looksFor, TargetState } from './state.ts';
 import { readLocalModel } from '../local-model.ts';
 import { openObjects, viewObjects } from '../objects.ts';
@@ -66,15 +67,16 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
     : await TargetState.open(await open(context, place), looksFor(keysOf(source, layout)), options.verify);
   if (options.dryRun) {
     const inRegistry = images ? await planModelImages(images, context) : [];
-    return planImport(source, state, layout, undefined, [], context, inRegistry);
+    return planImport({ reader: source, state, layout }, context, inRegistry);
   }
   const receiptPath = context.path(options.receipt ?? `${name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const receipt = startReceipt({ name, inventory: identity }, { models: state?.store.name ?? place });
   const items: ReportItem[] = [];
   const media = new MediaToCome();
-  if (state) await importModels(source, state, layout, undefined, items, receipt, media, context);
-  if (images) await importModelImages(source, images, items, receipt, media, context);
+  const run: ImportRun<ModelSource> = { reader: source, items, receipt, media, context };
+  if (state) await importModels(run, state, layout, undefined);
+  if (images) await importModelImages(run, images);
   receipt.complete = receipt.models.length > 0;
   await writeReceiptFile(receiptPath, formatReceipt(receipt), signing);
   await attempt(items, 'receipt', place, async () => {

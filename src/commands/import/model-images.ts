@@ -1,5 +1,5 @@
 import type { ModelItem } from '../../bundle/inventory.ts';
-import type { Receipt, ReceivedModel } from '../../bundle/receipt.ts';
+import type { ReceivedModel } from '../../bundle/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
@@ -20,6 +20,7 @@ import { openRepository, type TargetEndpoint } from '../endpoint.ts';
 import type { MediaToCome } from './media.ts';
 import { pushModel } from './model-push.ts';
 import type { ModelSource } from './models.ts';
+import type { ImportRun } from './run.ts';
 import { identityAnnotation, identityOf, type OciForm } from '../model-image.ts';
 import type { ModelFileContent } from '../model-layers.ts';
 
@@ -73,14 +74,8 @@ export async function planModelImages({ models, form }: ModelImages, context: Co
   return items;
 }
 
-export async function importModelImages(
-  source: ModelSource,
-  { models, form }: ModelImages,
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  context: Context,
-): Promise<void> {
+export async function importModelImages(run: ImportRun<ModelSource>, { models, form }: ModelImages): Promise<void> {
+  const { items, receipt, context } = run;
   for (const { item, target: place } of models) {
     const name = nameOf(item);
     const target = await openRepository(context, place, item.commit);
@@ -89,7 +84,7 @@ export async function importModelImages(
       const found = await findModel(target.target, item, form);
       const brought = found
         ? { graph: await readImage(target.target, found, { slots: context.slots, referrers: false }), bytes: 0 }
-        : await bring(item, form, source, target, media, context);
+        : await bring(run, item, form, target.target);
       await tagRefs(item, brought.graph.root.descriptor, target.target);
       receipt.models.push(received(item, form, target, brought.graph));
       const state = found ? 'present' : 'done';
@@ -115,14 +110,12 @@ async function findModel(target: ContentTarget, item: ModelItem, form: OciForm):
 }
 
 async function bring(
+  { reader, media, context }: ImportRun<ModelSource>,
   item: ModelItem,
   form: OciForm,
-  source: ModelSource,
-  { target }: TargetEndpoint,
-  media: MediaToCome,
-  context: Context,
+  target: ContentTarget,
 ): Promise<{ graph: ImageGraph; bytes: number }> {
-  return pushModel(item, form, contentsOf(item, source, media), target, context);
+  return pushModel(item, form, contentsOf(item, reader, media), target, context);
 }
 
 /** An image is made of all files of a model at once. @throws E_MEDIUM, E_BASE_MISSING */

@@ -1,17 +1,16 @@
 import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { ReceivedObject, Receipt } from '../../bundle/receipt.ts';
+import type { ReceivedObject } from '../../bundle/receipt.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachBySize } from '../../core/limit.ts';
 import type { Content } from '../../core/ports.ts';
-import type { ReportItem } from '../../core/report.ts';
 import { contentOf, counted } from '../../core/stream.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
-import type { MediaToCome } from './media.ts';
+import type { ImportRun } from './run.ts';
 import type { TargetState } from './state.ts';
 
 /** What models are read from: the volumes of a bundle, or files at hand. */
@@ -84,14 +83,10 @@ export function stagesOf(
 
 /** @param share of one machine of several; it makes no model visible */
 export async function importModels(
-  reader: ModelSource,
+  { reader, items, receipt, media, context }: ImportRun<ModelSource>,
   target: TargetState,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
-  items: ReportItem[],
-  receipt: Receipt,
-  media: MediaToCome,
-  context: Context,
 ): Promise<void> {
   const { store } = target;
   const models = reader.inventory.items.filter((item) => item.kind === 'model');

@@ -9,15 +9,22 @@ import type { PlacedImage } from './images.ts';
 import { type HubLayout, type ModelSource, stagesOf } from './models.ts';
 import type { TargetState } from './state.ts';
 
-/** What an import would do, after looking at the targets and writing nothing. */
+/** Where things would go. */
+interface PlannedImport {
+  reader: ModelSource;
+  /** Of the store that takes models as objects, if one does. */
+  state: TargetState | undefined;
+  layout: HubLayout;
+  /** Of one machine of several. */
+  share?: { keys: ReadonlySet<string> } | undefined;
+  images?: readonly PlacedImage[];
+}
+
+/** What an import would do, after looking at the targets and writing nothing. @param others what is planned already */
 export async function planImport(
-  reader: ModelSource,
-  state: TargetState | undefined,
-  layout: HubLayout,
-  share: { keys: ReadonlySet<string> } | undefined,
-  images: readonly PlacedImage[],
+  { reader, state, layout, share, images = [] }: PlannedImport,
   context: Context,
-  others: readonly ReportItem[] = [],
+  others: readonly ReportItem[],
 ): Promise<Report> {
   const items: ReportItem[] = [...others];
   for (const item of state ? reader.inventory.items : []) {

@@ -25,7 +25,12 @@ export function translateS3(error: unknown, { bucket, item, action }: S3Work): M
   const { name = '', message = '', code = '' } = error as { name?: string; message?: string; code?: string };
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
   const place = status === undefined ? at : { ...at, status };
-  const known = s3Errors[name] ?? s3Errors[code] ?? (status === 403 ? s3Errors['AccessDenied'] : undefined);
+  const known =
+    roleError(name, message) ??
+    hostError(error) ??
+    s3Errors[name] ??
+    s3Errors[code] ??
+    (status === 403 ? s3Errors['AccessDenied'] : undefined);
   if (known)
     return new MirrorError(known.code, known.text(bucket, action), {
       ...(known.hint === undefined ? {} : { hint: known.hint }),
@@ -45,6 +50,30 @@ export function translateS3(error: unknown, { bucket, item, action }: S3Work): M
     `\`s3://${bucket}\`: ${name}${message === '' ? '' : `: ${message}`}`,
     { at: place, cause: error },
   );
+}
+
+/** What the service says that lends credentials to an identity, which is not the store. */
+function roleError(name: string, message: string): KnownError | undefined {
+  const refused = /\bsts:AssumeRole\w*/.exec(message)?.[0];
+  if (refused === undefined && !['InvalidIdentityToken', 'InvalidIdentityTokenException'].includes(name))
+    return undefined;
+  return {
+    code: 'E_AUTH',
+    text: () =>
+      `no credentials were lent to this identity${refused === undefined ? ': its token was refused' : `: \`${refused}\` was refused`}`,
+    hint: 'check AWS_ROLE_ARN, and that the trust policy of that role names this identity',
+  };
+}
+
+/** The host may be another one than the store, such as one that lends credentials. */
+function hostError(error: unknown): KnownError | undefined {
+  const { code, hostname } = error as { code?: string; hostname?: string };
+  if (code !== 'ENOTFOUND' || hostname === undefined) return undefined;
+  return {
+    code: 'E_NETWORK',
+    text: (bucket) => `the store of \`${bucket}\`: unknown host \`${hostname}\``,
+    hint: hostname.startsWith('sts.') ? 'check AWS_ENDPOINT_URL_STS: credentials are lent there' : address,
+  };
 }
 
 /** Whether the store said this, by its own name for it. */
@@ -128,6 +157,11 @@ const s3Errors: Record<string, KnownError> = {
     text: (bucket) => `the store of \`${bucket}\` refused the signature: the secret key is wrong`,
     hint: keys,
   },
+  InvalidToken: {
+    code: 'E_AUTH',
+    text: (bucket) => `the store of \`${bucket}\` refused the session token`,
+    hint: 'check AWS_SESSION_TOKEN: it belongs to the two keys that came with it',
+  },
   ExpiredToken: expired,
   ExpiredTokenException: expired,
   TokenRefreshRequired: expired,
@@ -177,5 +211,4 @@ const s3Errors: Record<string, KnownError> = {
   EPROTO: noTls,
   ERR_SSL_WRONG_VERSION_NUMBER: noTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
-  ENOTFOUND: { code: 'E_NETWORK', text: (bucket) => `the store of \`${bucket}\`: unknown host`, hint: address },
 };

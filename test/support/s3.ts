@@ -13,6 +13,8 @@ export interface S3Options extends ServerOptions {
   buckets: readonly string[];
   accessKeyId: string;
   secretAccessKey: string;
+  /** Must come with every request, as keys that were lent for a while want it. */
+  sessionToken?: string;
   /** Default `us-east-1`; another one in a signature is refused. */
   region?: string;
   /** Operations that the caller has no right to; `key` is empty for those on a bucket. */
@@ -55,7 +57,8 @@ interface Exchange extends S3Route {
 }
 
 /** Headers beginning with `x-amz-` that a request may have; the store implements none of the others. */
-const AMZ_HEADERS = /^x-amz-(?:date|copy-source(?:-range)?|content-sha256|user-agent|meta-.+|checksum-mode)$/;
+const AMZ_HEADERS =
+  /^x-amz-(?:date|copy-source(?:-range)?|content-sha256|user-agent|meta-.+|checksum-mode|security-token)$/;
 /** Of the checksums of newer stores: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html */
 const CHECKSUM_HEADERS = /^x-amz-checksum-(?:algorithm|crc32)$/;
 const WRITES = new Set<S3Action>(['PutObject', 'UploadPart', 'CreateMultipartUpload', 'CompleteMultipartUpload']);
@@ -102,6 +105,7 @@ class S3Api {
     if (!route || (copies && route.action !== 'PutObject' && route.action !== 'UploadPart')) return false;
     try {
       verifySignature(request, this.#credentials, now);
+      if (request.headers['x-amz-security-token'] !== this.#options.sessionToken) throw new S3Error('InvalidToken');
       checkHeaders(request, route.action, this.#options.checksums !== undefined);
       verifyPayload(request, body);
       checkMd5(request, body);

@@ -20,6 +20,10 @@ export const zoneCommands: readonly CommandRow[] = [
         text: 'what models are below oci://: an image with its files below models/, or a ModelPack artifact (default: image)',
         choices: ['image', 'modelpack'],
       },
+      {
+        flags: '--oci-base <image>',
+        text: "image whose layers lie below the files of a model, as copy names its source: busybox, for KServe's modelcar mode",
+      },
       { flags: '--images <registry>', text: 'HOST[:PORT][/PREFIX]; charts too, unless --charts is given' },
       { flags: '--charts <place>', text: 'oci://HOST[:PORT][/PREFIX], or a directory or s3:// for the .tgz files' },
       { flags: '--files <place>', text: 'single files and licences: a directory or s3://BUCKET/PREFIX' },
@@ -58,6 +62,7 @@ export const zoneCommands: readonly CommandRow[] = [
       const target = {
         models: text(flags['models']),
         ociForm: flags['ociForm'] as OciForm | undefined,
+        ociBase: text(flags['ociBase']),
         release: text(flags['release']),
         layout: flags['hubLayout'] as HubLayout | undefined,
         dryRun: flags['dryRun'] === true,
@@ -159,6 +164,10 @@ export const zoneCommands: readonly CommandRow[] = [
     flags: [
       { flags: '--bundle <dir>', text: 'a bundle: its files and their sizes' },
       { flags: '--models <url>', text: 'where the models are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///DIR' },
+      {
+        flags: '--oci-base <image>',
+        text: "image whose layers lie below the files of a model, as copy names its source: busybox, for KServe's modelcar mode",
+      },
       { flags: '--images <registry>', text: 'where the images are: HOST[:PORT][/PREFIX]' },
       { flags: '--receipt <file>', text: 'what was imported (default: the receipts that lie with the models)' },
       { flags: '--gateway <url>', text: 'the SIE gateway; SIE_AUTH_TOKEN is its token' },

@@ -20,7 +20,13 @@ import { chartsOf, placeCharts } from './import/charts.ts';
 import { importImages, type PlacedImage, placeImages, refuseMeeting } from './import/images.ts';
 import { MediaToCome } from './import/media.ts';
 import { type HubLayout, importModels } from './import/models.ts';
-import { importModelImages, placeModels, planModelImages, putReceiptImage } from './import/model-images.ts';
+import {
+  type FormOptions,
+  importModelImages,
+  placeModels,
+  planModelImages,
+  putReceiptImage,
+} from './import/model-images.ts';
 import { planImport } from './import/plan.ts';
 import { keysOf } from './import/former.ts';
 import { endShard, endWhole } from './import/end.ts';
@@ -29,17 +35,14 @@ import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
 import { looksFor, TargetState } from './import/state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
-import type { OciForm } from './model-image.ts';
 import { openObjects, viewObjects } from './objects.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
 import { openSigning, type SigningOptions } from './signing.ts';
 
-export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions {
+export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions, FormOptions {
   bundle: string;
   /** `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `file://DIR` or `oci://HOST/PREFIX`. */
   models?: string | undefined;
-  /** What models are in a registry; an image when not given. */
-  ociForm?: OciForm | undefined;
   /** `HOST[/PREFIX]` */
   images?: string | undefined;
   /** `oci://HOST[/PREFIX]`, or a directory or `s3://BUCKET/PREFIX` for the `.tgz`; with the images when not given. */
@@ -69,7 +72,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const reader = new BundleReader(bundle, inventory);
   const { images: allImages, charts } = await placeAll(reader, options);
   const models = options.models === undefined ? undefined : ofRelease(options.models, options.release);
-  const allModelImages = placeModels(models, options.ociForm, reader);
+  const allModelImages = await placeModels(models, options, reader, context);
   const open = (url: string): Promise<ObjectStore> =>
     options.dryRun ? viewObjects(context, url) : openObjects(context, url, shard && shardName(shard));
   const store = models === undefined || allModelImages ? undefined : await open(models);

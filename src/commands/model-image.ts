@@ -3,10 +3,17 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
 import { AssembledImage } from '../oci/assembled.ts';
 import { mediaTypes } from '../oci/types.ts';
+import type { BaseImage } from './model-base.ts';
 import { byPath, layerContent, type ModelFileContent, planLayers } from './model-layers.ts';
 
 /** How a model lies in a registry: as an image with its files below `models/`, or as an artifact of the ModelPack specification. */
 export type OciForm = 'image' | 'modelpack';
+
+/** The same, and what lies below the files of an image. */
+export interface ModelForm {
+  form: OciForm;
+  base?: BaseImage | undefined;
+}
 
 /** Of the document that a tag names: what went into it, so that it need not be made again to be compared. */
 export const identityAnnotation = 'dev.sie-mirror.model';
@@ -15,9 +22,10 @@ export const identityAnnotation = 'dev.sie-mirror.model';
 const layoutVersion = 1;
 
 /** Whatever decides what the image is. */
-export function identityOf({ repo, commit, license, files }: ModelItem, form: OciForm): Digest {
+export function identityOf({ repo, commit, license, files }: ModelItem, { form, base }: ModelForm): Digest {
   const list = byPath(files).map(({ path, digest, size }) => [path, digest, size]);
-  return sha256(JSON.stringify([layoutVersion, form, repo, commit, license ?? '', list]));
+  const below = base ? [base.digest] : [];
+  return sha256(JSON.stringify([layoutVersion, form, repo, commit, license ?? '', list, ...below]));
 }
 
 /** A model as an image that can be copied. */
@@ -33,7 +41,7 @@ export type LayerDigests = (layers: readonly (readonly ModelFileContent[])[]) =>
 export async function assembleModel(
   item: ModelItem,
   files: readonly ModelFileContent[],
-  form: OciForm,
+  form: ModelForm,
   digestsOf: LayerDigests,
 ): Promise<ModelImage> {
   const annotations = {
@@ -42,17 +50,24 @@ export async function assembleModel(
     ...(item.license === undefined ? {} : { 'org.opencontainers.image.licenses': item.license }),
     [identityAnnotation]: identityOf(item, form),
   };
-  return form === 'image' ? asImage(files, annotations, digestsOf) : asModelPack(item, files, annotations);
+  if (form.form === 'modelpack') return asModelPack(item, files, annotations);
+  return asImage(files, annotations, form.base, digestsOf);
 }
 
 export const layerType = 'application/vnd.oci.image.layer.v1.tar';
 const configType = 'application/vnd.oci.image.config.v1+json';
 /** A node takes no image for another processor, though there is nothing here to be run. */
-const architectures = ['amd64', 'arm64'];
+const bare: BaseImage['variants'] = ['amd64', 'arm64'].map((architecture) => ({
+  platform: { os: 'linux', architecture },
+  layers: [],
+  diffIds: [],
+  config: { architecture, os: 'linux', config: {} },
+}));
 
 async function asImage(
   files: readonly ModelFileContent[],
   annotations: Record<string, string>,
+  base: BaseImage | undefined,
   digestsOf: LayerDigests,
 ): Promise<ModelImage> {
   const source = new AssembledImage();
@@ -62,12 +77,14 @@ async function asImage(
     const content = layerContent(plan);
     return source.add({ mediaType: layerType, digest: digests[index] as Digest, size: content.size }, content);
   });
-  const manifests = architectures.map((architecture) => {
-    const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) };
-    const config = source.addDocument(configType, { architecture, os: 'linux', config: {}, rootfs });
+  for (const layer of base?.variants.flatMap((variant) => variant.layers) ?? [])
+    if (base) source.add(layer, await base.source.fetch(layer));
+  const manifests = (base?.variants ?? bare).map(({ platform, layers: below, diffIds, config: about }) => {
+    const rootfs = { type: 'layers', diff_ids: [...diffIds, ...layers.map(({ digest }) => digest)] };
+    const config = source.addDocument(configType, { ...about, rootfs });
     const mediaType = mediaTypes.ociManifest;
-    const document = { schemaVersion: 2, mediaType, config, layers, annotations };
-    return source.addDocument(mediaType, document, { platform: { os: 'linux', architecture } });
+    const document = { schemaVersion: 2, mediaType, config, layers: [...below, ...layers], annotations };
+    return source.addDocument(mediaType, document, { platform });
   });
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests, annotations };
   return { source, root: source.addDocument(mediaTypes.ociIndex, index) };

@@ -1,5 +1,6 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BundleReader } from '../../src/bundle/reader.ts';
 import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
@@ -15,7 +16,7 @@ import { counted } from '../../src/core/stream.ts';
 import { verifyZone } from '../../src/commands/verify/zone.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
-import type { BuiltImage } from '../support/images.ts';
+import { type BuiltImage, multiArch } from '../support/images.ts';
 import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
@@ -68,8 +69,8 @@ interface Document {
   manifests: { digest: string; platform: { os: string; architecture: string } }[];
 }
 
-const documentOf = (reference: string): Document =>
-  JSON.parse(Buffer.from(zone.manifest(repository, reference)?.bytes ?? '').toString()) as Document;
+const documentOf = (reference: string, name = repository): Document =>
+  JSON.parse(Buffer.from(zone.manifest(name, reference)?.bytes ?? '').toString()) as Document;
 const blobOf = (digest: string): Buffer => Buffer.from(zone.blob(repository, digest) ?? '');
 const receipt = async (name = 'b'): Promise<Receipt> =>
   parseReceipt(await readFile(join(bundle.path, `${name}.receipt.json`)), name);
@@ -98,6 +99,8 @@ function watchReads(): () => number {
     return bytes;
   };
 }
+
+const plain = (layer: Buffer): Buffer => (layer[0] === 0x1f ? gunzipSync(layer) : layer);
 
 /** Names and bytes of the members of a tar. */
 function membersOf(tar: Buffer): Map<string, Buffer> {
@@ -258,6 +261,58 @@ describe('a model as an image', () => {
     const report = await bring({ dryRun: true });
 
     expect(report.items.map(({ kind, state }) => [kind, state])).toEqual([['model', 'planned']]);
+    expect(pushes()).toBe(0);
+  });
+});
+
+describe('a model on a base image', () => {
+  const base = multiArch('busybox', ['linux/amd64', 'linux/arm64/v8']);
+  const ociBase = (): string => `${zone.host}/library/busybox:1`;
+
+  beforeEach(() => zone.put('library/busybox', base, '1'));
+
+  it('has what the image has, below its files and for the same processors', async () => {
+    await bring({ ociBase: ociBase() });
+
+    const { manifests } = documentOf('main');
+    expect(manifests.map(({ platform }) => platform)).toEqual([
+      { os: 'linux', architecture: 'amd64' },
+      { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    ]);
+    for (const [index, { digest }] of manifests.entries()) {
+      const { config, layers } = documentOf(digest);
+      const below = documentOf(
+        documentOf('1', 'library/busybox').manifests[index]?.digest ?? '',
+        'library/busybox',
+      ).layers;
+      expect(layers.slice(0, -1)).toEqual(below);
+      expect(membersOf(blobOf(layers.at(-1)?.digest ?? '')).has('models/sub/config.json')).toBe(true);
+      const about = JSON.parse(blobOf(config.digest).toString()) as Record<string, unknown>;
+      expect(about).toMatchObject({ os: 'linux', config: { Env: ['PATH=/usr/bin'] } });
+      expect(about['history']).toBeUndefined();
+      const unpacked = layers.map((layer) => sha256(plain(blobOf(layer.digest))));
+      expect(about['rootfs']).toEqual({ type: 'layers', diff_ids: unpacked });
+    }
+  });
+
+  it('is another image than one without it, and the same again', async () => {
+    await bring();
+
+    expect((await bring({ ociBase: ociBase() })).items[0]?.state).toBe('done');
+    expect((await bring({ ociBase: ociBase() })).items[0]?.state).toBe('present');
+    expect((await bring()).items[0]?.state).toBe('done');
+  });
+
+  it.each<[string, () => Partial<ImportOptions>, string]>([
+    ['an image for another system', () => ({ ociBase: `${zone.host}/windows:1` }), 'E_USAGE'],
+    ['one that is not there', () => ({ ociBase: `${zone.host}/library/busybox:2` }), 'E_NOT_FOUND'],
+    ['an artifact', () => ({ ociBase: ociBase(), ociForm: 'modelpack' }), 'E_USAGE'],
+    ['a bucket', () => ({ ociBase: ociBase(), models: 's3://models' }), 'E_USAGE'],
+  ])('is refused with %s, and nothing is written', async (_, options, code) => {
+    zone.put('windows', multiArch('windows', ['windows/amd64']), '1');
+
+    expect(await codeOf(bring(options()))).toBe(code);
+
     expect(pushes()).toBe(0);
   });
 });

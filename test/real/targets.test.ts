@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../support/cli.ts';
+import { multiArch } from '../support/images.ts';
 import { filesBelow } from '../support/place.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import { runCommand } from './command.ts';
+import { pushImage } from './seed.ts';
 import {
   type RealServer,
   startCraneRegistry,
@@ -93,6 +95,20 @@ describe.each(Object.entries(makers))('a model in %s', (name, start) => {
     const copied = ['copy', '--src-tls-verify=false', '--override-arch', 'arm64', `docker://${reference}`];
     await runCommand('skopeo', [...copied, `oci:${join(place, 'layout')}:x`]);
     expect((await bring()).items[0]?.state).toBe('present');
+  });
+
+  it('lies on a base image, which crane finds whole with it', async () => {
+    const base = multiArch('busybox', ['linux/amd64', 'linux/arm64/v8']);
+    await pushImage(server.host, 'library/busybox', base, '1');
+    const reference = `${server.host}/models/org/name:main`;
+
+    await bring('--oci-base', `${server.host}/library/busybox:1`);
+
+    await runCommand(tools.crane, ['validate', '--fast', '--insecure', '--remote', reference]);
+    const platform = ['--insecure', '--platform', 'linux/arm64/v8'];
+    await runCommand(tools.crane, ['export', ...platform, reference, join(place, 'on-base.tar')]);
+    const listed = (await runCommand(tools.tar, ['-tf', join(place, 'on-base.tar')])).split('\n');
+    expect(listed).toEqual(expect.arrayContaining([expect.stringMatching(/^data\//), 'models/config.json']));
   });
 
   it('is an artifact that oras pulls file by file', async () => {

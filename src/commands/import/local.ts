@@ -26,6 +26,7 @@ export interface ImportLocalOptions
       ImportOptions,
       | 'models'
       | 'ociForm'
+      | 'ociBase'
       | 'images'
       | 'charts'
       | 'files'
@@ -61,7 +62,7 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
   const signing = await openSigning(options, context);
   const place = ofRelease(models, options.release);
   const open = options.dryRun ? viewObjects : openObjects;
-  const images = placeModels(place, options.ociForm, source);
+  const images = await placeModels(place, options, source, context);
   const state = images
     ? undefined
     : await TargetState.open(await open(context, place), looksFor(keysOf(source, layout)), options.verify);

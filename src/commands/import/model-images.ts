@@ -21,31 +21,43 @@ import type { MediaToCome } from './media.ts';
 import { pushModel } from './model-push.ts';
 import type { ModelSource } from './models.ts';
 import type { ImportRun } from './run.ts';
-import { identityAnnotation, identityOf, type OciForm } from '../model-image.ts';
+import { openBase } from '../model-base.ts';
+import { identityAnnotation, identityOf, type ModelForm, type OciForm } from '../model-image.ts';
 import type { ModelFileContent } from '../model-layers.ts';
 
+/** What was asked for of models in a registry. */
+export interface FormOptions {
+  /** What they are there; an image when not given. */
+  ociForm?: OciForm | undefined;
+  /** An image whose layers lie below the files, as `copy` names its source. */
+  ociBase?: string | undefined;
+}
+
 /** Models that become images of a registry. */
-export interface ModelImages {
+export interface ModelImages extends ModelForm {
   /** `HOST[:PORT][/PREFIX]` */
   place: string;
-  form: OciForm;
   models: { item: ModelItem; target: Reference }[];
 }
 
 /**
  * Decides where each model goes: `PREFIX/org/name`, in small letters as registries want them.
  * @param url `oci://HOST[:PORT][/PREFIX]`; for any other there are none
- * @throws E_USAGE for a place that no registry has, E_MANIFEST for two models in one place
+ * @throws E_USAGE for a place that no registry has, E_MANIFEST for two models in one place, and what opening the base throws
  */
-export function placeModels(
+export async function placeModels(
   url: string | undefined,
-  form: OciForm | undefined,
+  { ociForm, ociBase }: FormOptions,
   source: ModelSource,
-): ModelImages | undefined {
+  context: Context,
+): Promise<ModelImages | undefined> {
   if (url?.startsWith('oci://') !== true) {
-    if (form === undefined) return undefined;
-    throw new MirrorError('E_USAGE', '`--oci-form` goes with `--models oci://HOST/PREFIX`');
+    if (ociForm === undefined && ociBase === undefined) return undefined;
+    const flag = ociForm === undefined ? '--oci-base' : '--oci-form';
+    throw new MirrorError('E_USAGE', `\`${flag}\` goes with \`--models oci://HOST/PREFIX\``);
   }
+  if (ociForm === 'modelpack' && ociBase !== undefined)
+    throw new MirrorError('E_USAGE', '`--oci-base` is for images, and `--oci-form modelpack` makes artifacts');
   const place = url.slice('oci://'.length).replace(/\/+$/, '');
   const models = source.inventory.items
     .filter((item) => item.kind === 'model')
@@ -55,14 +67,15 @@ export function placeModels(
       reference: nameOf(item),
       to: target.repository,
       tag: item.commit,
-      digest: identityOf(item, 'image'),
+      digest: identityOf(item, { form: 'image' }),
     })),
   );
-  return { place, form: form ?? 'image', models };
+  const base = ociBase === undefined ? undefined : await openBase(ociBase, context);
+  return { place, form: ociForm ?? 'image', base, models };
 }
 
 /** What would move. One request or two for each model. */
-export async function planModelImages({ models, form }: ModelImages, context: Context): Promise<ReportItem[]> {
+export async function planModelImages({ models, ...form }: ModelImages, context: Context): Promise<ReportItem[]> {
   const items: ReportItem[] = [];
   for (const { item, target: place } of models) {
     const { target, name } = await openRepository(context, place, item.commit);
@@ -74,7 +87,7 @@ export async function planModelImages({ models, form }: ModelImages, context: Co
   return items;
 }
 
-export async function importModelImages(run: ImportRun<ModelSource>, { models, form }: ModelImages): Promise<void> {
+export async function importModelImages(run: ImportRun<ModelSource>, { models, ...form }: ModelImages): Promise<void> {
   const { items, receipt, context } = run;
   for (const { item, target: place } of models) {
     const name = nameOf(item);
@@ -86,7 +99,7 @@ export async function importModelImages(run: ImportRun<ModelSource>, { models, f
         ? { graph: await readImage(target.target, found, { slots: context.slots, referrers: false }), bytes: 0 }
         : await bring(run, item, form, target.target);
       await tagRefs(item, brought.graph.root.descriptor, target.target);
-      receipt.models.push(received(item, form, target, brought.graph));
+      receipt.models.push(received(item, form.form, target, brought.graph));
       const state = found ? 'present' : 'done';
       const { bytes } = brought;
       const { digest } = brought.graph.root.descriptor;
@@ -97,7 +110,7 @@ export async function importModelImages(run: ImportRun<ModelSource>, { models, f
 }
 
 /** What the commit's tag names, when it was made of the same files. The tag comes last, so it is whole. */
-async function findModel(target: ContentTarget, item: ModelItem, form: OciForm): Promise<Descriptor | undefined> {
+async function findModel(target: ContentTarget, item: ModelItem, form: ModelForm): Promise<Descriptor | undefined> {
   const root = await resolved(target, item.commit);
   if (!root || !isManifest(root)) return undefined;
   const expected = { size: root.size, checksum: checksumOf(root.digest), item: root.digest };
@@ -112,7 +125,7 @@ async function findModel(target: ContentTarget, item: ModelItem, form: OciForm):
 async function bring(
   { reader, media, context }: ImportRun<ModelSource>,
   item: ModelItem,
-  form: OciForm,
+  form: ModelForm,
   target: ContentTarget,
 ): Promise<{ graph: ImageGraph; bytes: number }> {
   return pushModel(item, form, contentsOf(item, reader, media), target, context);

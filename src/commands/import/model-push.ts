@@ -11,7 +11,7 @@ import { copyImage } from '../../oci/copy/graph.ts';
 import { type ImageGraph, readImage } from '../../oci/graph.ts';
 import { fromSource } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
-import { assembleModel, identityOf, type LayerDigests, layerType, type OciForm } from '../model-image.ts';
+import { assembleModel, identityOf, type LayerDigests, layerType, type ModelForm } from '../model-image.ts';
 import { checkedLayer, layerContent, layerDigest, type ModelFileContent } from '../model-layers.ts';
 
 type PushMade = NonNullable<ContentTarget['pushMade']>;
@@ -23,12 +23,13 @@ type PushMade = NonNullable<ContentTarget['pushMade']>;
  */
 export async function pushModel(
   item: ModelItem,
-  form: OciForm,
+  form: ModelForm,
   files: readonly ModelFileContent[],
   target: ContentTarget,
   context: Context,
 ): Promise<{ graph: ImageGraph; bytes: number }> {
-  const pushMade = form === 'image' && (await begin(item, target, context)) ? target.pushMade?.bind(target) : undefined;
+  const pushMade =
+    form.form === 'image' && (await begin(item, form, target, context)) ? target.pushMade?.bind(target) : undefined;
   const destination = new Destination();
   const digestsOf = pushMade ? pushing(pushMade, destination, context) : hashing(target, destination, context);
   const { source, root } = await assembleModel(item, files, form, digestsOf);
@@ -42,8 +43,8 @@ export async function pushModel(
 }
 
 /** Leaves a blob that says which image is being made. @returns false when an earlier run has left it */
-async function begin(item: ModelItem, target: ContentTarget, { signal }: Context): Promise<boolean> {
-  const bytes = Buffer.from(JSON.stringify({ 'dev.sie-mirror.begun': identityOf(item, 'image') }));
+async function begin(item: ModelItem, form: ModelForm, target: ContentTarget, { signal }: Context): Promise<boolean> {
+  const bytes = Buffer.from(JSON.stringify({ 'dev.sie-mirror.begun': identityOf(item, form) }));
   const mark: Descriptor = { mediaType: 'application/json', digest: sha256(bytes), size: bytes.length };
   if (!target.pushMade || (await target.exists(mark))) return false;
   await target.push(mark, contentOf(bytes), signal);

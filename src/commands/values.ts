@@ -94,6 +94,7 @@ function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): Setti
     credentials: chooseCredentials(bucket, options.credentials),
     endpoint,
     region: options.region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || undefined),
+    virtualHost: env['AWS_S3_ADDRESSING_STYLE'] === 'virtual',
     identity: options.identity,
     pullSecret: options.pullSecret,
   };
@@ -107,11 +108,19 @@ function makeFiles(zone: Zone, settings: Settings, options: ValuesOptions, conte
   const made = [...new Set(names)].map((name) => {
     const of = makers[name]?.(zone, settings, options, context) ?? { files: [], warnings: [] };
     if (of.files.length === 0 && options.consumers.length > 0) throw nothingFor(name, zone);
-    return of;
+    return of.files.length === 0 ? of : { ...of, warnings: [...of.warnings, ...pathWarning(name, zone, settings)] };
   });
   const files = made.flatMap((each) => each.files);
   if (files.length === 0) throw nothingFor('any consumer', zone);
   return { files: [...files, ...secretsOf(zone, settings, files)], warnings: made.flatMap((each) => each.warnings) };
+}
+
+/** Some ask a store with an address of its own for buckets in the path, whatever it wants. */
+function pathWarning(name: string, { models }: Zone, { endpoint, virtualHost }: Settings): string[] {
+  const asks = (name === 'sie' || name === 'llmkube') && endpoint !== undefined && models?.startsWith('s3://') === true;
+  return asks && virtualHost
+    ? [`${name} names the bucket in the path, which a store may refuse that is set to names in the host`]
+    : [];
 }
 
 /** The others say so themselves, by making no file. */
@@ -125,7 +134,6 @@ function nothingFor(name: string, zone: Zone): MirrorError {
   });
 }
 
-/** The Secrets that the files speak of. */
 /** The Secrets that the files speak of. */
 function secretsOf(zone: Zone, settings: Settings, files: readonly GeneratedFile[]): GeneratedFile[] {
   const ofModels = zone.modelList.flatMap(({ image }) => (image ? [image.registry] : []));

@@ -8,6 +8,8 @@ export interface BucketSettings {
   /** Of the store; undefined for AWS and Google themselves. */
   endpoint: string | undefined;
   region: string | undefined;
+  /** The store names buckets in the host, and not in the path. */
+  virtualHost: boolean;
   /** Role ARN, or Google service account. */
   identity: string | undefined;
 }

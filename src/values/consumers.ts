@@ -52,7 +52,7 @@ function vllm(zone: Zone, settings: ConsumerSettings): GeneratedFile | undefined
           ...bucketEnv(models, settings, 'AWS_ENDPOINT_URL'),
           ...(settings.endpoint === undefined
             ? []
-            : [{ name: 'RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING', value: '0' }]),
+            : [{ name: 'RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING', value: settings.virtualHost ? '1' : '0' }]),
           { name: 'HF_HUB_OFFLINE', value: '1' },
         ],
       }),

@@ -60,14 +60,14 @@ function access(models: string, settings: ConsumerSettings): YamlValue[] {
   return [secret, serviceAccount(accountName, settings, { secret: secretName })];
 }
 
-function storeAnnotations({ endpoint, region }: ConsumerSettings): Record<string, string> {
+function storeAnnotations({ endpoint, region, virtualHost }: ConsumerSettings): Record<string, string> {
   const store = endpoint === undefined ? undefined : new URL(endpoint);
   return {
     ...(store
       ? {
           'serving.kserve.io/s3-endpoint': `${store.host}${store.pathname.replace(/\/+$/, '')}`,
           'serving.kserve.io/s3-usehttps': store.protocol === 'https:' ? '1' : '0',
-          'serving.kserve.io/s3-usevirtualbucket': '0',
+          'serving.kserve.io/s3-usevirtualbucket': virtualHost ? '1' : '0',
         }
       : {}),
     ...(region === undefined ? {} : { 'serving.kserve.io/s3-region': region }),

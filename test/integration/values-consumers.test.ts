@@ -61,6 +61,20 @@ describe('examples', () => {
     expect(await runs.text('vllm/example.yaml')).toContain(`- ${snapshot}\n`);
   });
 
+  it.each([
+    ['path', '0', 0],
+    ['virtual', '1', 2],
+  ])('tell who can be told where the bucket is named (%s), and warn of who cannot', async (style, flag, warnings) => {
+    const receipt = { ...whole, models: [...(whole.models ?? []), gguf] };
+    await runs.run(receipt, { endpoint: 'https://minio.zone' }, { env: { AWS_S3_ADDRESSING_STYLE: style } });
+
+    expect((await runs.documents('kserve/example.yaml'))[0]).toMatchObject({
+      metadata: { annotations: { 'serving.kserve.io/s3-usevirtualbucket': flag } },
+    });
+    expect(await runs.text('vllm/example.yaml')).toMatch(new RegExp(`VIRTUAL_ADDRESSING\\s+value: "${flag}"`));
+    expect(runs.warnings.filter((text) => text.includes('names the bucket in the path'))).toHaveLength(warnings);
+  });
+
   it('name a plain layout by its repo', async () => {
     const [object] = gguf.objects;
     const plain = {

@@ -241,7 +241,13 @@ export function summarise(
     ({ name, state, bytes: moved = 0, detail }) =>
       `${name} -> ${String(detail?.['target'])}  ${state === 'present' ? 'was there already' : formatBytes(moved)}`,
   );
-  const counts = `${plural(receipt.models.length, 'model')}, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
+  const kinds = [
+    plural(receipt.models.length, 'model'),
+    plural(receipt.images.length, 'image'),
+    ...(receipt.charts ? [plural(receipt.charts.length, 'chart')] : []),
+    ...(receipt.files ? [plural(receipt.files.length, 'file')] : []),
+  ];
+  const counts = `${kinds.join(', ')}, ${formatBytes(bytes)} moved`;
   summary.push(...describeSurplus(items));
   const received = [...receipt.images, ...(receipt.charts ?? [])].map(({ reference }) => reference);
   const left = inventory.items.filter((item) =>

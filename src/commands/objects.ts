@@ -39,8 +39,13 @@ export async function openObjects(context: Context, url: string, part?: string):
     await context.lock(directory, lockFile);
     return store;
   }
-  throw new MirrorError('E_USAGE', `\`${url}\` is no target for models`, {
-    hint: 'write it as `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file:///DIR`',
+  const bucket = /^(?:s3|gs):\/\/([^/]+)/.exec(url)?.[1];
+  if (bucket !== undefined)
+    throw new MirrorError('E_USAGE', `\`${bucket}\` is no name that a bucket can have`, {
+      hint: 'at least three lower-case letters, digits, `-` and `.` were wanted',
+    });
+  throw new MirrorError('E_USAGE', `\`${url}\` is no place for objects`, {
+    hint: 'write it as `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file:///DIR`; models go to `oci://HOST/PREFIX` too',
   });
 }
 

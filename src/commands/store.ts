@@ -9,7 +9,7 @@ import { licencesFolder } from '../hub/places.ts';
 import { linkTarget } from '../core/path.ts';
 import { parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
-import { directoryTree, listTree, type TreeEntry } from '../fs/tree.ts';
+import { directoryTree, listTree, mayBePartial, type TreeEntry } from '../fs/tree.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout/layout.ts';
@@ -97,7 +97,9 @@ function missing(path: string): MirrorError {
 }
 
 async function readHub(store: string, contents: StoreContents): Promise<void> {
-  const entries = await listTree(join(store, 'hub'));
+  // Where there are no links a snapshot holds the files themselves, and those have the names that they have.
+  const isPartial = (path: string): boolean => path.split('/')[1] !== 'snapshots' && mayBePartial(path);
+  const entries = await listTree(join(store, 'hub'), isPartial);
   const repos = new Map<string, TreeEntry[]>();
   for (const entry of entries) {
     const folder = entry.path.split('/')[0] ?? '';
@@ -152,7 +154,7 @@ async function readRepo(
     for (const { path, stored } of model.files) found.set(stored, listed.get(path));
     // Only models are brought to a bucket; the others are in the bundle for who unpacks it.
     if (folder.startsWith('models--')) contents.models.push(model);
-    await addFolder(contents, store, `${filesFolder}/${licencesFolder}/${folder}/${commit}`);
+    await addNotices(contents, store, `${filesFolder}/${licencesFolder}/${folder}/${commit}`);
     const report = safetyReport(folder, commit);
     if (await isFile(join(store, report))) await addFile(contents, store, report);
   }
@@ -223,9 +225,10 @@ async function readFiles(store: string, contents: StoreContents): Promise<void> 
   }
 }
 
-async function addFolder(contents: StoreContents, store: string, folder: string): Promise<void> {
+async function addNotices(contents: StoreContents, store: string, folder: string): Promise<void> {
   if (!(await isDirectory(join(store, folder)))) return;
-  for (const { path } of await listTree(join(store, folder))) await addFile(contents, store, `${folder}/${path}`);
+  for (const { path } of await listTree(join(store, folder), () => false))
+    await addFile(contents, store, `${folder}/${path}`);
 }
 
 async function readImages(store: string, contents: StoreContents): Promise<void> {

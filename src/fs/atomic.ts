@@ -7,14 +7,18 @@ import { makeDirectory } from './directories.ts';
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
 
-/** Writes a whole small file, or one that is made in pieces: other readers see the old one or the new one. */
+/**
+ * Writes a whole small file, or one that is made in pieces: other readers see the old one or the new one.
+ * @param beside the file next to which the new one stands while it is written; on the same file system
+ */
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array | Iterable<Uint8Array>,
   mode = 0o644,
+  beside = path,
 ): Promise<void> {
   await makeDirectory(dirname(path));
-  const temporary = `${path}.${randomBytes(4).toString('hex')}${partialSuffix}`;
+  const temporary = `${beside}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
     const file = await open(temporary, 'wx', mode);
     try {
@@ -27,7 +31,7 @@ export async function writeFileAtomic(
     await syncDirectory(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true });
-    throw namePath(error, path);
+    throw namePath(error, path, temporary);
   }
 }
 
@@ -54,10 +58,15 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** A write that fails does not say where; this does. */
-export function namePath(error: unknown, path: string): MirrorError {
-  if (error instanceof Error && 'syscall' in error && (error as NodeJS.ErrnoException).path === undefined)
-    Object.assign(error, { path });
+/**
+ * A write that fails does not say where; this does.
+ * @param temporary a name that stood for it, and says nothing to anybody
+ */
+export function namePath(error: unknown, path: string, temporary?: string): MirrorError {
+  if (error instanceof Error && 'syscall' in error) {
+    const { path: named } = error as NodeJS.ErrnoException;
+    if (named === undefined || named === temporary) Object.assign(error, { path });
+  }
   return toMirrorError(error);
 }
 

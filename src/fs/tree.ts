@@ -24,21 +24,35 @@ export function directoryTree(root: string): FileTree {
 /** What stands in a directory tree: regular files with their size, symbolic links with their target. Paths use `/`. */
 export type TreeEntry = { path: string; size: number } | { path: string; link: string };
 
+/** Whether a name in a tree may be that of a file that is not yet whole: anywhere, unless more is known of the place. */
+export function mayBePartial(path: string): boolean {
+  return path.endsWith(partialSuffix);
+}
+
 /**
- * Walks a tree, sorted by path, without following links and without what is only partial.
+ * Walks a tree, sorted by path, without following links and without files that are only partial.
+ * @param isPartial where no file of ours is ever partial, all names are what they are
  * @throws E_PATH for sockets, devices and the like
  */
-export async function listTree(root: string): Promise<TreeEntry[]> {
+export async function listTree(
+  root: string,
+  isPartial: (path: string) => boolean = mayBePartial,
+): Promise<TreeEntry[]> {
   const entries: TreeEntry[] = [];
-  await walk(root, '', entries);
+  await walk(root, '', entries, isPartial);
   return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function walk(root: string, below: string, entries: TreeEntry[]): Promise<void> {
+async function walk(
+  root: string,
+  below: string,
+  entries: TreeEntry[],
+  isPartial: (path: string) => boolean,
+): Promise<void> {
   for await (const entry of await opendir(join(root, below))) {
     const path = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (entry.isFile() && entry.name.endsWith(partialSuffix)) continue;
-    if (entry.isDirectory()) await walk(root, path, entries);
+    if (entry.isFile() && isPartial(path)) continue;
+    if (entry.isDirectory()) await walk(root, path, entries, isPartial);
     else if (entry.isSymbolicLink()) entries.push({ path, link: await readlink(join(root, path)) });
     else if (entry.isFile()) entries.push({ path, size: (await stat(join(root, path))).size });
     else

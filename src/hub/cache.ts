@@ -59,6 +59,7 @@ export class RepoCache {
   /** Finds out whether links can be made there. */
   async prepare(): Promise<void> {
     await ensureWritable(this.directory);
+    await this.#sweepRefs();
     if (!this.#symlinks) return;
     const probe = join(this.directory, `.link${partialSuffix}`);
     await rm(probe, { force: true });
@@ -204,7 +205,7 @@ export class RepoCache {
   async prune(commit: string, files: readonly RepoFile[]): Promise<number> {
     const root = join(this.directory, 'snapshots', commit);
     const wanted = new Set(files.map(({ path }) => path));
-    const extra = (await listTree(root)).filter(({ path }) => !wanted.has(path));
+    const extra = (await listTree(root, () => false)).filter(({ path }) => !wanted.has(path));
     for (const { path } of extra) {
       await rm(join(root, path));
       await removeEmpty(root, posix.dirname(path));
@@ -224,9 +225,19 @@ export class RepoCache {
     return (await readFile(this.#tree(commit), 'utf8').catch(() => '')) === treeDocument(files);
   }
 
-  /** Last of all: a ref says that its snapshot is whole. Readers do not strip a newline, so there is none. */
+  /**
+   * Last of all: a ref says that its snapshot is whole. Readers do not strip a newline, so there is none; and they take
+   * every file below `refs/` for a ref, so it is written outside.
+   */
   async writeRef(revision: string, commit: string): Promise<void> {
-    await writeFileAtomic(join(this.directory, 'refs', revision), commit);
+    await writeFileAtomic(join(this.directory, 'refs', revision), commit, 0o644, join(this.directory, '.ref'));
+  }
+
+  /** A ref that was half written when an earlier version was killed makes readers drop the whole repo. */
+  async #sweepRefs(): Promise<void> {
+    const refs = join(this.directory, 'refs');
+    for (const name of await readdir(refs, { recursive: true }).catch(() => []))
+      if (/\.[0-9a-f]{8}\.partial$/.test(name)) await rm(join(refs, name), { force: true });
   }
 
   #tree(commit: string): string {

@@ -51,7 +51,7 @@ export async function findFlaws(
     if (flaw) add(flaw.code, file.path, flaw.text);
   });
   const wanted = new Set(plan.files.map(({ path }) => path));
-  for (const { path } of await listTree(snapshot).catch(() => []))
+  for (const { path } of await listTree(snapshot, () => false).catch(() => []))
     if (!wanted.has(path)) add('E_CORRUPT', path, 'is in the store, and not in the lock', true);
   const tree = `trees/${plan.commit}.json`;
   if ((await readText(join(folder, tree))) !== treeDocument(plan.files))

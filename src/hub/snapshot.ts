@@ -10,7 +10,7 @@ import type { RangesOptions } from '../fs/receive-ranges.ts';
 import { cloneFile, findInCache } from './adopt.ts';
 import { type RepoCache, repoFolder } from './cache.ts';
 import type { HubClient } from './client.ts';
-import { cacheOf, noticePath } from './places.ts';
+import { cacheOf, noticePartial, noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
@@ -190,9 +190,10 @@ async function bringNotice(job: Job, file: RepoFile): Promise<string> {
   const isRight =
     (await hasFile(path, file.size)) &&
     (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool, options.signal)));
+  const partial = noticePartial(store, plan, file);
   const found = isRight
     ? options.known?.get(file.checksum.hex)
-    : await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, receive));
+    : await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, { ...receive, partial }));
   return file.checksum.algorithm === 'sha256' ? file.checksum.hex : (found ?? sha256OfFile(path));
 }
 

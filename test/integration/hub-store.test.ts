@@ -12,7 +12,7 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
@@ -212,16 +212,36 @@ describe('a file system without symbolic links', () => {
     await own.close();
   });
 
-  it('makes a bundle that comes in as it went out', async () => {
+  it('makes a bundle that comes in as it went out, files that are called like partial ones included', async () => {
     const own = await place.withEnv({ HF_HUB_DISABLE_SYMLINKS: '1' });
-    await own.snapshot('org/name');
+    const odd = { ...expected, 'x/config.json.partial': 'not partial', LICENSE: 'mine', 'LICENSE.partial': 'theirs' };
+    ({ commit } = place.hub.addRepo({ id: 'org/name', files: { ...files, ...odd } }));
+    await own.snapshot('org/name', { filter: { preset: 'sie', include: [], exclude: [] } });
+    expect(await own.snapshot([], { offline: true })).toMatchObject({ ok: true });
     const context = { ...own.context, toolFile: await placeTool(place.directory) };
 
     expect(await bundle({ store: 'store', out: '.', name: 'b' }, context)).toMatchObject({ ok: true });
     expect(await verify({ bundle: 'b' }, context)).toMatchObject({ ok: true });
     expect(await importBundle({ bundle: 'b', models: 'file:models' }, context)).toMatchObject({ ok: true });
 
-    expect(await snapshotOf(join(place.directory, 'models'))).toEqual(expected);
+    const { LICENSE: _, 'LICENSE.partial': __, ...inside } = odd;
+    expect(await snapshotOf(join(place.directory, 'models'))).toEqual(inside);
+    const { blobs } = JSON.parse(await readFile(join(place.directory, 'b/inventory.json'), 'utf8')) as {
+      blobs: { path: string }[];
+    };
+    const beside = blobs.map(({ path }) => path).filter((path) => path.startsWith('files/'));
+    expect(beside.map((path) => basename(path)).sort()).toEqual(['LICENSE', 'LICENSE.partial']);
+    await own.close();
+  });
+
+  it('loses a file that is called like a partial one when it is no longer wanted', async () => {
+    const own = await place.withEnv({ HF_HUB_DISABLE_SYMLINKS: '1' });
+    ({ commit } = place.hub.addRepo({ id: 'org/name', files: { ...files, 'a.partial': 'a' } }));
+    await own.snapshot('org/name');
+    expect(
+      await own.snapshot('org/name', { filter: { preset: 'all', include: [], exclude: ['*.partial'] } }),
+    ).toMatchObject({ items: [{ detail: { removed: 1 } }] });
+    expect(await snapshotOf()).toEqual(expected);
     await own.close();
   });
 

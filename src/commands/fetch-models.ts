@@ -1,17 +1,16 @@
-import { statfs } from 'node:fs/promises';
-import { MirrorError } from '../core/errors.ts';
 import type { ReportItem } from '../core/report.ts';
-import { formatBytes } from '../core/text.ts';
 import { HashPool } from '../fs/hash-pool.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import { isMainOf } from '../hub/refs.ts';
 import type { RepoFile } from '../hub/repo.ts';
 import { fetchSnapshot, type SnapshotTally } from '../hub/snapshot.ts';
 import { missingBytes, type SnapshotPlan } from '../hub/snapshot-plan.ts';
+import { sharedFrom } from '../hub/adopt.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 import { wantsSymlinks } from './models.ts';
 import { checkSafety, judgePlans, type SafetySummary } from './safety.ts';
+import { checkSpace, type Need } from './space.ts';
 
 export interface FetchModelsOptions {
   verify?: boolean | undefined;
@@ -22,8 +21,8 @@ export interface FetchModelsOptions {
   known?: ReadonlyMap<string, string> | undefined;
   /** What must not come; nothing of any repo is fetched when one of them has some. */
   deny?: readonly DenyRule[] | undefined;
-  /** Bytes that will come into the store beside the repos. */
-  besides?: number | undefined;
+  /** What will come into the store beside the repos. */
+  besides?: readonly Need[] | undefined;
 }
 
 /**
@@ -42,7 +41,8 @@ export async function fetchModels(
   const judged = await judgePlans(context.hub(), plans, deny, items, context);
   const symlinks = wantsSymlinks(context);
   // After a refusal nothing else comes, either.
-  if (judged.length > 0 || plans.length === 0) await checkSpace(judged, store, symlinks, options.besides);
+  if (judged.length > 0 || plans.length === 0)
+    await checkSpace(store, [await needOf(judged, store, symlinks, options.adopt), ...(options.besides ?? [])]);
   const whole: SnapshotPlan[] = [];
   let pool: HashPool | undefined;
   try {
@@ -101,21 +101,20 @@ export function sizeOf(files: readonly RepoFile[]): number {
   return files.reduce((sum, { size }) => sum + size, 0);
 }
 
-async function checkSpace(
+async function needOf(
   plans: readonly SnapshotPlan[],
   store: string,
   symlinks: boolean,
-  besides = 0,
-): Promise<void> {
-  let needed = besides;
-  for (const plan of plans) needed += await missingBytes(store, plan, symlinks);
-  const { blocks, bavail, bsize } = await statfs(store);
-  const free = bavail * bsize;
-  // Some file systems do not tell, and have no blocks at all then.
-  if (blocks > 0 && needed > free)
-    throw new MirrorError(
-      'E_NO_SPACE',
-      `\`${store}\` has ${formatBytes(free)} free, ${formatBytes(needed)} are still to be fetched`,
-      { hint: 'free some space, or choose another place with `--store`', at: { side: 'target', item: store } },
-    );
+  adopt: string | undefined,
+): Promise<Need> {
+  const count = async (isShared?: (plan: SnapshotPlan, file: RepoFile) => Promise<boolean>): Promise<number> => {
+    let bytes = 0;
+    for (const plan of plans) bytes += await missingBytes(store, plan, symlinks, isShared);
+    return bytes;
+  };
+  const atMost = await count();
+  return {
+    atMost,
+    exactly: () => (adopt === undefined ? Promise.resolve(atMost) : count(sharedFrom(adopt, store))),
+  };
 }

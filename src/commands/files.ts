@@ -19,6 +19,7 @@ import { isFileName, type LockedFile } from '../manifest/schema.ts';
 import { attempt } from './attempt.ts';
 import { hasPassword } from './address.ts';
 import type { Context } from './context.ts';
+import type { Need } from './space.ts';
 
 /** Folder of the store for single files. */
 export const filesFolder = 'files';
@@ -101,8 +102,8 @@ export async function sizeFiles(
   return sized;
 }
 
-/** Bytes of single files that are still to come, where their size is known; those of partial files that count left out. */
-export async function missingFileBytes(files: readonly LockedFile[], store: string): Promise<number> {
+/** Single files that are still to come, where their size is known; bytes of partial files that count left out. */
+export async function needOfFiles(files: readonly LockedFile[], store: string): Promise<Need> {
   let bytes = 0;
   for (const { name, size = 0, sha256 } of files) {
     const path = join(store, filesFolder, name);
@@ -111,7 +112,7 @@ export async function missingFileBytes(files: readonly LockedFile[], store: stri
     const partial = sha256 === undefined ? undefined : await stat(`${path}${partialSuffix}`).catch(() => undefined);
     bytes += Math.max(0, size - (partial?.size ?? 0));
   }
-  return bytes;
+  return { atMost: bytes, exactly: () => Promise.resolve(bytes) };
 }
 
 /**

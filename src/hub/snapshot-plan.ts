@@ -60,15 +60,24 @@ function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError 
   });
 }
 
-/** Bytes that are still to come, those of partial files left out, those of notices counted. */
-export async function missingBytes(store: string, plan: SnapshotPlan, symlinks: boolean): Promise<number> {
+/**
+ * Bytes that are still to come, those of partial files left out, those of notices counted.
+ * @param isShared says of a file that is not there whether it comes without taking any space
+ */
+export async function missingBytes(
+  store: string,
+  plan: SnapshotPlan,
+  symlinks: boolean,
+  isShared: (plan: SnapshotPlan, file: RepoFile) => Promise<boolean> = () => Promise.resolve(false),
+): Promise<number> {
   const cache = cacheOf(store, plan, symlinks);
   let bytes = 0;
   const isBare = await cache.isBare(plan.commit);
-  for (const file of unique(plan.files))
-    if (isBare) bytes += file.size;
-    else if ((await cache.find(plan.commit, file)) === undefined)
-      bytes += Math.max(0, file.size - (await cache.partialBytes(file)));
+  for (const file of unique(plan.files)) {
+    if (!isBare && (await cache.find(plan.commit, file)) !== undefined) continue;
+    if (await isShared(plan, file)) continue;
+    bytes += isBare ? file.size : Math.max(0, file.size - (await cache.partialBytes(file)));
+  }
   for (const file of plan.notices ?? [])
     if (!(await hasFile(noticePath(store, plan, file), file.size))) bytes += file.size;
   return bytes;

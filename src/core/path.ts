@@ -12,7 +12,7 @@ export function checkRelativePath(path: string, where: string): string {
     path.length > 4096 ||
     // eslint-disable-next-line no-control-regex
     /[\u0000-\u001f\u007f\\\p{Surrogate}]/u.test(path) ||
-    /^[A-Za-z]:/.test(path) ||
+    /(?:^|\/)[A-Za-z]:/.test(path) ||
     parts.some((part) => part === '' || part === '.' || part === '..' || Buffer.byteLength(part) > 255);
   if (bad)
     throw new MirrorError(

@@ -53,7 +53,7 @@ export class HubClient {
     return readInfo(request, { endpoint: this.#options.endpoint, fetch: this.#fetch(request, item) });
   }
 
-  /** @throws E_CORRUPT for names that try to leave the tree */
+  /** Names are not checked yet. @throws E_CORRUPT for names that cannot stand side by side */
   async files(name: RepoName, commit: string): Promise<RepoFile[]> {
     const fetch = this.#fetch(name, `${name.repo}@${commit}`);
     return readFiles(name, commit, { endpoint: this.#options.endpoint, fetch });

@@ -79,6 +79,11 @@ function plainFailure(response: HttpResponse, refusal: Refusal, asked: Asked): M
   if (kind === 'EntryNotFound')
     return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such file`, { at: place });
   const code = codeOf(refusal);
+  if (kind === '' && (status === 404 || status === 410) && item.startsWith(`${name.repo}/`))
+    return new MirrorError(code, `\`${item}\`: the hub lists it, and answers ${status} when it is asked for`, {
+      hint: 'run the same command again; check HF_ENDPOINT when it leads to a mirror',
+      at: place,
+    });
   if (code === 'E_NOT_FOUND')
     return new MirrorError(code, `the ${name.type} \`${name.repo}\` is not on the hub, or is private`, {
       hint: `check the spelling${name.type === 'model' ? ' and `--type`' : ''}; for a private repo ${token}`,

@@ -1,10 +1,9 @@
 import type { Checksum } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
-import { checkRelativePath } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { hubLibrary } from './library.ts';
 import { refuseDoubles } from './names.ts';
-import type { RepoFile, RepoInfo, RepoName, RepoRequest } from './repo.ts';
+import { isCommit, type RepoFile, type RepoInfo, type RepoName, type RepoRequest } from './repo.ts';
 
 /** How @huggingface/hub reaches the hub. */
 export interface ListingOptions {
@@ -28,8 +27,13 @@ export async function readInfo(request: RepoRequest, options: ListingOptions): P
           ? await hub.datasetInfo({ ...common, additionalFields: ['sha', 'tags'] })
           : await hub.spaceInfo({ ...common, additionalFields: ['sha', 'tags'] });
     const commit = info.sha;
-    if (!/^[0-9a-f]{40}$/.test(commit))
+    if (!isCommit(commit))
       throw new MirrorError('E_PROTOCOL', `the hub gave no commit for \`${name}@${revision}\``, {
+        at: { side: 'source', item: name },
+      });
+    if (isCommit(revision) && commit !== revision)
+      throw new MirrorError('E_PROTOCOL', `the hub was asked for \`${name}@${revision}\` and speaks of \`${commit}\``, {
+        hint: 'check HF_ENDPOINT: what it leads to does not keep to the commit that is asked for',
         at: { side: 'source', item: name },
       });
     const license = info.tags.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
@@ -41,7 +45,8 @@ export async function readInfo(request: RepoRequest, options: ListingOptions): P
 /**
  * All files of a commit. A commit only: @huggingface/hub does not escape a revision here, so that `refs/pr/1` would name
  * a folder of another revision.
- * @throws E_PROTOCOL, E_CORRUPT for names that try to leave the tree or cannot stand side by side
+ * Names are as the hub gives them: whoever makes a path of one has to check it.
+ * @throws E_PROTOCOL, E_CORRUPT for names that cannot stand side by side
  */
 export async function readFiles(name: RepoName, commit: string, options: ListingOptions): Promise<RepoFile[]> {
   const { type, repo } = name;
@@ -77,8 +82,7 @@ interface ListedFile {
   lfs?: { oid: string; size: number };
 }
 
-function repoFile(repo: string, { path: listed, size, oid: gitOid = '', lfs }: ListedFile): RepoFile {
-  const path = checkRelativePath(listed, `the repo \`${repo}\``);
+function repoFile(repo: string, { path, size, oid: gitOid = '', lfs }: ListedFile): RepoFile {
   const checksum: Checksum = lfs ? { algorithm: 'sha256', hex: lfs.oid } : { algorithm: 'git-sha1', hex: gitOid };
   const length = checksum.algorithm === 'sha256' ? 64 : 40;
   if (!/^[0-9a-f]+$/.test(checksum.hex) || checksum.hex.length !== length)

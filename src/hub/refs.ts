@@ -1,4 +1,4 @@
-import type { RepoRequest } from './repo.ts';
+import { isCommit, type RepoRequest } from './repo.ts';
 
 /**
  * Loaders ask for `main` whatever was asked for here. A commit needs no ref of its own where `main` leads to it; where it
@@ -6,7 +6,7 @@ import type { RepoRequest } from './repo.ts';
  */
 export function refsOf({ revision }: RepoRequest, isMain = true): string[] {
   if (!isMain) return [revision];
-  return /^[0-9a-f]{40}$/.test(revision) ? ['main'] : [...new Set([revision, 'main'])];
+  return isCommit(revision) ? ['main'] : [...new Set([revision, 'main'])];
 }
 
 /** Of several revisions of one repo, whether `refs/main` leads to this one: `main` when it was asked for, else the first. */

@@ -46,6 +46,11 @@ export function isRepoName(text: string): boolean {
   return repoPattern.test(text) && !/--|\.\.|\.git$/.test(text);
 }
 
+/** Whether a revision is a commit, and so the same for ever. */
+export function isCommit(revision: string): boolean {
+  return /^[0-9a-f]{40}$/.test(revision);
+}
+
 /** Whether git could have a branch, tag or commit of this name that is a path as well: it becomes one below `refs/`. */
 export function isRevision(text: string): boolean {
   // eslint-disable-next-line no-control-regex

@@ -1,4 +1,6 @@
-import { MirrorError } from '../core/errors.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { checkRelativePath } from '../core/path.ts';
+import { printable } from '../core/text.ts';
 import { hasFile } from '../fs/receive.ts';
 import type { HubClient } from './client.ts';
 import { type Choice, chooseFiles, type Filter } from './filter.ts';
@@ -24,7 +26,7 @@ export interface SnapshotPlan extends RepoRequest, RepoInfo {
 
 /**
  * Two calls to the hub.
- * @throws E_NOT_FOUND also when nothing is left to fetch, E_GATED, E_AUTH, E_USAGE
+ * @throws E_NOT_FOUND also when nothing is left to fetch, E_CORRUPT for names that try to leave the tree, E_GATED, E_AUTH, E_USAGE
  */
 export async function planSnapshot(
   hub: HubClient,
@@ -38,6 +40,7 @@ export async function planSnapshot(
   const files = filesAt('snapshot');
   const notices = filesAt('notice');
   if (files.length === 0) throw nothingLeft(request, choices.length);
+  for (const { path } of [...files, ...notices]) checkPath(path, repo);
   const isWhole = filter.preset === 'all' && filter.include.length + filter.exclude.length === 0;
   const plan = {
     type,
@@ -49,6 +52,20 @@ export async function planSnapshot(
     ...(notices.length > 0 ? { notices } : {}),
   };
   return { plan, choices };
+}
+
+/** What is not wanted may be called anything. @throws E_CORRUPT */
+function checkPath(path: string, repo: string): void {
+  try {
+    checkRelativePath(path, `the repo \`${repo}\``);
+  } catch (error) {
+    const { code, message } = toMirrorError(error);
+    const shown = printable(path);
+    throw new MirrorError(code, message, {
+      hint: `no reader of every system can have it: ask the owner of the repo to rename it, or leave it out with \`--exclude '${shown}'\``,
+      at: { side: 'source', item: `${repo}/${shown}` },
+    });
+  }
 }
 
 function nothingLeft({ repo, revision }: RepoRequest, all: number): MirrorError {

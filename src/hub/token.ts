@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MirrorError } from '../core/errors.ts';
 import type { PassingToken } from './trusted-publisher.ts';
 
 /**
@@ -7,13 +8,14 @@ import type { PassingToken } from './trusted-publisher.ts';
  * or `token` in HF_HOME. Undefined when there is none, or when HF_HUB_DISABLE_IMPLICIT_TOKEN forbids to send one that
  * was not asked for. Its shape is nobody's business: not every hub's tokens begin with `hf_`.
  * https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+ * @throws E_AUTH for one that no request can carry
  */
 export async function findToken(
   env: Readonly<Record<string, string | undefined>>,
   home: string,
 ): Promise<string | undefined> {
   if (isOn(env['HF_HUB_DISABLE_IMPLICIT_TOKEN'])) return undefined;
-  const file = env['HF_TOKEN_PATH'] || join(hubHome(env, home), 'token');
+  const file = expanded(env['HF_TOKEN_PATH'], env, home) || join(hubHome(env, home), 'token');
   return clean(env['HF_TOKEN']) ?? clean(env['HUGGING_FACE_HUB_TOKEN']) ?? clean(await readIfThere(file));
 }
 
@@ -48,7 +50,17 @@ export function tokenSource(
 }
 
 function hubHome(env: Readonly<Record<string, string | undefined>>, home: string): string {
-  return env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || join(home, '.cache'), 'huggingface');
+  const given = env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || join(home, '.cache'), 'huggingface');
+  return expanded(given, env, home);
+}
+
+/** What no shell has expanded, as in a file of settings, huggingface_hub does: `~/x`, `$NAME`, `${NAME}`. */
+function expanded(path: string | undefined, env: Readonly<Record<string, string | undefined>>, home: string): string {
+  const below = (path ?? '').replace(/^~(?=\/|$)/, () => home);
+  return below.replaceAll(
+    /\$(?:(\w+)|\{([^}]*)\})/g,
+    (text, plain?: string, braced?: string) => env[plain ?? braced ?? ''] ?? text,
+  );
 }
 
 /** A flag of huggingface_hub's environment. */
@@ -58,7 +70,13 @@ export function isOn(value: string | undefined): boolean {
 
 /** Copied tokens bring line ends with them. */
 function clean(token: string | undefined): string | undefined {
-  return token?.replaceAll(/[\r\n]/g, '').trim() || undefined;
+  const text = token?.replaceAll(/[\r\n]/g, '').trim() || undefined;
+  if (text !== undefined && /[^\u0020-\u007e]/.test(text))
+    throw new MirrorError('E_AUTH', 'the token for the hub has characters that no token has', {
+      hint: 'copy it anew from https://huggingface.co/settings/tokens into HF_TOKEN or the token file',
+      at: { side: 'source' },
+    });
+  return text;
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

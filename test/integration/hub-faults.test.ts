@@ -134,6 +134,12 @@ it('a hub that gives files at once, without a redirect, is read as well', async 
   await expectWhole();
 });
 
+it('a hub that stands below a path, as repository managers have it, is read as well', async () => {
+  await start({ direct: true, base: '/artifactory/api/huggingfaceml/hub' });
+  expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
+  await expectWhole();
+});
+
 it('a mirror that strips what the hub says beside its answers is read as well', async () => {
   const small = { 'config.json': '{"a":1}', 'x/y.txt': 'text' };
   place.hub.addRepo({ id: 'org/small', files: small });

@@ -346,6 +346,39 @@ describe('snapshot refuses', () => {
     }
   });
 
+  it('a commit in place of another one that was asked for', async () => {
+    const { commit } = place.hub.addRepo({ id: 'org/name', files: { a: 'old' } });
+    const { commit: other } = place.hub.addRepo({ id: 'org/name', files: { a: 'new' } });
+    const body = JSON.stringify({ _id: '0', id: 'org/name', sha: other, tags: [], gated: false });
+    const headers = { 'content-type': 'application/json' };
+    place.hub.server.faults = ({ path }) =>
+      path.includes('/revision/') ? { kind: 'status', status: 200, headers, body } : undefined;
+    expect(failureIn(await place.snapshot(`org/name@${commit}`)).error?.code).toBe('E_PROTOCOL');
+    expect(await place.snapshot('org/name@main')).toMatchObject({ ok: true });
+  });
+
+  it('a name that no file can have on every system, unless that file is not wanted', async () => {
+    const files = { 'config.json': '{}', 'onnx\\model.onnx': 'weights' };
+    const { commit } = place.hub.addRepo({ id: 'org/name', files });
+
+    const { error } = failureIn(await place.snapshot('org/name'));
+
+    expect(error).toMatchObject({ code: 'E_CORRUPT', hint: expect.stringContaining('--exclude') as string });
+    expect(requestsOf(place).filter((each) => each.includes('/resolve'))).toEqual([]);
+    const filter = { preset: 'all', include: [], exclude: ['onnx\\model.onnx'] } as const;
+    expect(await place.snapshot('org/name', { filter })).toMatchObject({ ok: true });
+    expect(await readSnapshot(place.cache, folder, commit)).toEqual({ 'config.json': '{}' });
+  });
+
+  it('a file that the hub lists and does not give', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { 'a.json': '{}', 'b.json': '{"b":1}' } });
+    place.hub.server.faults = ({ path }) =>
+      path.includes('/resolve/') && path.endsWith('b.json') ? { kind: 'status', status: 404 } : undefined;
+    const { error } = failureIn(await place.snapshot('org/name'));
+    expect(error).toMatchObject({ code: 'E_NOT_FOUND', message: expect.stringContaining('b.json') as string });
+    expect(error?.message).not.toContain('private');
+  });
+
   it('a token that the hub does not know', async () => {
     place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
     const own = await place.withEnv({ HF_TOKEN: 'hf_unknown' });

@@ -30,6 +30,8 @@ export interface HubOptions extends ServerOptions, FileOptions {
   publishers?: Record<string, { resource: string; token: string }>;
   /** Entries on a page of a tree listing; default 1000, with `expand=true` 50. */
   pageSize?: number;
+  /** Path below which all of it stands, as behind a repository manager: `/api/huggingfaceml/hub`. */
+  base?: string;
   /** Requests before 429; default far above what a test sends. */
   limits?: HubLimits;
   cdn?: CdnOptions;
@@ -79,10 +81,14 @@ export async function startHub(options: HubOptions = {}): Promise<TestHub> {
   const cdn = await HubCdn.start(options.cdn);
   const xet = await HubXet.start(options.xet);
   const hub = new Hub(options, cdn, xet);
-  const server = await TestServer.start((request, response, url) => hub.handle(request, response, url), options);
+  const { base = '' } = options;
+  const server = await TestServer.start((request, response, url) => {
+    if (!url.pathname.startsWith(`${base}/`)) return false;
+    return hub.handle(request, response, new URL(url.pathname.slice(base.length) + url.search, url));
+  }, options);
   for (const spec of options.repos ?? []) hub.addRepo(spec);
   return {
-    url: server.url,
+    url: server.url + base,
     server,
     cdn: cdn.server,
     cdnUrl: cdn.url,

@@ -28,6 +28,7 @@ describe('checkRelativePath', () => {
     '..\\a',
     'C:/a',
     'c:a',
+    'a/c:b',
     'a\0b',
     'a\nb',
     '\u001b[31m',

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findToken, tokenSource } from '../../../src/hub/token.ts';
+import { codeOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -34,12 +35,29 @@ describe('the token is found as huggingface_hub finds it', () => {
     ['beside an empty HF_TOKEN', { HF_TOKEN: ' ', HF_TOKEN_PATH: 'elsewhere' }, 'of-path'],
     ['nowhere', { HF_HOME: 'none' }, undefined],
     ['nowhere, where it may not be sent unasked', { HF_TOKEN: 'new', HF_HUB_DISABLE_IMPLICIT_TOKEN: 'YES' }, undefined],
+    ['below the home directory, though no shell wrote it out', { HF_HOME: '~/hf-home' }, 'of-hf-home'],
+    [
+      'where another variable says, though no shell wrote it out',
+      { FOLDER: 'hf-home', HF_HOME: '~/$FOLDER' },
+      'of-hf-home',
+    ],
+    ['in HF_TOKEN_PATH, written so', { FOLDER: 'elsewhere', HF_TOKEN_PATH: '~/${FOLDER}' }, 'of-path'],
   ])('%s', async (_, env, token) => {
     const paths = new Set(['XDG_CACHE_HOME', 'HF_HOME', 'HF_TOKEN_PATH']);
-    const full = Object.entries(env).map(([key, value]) => [key, paths.has(key) ? join(home, value) : value]);
+    const full = Object.entries(env).map(([key, value]) => [
+      key,
+      paths.has(key) && !value.startsWith('~') ? join(home, value) : value,
+    ]);
     expect(await findToken(Object.fromEntries(full) as Record<string, string>, home)).toBe(token);
   });
 });
+
+it.each(['hf_größe', 'hf_\u2026', 'hf_a\u0000b', 'hf_\ud83e\udd17'])(
+  'a token that no request can carry is refused: %j',
+  async (token) => {
+    expect(await codeOf(findToken({ HF_TOKEN: token }, home))).toBe('E_AUTH');
+  },
+);
 
 it('the token of a trusted publisher is asked for again before it ends, and once for many', async () => {
   let [now, count] = [0, 0];

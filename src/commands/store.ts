@@ -6,9 +6,8 @@ import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.t
 import { MirrorError } from '../core/errors.ts';
 import { safetyReport } from '../hub/safety.ts';
 import { licencesFolder } from '../hub/places.ts';
+import { readTreeDocument } from '../hub/tree-document.ts';
 import { linkTarget } from '../core/path.ts';
-import { parseJson, validate } from '../core/validate.ts';
-import * as z from '../core/zod.ts';
 import { directoryTree, listTree, mayBePartial, type TreeEntry } from '../fs/tree.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
@@ -197,25 +196,17 @@ async function readTree(store: string, path: string): Promise<string> {
  * @throws E_MISSING, E_CORRUPT
  */
 function checkFiles(model: StoredModel, tree: string): Map<string, Checksum> {
-  const { files } = validate(treeSchema, parseJson(tree, model.tree), model.tree);
+  const listed = readTreeDocument(tree, model.tree);
   const found = new Set(model.files.map(({ path }) => path));
-  const lacking = Object.keys(files).find((path) => !found.has(path));
+  const lacking = [...listed.keys()].find((path) => !found.has(path));
   if (lacking !== undefined)
     throw new MirrorError('E_MISSING', `\`${lacking}\` of \`${model.repo}@${model.commit}\` is missing in the store`, {
       hint: `run \`sie-mirror snapshot ${model.repo}@${model.commit}\` again`,
       at: { side: 'source', item: lacking },
     });
-  model.files = model.files.filter(({ path }) => Object.hasOwn(files, path));
-  const declared = Object.entries(files).map(([path, { blob_id: gitOid, lfs_sha256: sha256 }]): [string, Checksum] => [
-    path,
-    sha256 === undefined ? { algorithm: 'git-sha1', hex: gitOid } : { algorithm: 'sha256', hex: sha256 },
-  ]);
-  return new Map(declared);
+  model.files = model.files.filter(({ path }) => listed.has(path));
+  return listed;
 }
-
-const treeSchema = z.object({
-  files: z.record(z.string(), z.object({ blob_id: z.string(), lfs_sha256: z.string().optional() })),
-});
 
 /** Single files that the lock names. */
 async function readFiles(store: string, contents: StoreContents): Promise<void> {

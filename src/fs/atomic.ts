@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import { makeDirectory } from './directories.ts';
@@ -38,6 +38,18 @@ export async function writeFileAtomic(
 /** Waits until the bytes of a file that somebody else wrote are on the medium. */
 export async function syncFile(path: string): Promise<void> {
   const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Copies a file; its bytes are on the medium then. */
+export async function copyFileSynced(from: string, to: string): Promise<void> {
+  await copyFile(from, to);
+  // Opened for reading: the copy of a file that must not be written to must not be either.
+  const file = await open(to, 'r');
   try {
     await file.sync();
   } finally {

@@ -1,6 +1,6 @@
 import { constants, copyFile, link, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { partialSuffix } from '../fs/atomic.ts';
+import { copyFileSynced, partialSuffix } from '../fs/atomic.ts';
 import { repoFolder } from './cache.ts';
 import type { RepoFile, RepoName } from './repo.ts';
 
@@ -33,7 +33,7 @@ const sharing: readonly Way[] = [(from, to) => copyFile(from, to, constants.COPY
 
 /** Makes `to` the same file at the least cost: sharing its blocks, else as a second name of it, else by copying it. */
 export async function cloneFile(from: string, to: string): Promise<void> {
-  await byAny([...sharing, copyFile], from, to);
+  await byAny([...sharing, copyFileSynced], from, to);
 }
 
 /** @returns whether one of the ways could be gone */

@@ -1,26 +1,16 @@
-import {
-  copyFile,
-  lstat,
-  mkdir,
-  readFile,
-  readdir,
-  readlink,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  symlink,
-} from 'node:fs/promises';
+import { lstat, mkdir, readFile, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
-import { ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
+import { copyFileSynced, ensureWritable, partialSuffix, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
 import { listTree } from '../fs/tree.ts';
 import { checkNames, oddPaths } from './names.ts';
+import { OtherSnapshots } from './other-snapshots.ts';
 import type { RepoFile, RepoType } from './repo.ts';
+import { treeDocument } from './tree-document.ts';
 
 /** `models--ORG--NAME` */
 export function repoFolder(repo: string, type: RepoType = 'model'): string {
@@ -47,6 +37,7 @@ const linksAtOnce = 16;
 export class RepoCache {
   readonly directory: string;
   readonly #options: CacheOptions;
+  readonly #others: OtherSnapshots;
   #symlinks: boolean;
 
   /** @param hub the directory that HF_HUB_CACHE would point at */
@@ -54,6 +45,7 @@ export class RepoCache {
     this.directory = join(hub, folder);
     this.#options = options;
     this.#symlinks = options.symlinks;
+    this.#others = new OtherSnapshots(this.directory);
   }
 
   /** Finds out whether links can be made there. */
@@ -96,6 +88,11 @@ export class RepoCache {
     const plain = this.#place(commit, file);
     const found = await lstat(plain).catch(() => undefined);
     return found?.isFile() && found.size === file.size ? plain : undefined;
+  }
+
+  /** Where another snapshot has the bytes of a file, in a store without links, by name and size. */
+  async findInOthers(file: RepoFile): Promise<string | undefined> {
+    return this.#symlinks ? undefined : this.#others.find(file.checksum.hex, file.size);
   }
 
   /** Bytes of a file that an earlier run has left in partial files; one of ranges has holes. */
@@ -196,9 +193,24 @@ export class RepoCache {
       const path = this.#place(commit, file);
       if ((await linkAt(path)) !== undefined) await rm(path);
       const partial = `${blob}.copy${partialSuffix}`;
-      if (left > 0) await copyFile(blob, partial);
+      if (left > 0) await copyFileSynced(blob, partial);
       await rename(left > 0 ? partial : blob, path);
     }
+  }
+
+  /**
+   * Waits until the names of blobs and of a snapshot are on the medium: a ref that outlives a power cut must not lead to
+   * what did not. The bytes of files were waited for when they came.
+   */
+  async sync(commit: string, files: readonly RepoFile[]): Promise<void> {
+    const folders = new Set([join(this.directory, 'blobs'), this.directory]);
+    for (const file of files)
+      for (let folder = dirname(this.#place(commit, file)); !folders.has(folder); folder = dirname(folder))
+        folders.add(folder);
+    await forEachLimited([...folders], linksAtOnce, async (folder) => {
+      // A store without links may have come without `blobs/`.
+      if (await isDirectory(folder)) await syncDirectory(folder);
+    });
   }
 
   /** What stands in a snapshot and does not belong to it: an earlier run wanted more. @returns how many files */
@@ -233,6 +245,10 @@ export class RepoCache {
     await writeFileAtomic(join(this.directory, 'refs', revision), commit, 0o644, join(this.directory, '.ref'));
   }
 
+  async hasRef(revision: string, commit: string): Promise<boolean> {
+    return (await readFile(join(this.directory, 'refs', revision), 'utf8').catch(() => '')) === commit;
+  }
+
   /** A ref that was half written when an earlier version was killed makes readers drop the whole repo. */
   async #sweepRefs(): Promise<void> {
     const refs = join(this.directory, 'refs');
@@ -257,14 +273,8 @@ export class RepoCache {
   }
 }
 
-/** The content of `trees/COMMIT.json`, the same for the same files. */
-export function treeDocument(files: readonly RepoFile[]): string {
-  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
-  const entries = sorted.map(({ path, size, checksum, gitOid }) => [
-    path,
-    { size, blob_id: gitOid, ...(checksum.algorithm === 'sha256' ? { lfs_sha256: checksum.hex, lfs_size: size } : {}) },
-  ]);
-  return JSON.stringify({ format_version: 1, files: Object.fromEntries(entries) });
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 async function removeEmpty(root: string, folder: string): Promise<void> {

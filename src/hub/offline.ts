@@ -4,12 +4,13 @@ import { type ErrorCode, MirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { listTree } from '../fs/tree.ts';
-import { repoFolder, treeDocument } from './cache.ts';
+import { repoFolder } from './cache.ts';
 import { noticePath } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
 import type { SnapshotPlan } from './snapshot-plan.ts';
+import { treeDocument } from './tree-document.ts';
 
 /** Something of a stored snapshot that is not as its plan says. */
 export interface Flaw {

@@ -97,8 +97,17 @@ export async function fetchSnapshot(
   await cache.writeTree(plan.commit, plan.files);
   tally.removed = isBare ? 0 : await cache.prune(plan.commit, plan.files);
   await options.beforeRefs?.();
-  for (const revision of refsOf(plan, options.isMain)) await cache.writeRef(revision, plan.commit);
+  await writeRefs(job);
   return tally;
+}
+
+/** What a ref leads to has to be on the medium before the ref is. */
+async function writeRefs({ plan, cache, tally, options }: Job): Promise<void> {
+  const refs: string[] = [];
+  for (const revision of refsOf(plan, options.isMain))
+    if (!(await cache.hasRef(revision, plan.commit))) refs.push(revision);
+  if (refs.length + tally.fetched + tally.adopted > 0) await cache.sync(plan.commit, plan.files);
+  for (const revision of refs) await cache.writeRef(revision, plan.commit);
 }
 
 interface Job {
@@ -120,6 +129,9 @@ async function bringFile(job: Job, file: RepoFile): Promise<string> {
   if (await isThere(job, file)) {
     tally.present += 1;
     found = options.known?.get(file.checksum.hex);
+    options.report({ type: 'bytes', bytes: file.size });
+  } else if (await takeFromOther(job, file)) {
+    tally.present += 1;
     options.report({ type: 'bytes', bytes: file.size });
   } else if (await adoptFile(job, file)) {
     tally.adopted += 1;
@@ -214,6 +226,17 @@ async function isThere(job: Job, file: RepoFile): Promise<boolean> {
   });
   await cache.drop(plan.commit, file);
   return false;
+}
+
+/** What another snapshot has of the same bytes, where snapshots do not share blobs. */
+async function takeFromOther({ cache, options }: Job, file: RepoFile): Promise<boolean> {
+  const from = await cache.findInOthers(file);
+  if (from === undefined) return false;
+  return cache.adopt(
+    file,
+    (path) => cloneFile(from, path),
+    (path) => hasRightBytes(path, file, options.pool, options.signal),
+  );
 }
 
 async function adoptFile({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {

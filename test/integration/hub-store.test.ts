@@ -215,7 +215,7 @@ describe('a file system without symbolic links', () => {
   it('makes a bundle that comes in as it went out, files that are called like partial ones included', async () => {
     const own = await place.withEnv({ HF_HUB_DISABLE_SYMLINKS: '1' });
     const odd = { ...expected, 'x/config.json.partial': 'not partial', LICENSE: 'mine', 'LICENSE.partial': 'theirs' };
-    ({ commit } = place.hub.addRepo({ id: 'org/name', files: { ...files, ...odd } }));
+    ({ commit } = place.hub.addRepo({ id: 'org/name', files: { ...files, ...odd, ['__proto__']: 'no prototype' } }));
     await own.snapshot('org/name', { filter: { preset: 'sie', include: [], exclude: [] } });
     expect(await own.snapshot([], { offline: true })).toMatchObject({ ok: true });
     const context = { ...own.context, toolFile: await placeTool(place.directory) };
@@ -229,6 +229,7 @@ describe('a file system without symbolic links', () => {
     const { blobs } = JSON.parse(await readFile(join(place.directory, 'b/inventory.json'), 'utf8')) as {
       blobs: { path: string }[];
     };
+    expect(blobs.map(({ path }) => path)).toContain(`hub/${folder}/snapshots/${commit}/__proto__`);
     const beside = blobs.map(({ path }) => path).filter((path) => path.startsWith('files/'));
     expect(beside.map((path) => basename(path)).sort()).toEqual(['LICENSE', 'LICENSE.partial']);
     await own.close();

@@ -5,6 +5,7 @@ import { type HttpClient, type HttpHops, type HttpResponse, redactUrl, redirectT
 import { retryAfter } from '../http/failure.ts';
 import { openPart, openRange } from '../http/range.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
+import { decoded } from './decoded.ts';
 import { type HubFailure, hubFailure } from './failure.ts';
 import { readFiles, readInfo } from './listing.ts';
 import { Pace } from './pace.ts';
@@ -67,7 +68,7 @@ export class HubClient {
       const response = await this.#get(this.#resolveUrl(name, commit, file), range, at, { signal, bulk });
       if (response.status === 416) throw await tooShort(response, file, at);
       if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
-      return response;
+      return decoded(response, file.size, at);
     };
     const plain: Content = {
       size: file.size,

@@ -27,6 +27,11 @@ const readers: Record<string, Reader> = {
   // https://huggingface.co/docs/transformers/custom_models : `ORG/NAME--module.Class`
   'config.json': (document) => [
     ...remoteCode(document, 'auto_map'),
+    ...Object.entries(asRecord(document['custom_pipelines'])).map(([name, pipeline]) =>
+      codeReference(asRecord(pipeline)['impl'], `custom_pipelines.${name}.impl`),
+    ),
+    // Jina CLIP builds its text tower by the configuration and the code of another repo.
+    named(inside(document, 'text_config'), 'hf_model_name_or_path', 'tokenizer', undefined, 'text_config.'),
     // GLiClass keeps its backbones here.
     named(document, 'encoder_model_name'),
     named(document, 'label_model_name'),
@@ -37,7 +42,11 @@ const readers: Record<string, Reader> = {
   'video_preprocessor_config.json': (document) => remoteCode(document, 'auto_map'),
   // https://huggingface.co/docs/peft/package_reference/config
   'adapter_config.json': (document) => [named(document, 'base_model_name_or_path', 'repo', document['revision'])],
-  'gliner_config.json': (document) => [named(document, 'model_name'), named(document, 'labels_encoder')],
+  'gliner_config.json': (document) => [
+    named(document, 'model_name'),
+    named(document, 'labels_encoder'),
+    named(document, 'labels_decoder'),
+  ],
   'glirel_config.json': (document) => [named(document, 'model_name'), named(document, 'labels_encoder')],
   'open_clip_config.json': (document) => {
     const text = inside(document, 'model_cfg', 'text_cfg');

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HttpClient } from '../../src/http/client.ts';
 import { HubClient } from '../../src/hub/client.ts';
@@ -152,6 +153,32 @@ it('a mirror that strips what the hub says beside its answers is read as well', 
   };
   expect(await place.snapshot('org/small')).toMatchObject({ ok: true, items: [{ detail: { fetched: 2 } }] });
 });
+
+it.each([
+  ['gzip', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
+] as const)(
+  'a file that a cache gives compressed though nobody asked for that is read as well: %s',
+  async (coding, compress) => {
+    const text = 'text that can be compressed '.repeat(500);
+    place.hub.addRepo({ id: 'org/text', files: { 'vocab.txt': text, 'own.gz': gzipSync(text) } });
+    const cache = await TestServer.start((_, response, { pathname }) => {
+      if (pathname === '/own.gz') {
+        // Some servers call the coding of a file what is the file itself.
+        const bytes = gzipSync(text);
+        response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': bytes.length }).end(bytes);
+      } else response.writeHead(200, { 'content-encoding': coding }).end(compress(text));
+      return true;
+    });
+    place.hub.server.faults = ({ path }) => {
+      const name = path.includes('/resolve/') ? path.slice(path.lastIndexOf('/') + 1) : '';
+      return name === '' ? undefined : { kind: 'status', status: 302, headers: { location: `${cache.url}/${name}` } };
+    };
+    expect(await place.snapshot('org/text')).toMatchObject({ ok: true, items: [{ detail: { fetched: 2 } }] });
+    await cache.close();
+  },
+);
 
 it('a listing that fails for a while is asked for again', async () => {
   damageFirst(place.hub.server, /^\/api\/models\//, { kind: 'status', status: 503 }, { kind: 'reset', after: 10 });

@@ -25,8 +25,18 @@ describe('a file names', () => {
     ],
     [
       'gliner_config.json',
-      { model_name: 'a/b', labels_encoder: 'c' },
-      ['a/b@main model_name repo', 'c@main labels_encoder repo'],
+      { model_name: 'a/b', labels_encoder: 'c', labels_decoder: 'd/e' },
+      ['a/b@main model_name repo', 'c@main labels_encoder repo', 'd/e@main labels_decoder repo'],
+    ],
+    [
+      'config.json',
+      { custom_pipelines: { one: { impl: 'a/b--p.Pipeline' }, other: { impl: 'p.Pipeline' } } },
+      ['a/b@main custom_pipelines.one.impl code'],
+    ],
+    [
+      'config.json',
+      { text_config: { hf_model_name_or_path: 'a/b' } },
+      ['a/b@main text_config.hf_model_name_or_path tokenizer'],
     ],
     ['glirel_config.json', { model_name: 'a/b' }, ['a/b@main model_name repo']],
     [

@@ -3,7 +3,7 @@ import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 import { hubLibrary } from './library.ts';
 import { refuseDoubles } from './names.ts';
-import { isCommit, type RepoFile, type RepoInfo, type RepoName, type RepoRequest } from './repo.ts';
+import { isCommit, isRepoName, type RepoFile, type RepoInfo, type RepoName, type RepoRequest } from './repo.ts';
 
 /** How @huggingface/hub reaches the hub. */
 export interface ListingOptions {
@@ -36,10 +36,29 @@ export async function readInfo(request: RepoRequest, options: ListingOptions): P
         hint: 'check HF_ENDPOINT: what it leads to does not keep to the commit that is asked for',
         at: { side: 'source', item: name },
       });
-    const license = info.tags.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
-    const gated = 'gated' in info && info.gated !== false;
-    return { canonical: info.name, commit, gated, ...(license === undefined ? {} : { license }) };
+    return { canonical: canonicalName(name, info.name), commit, gated: isGated(info), ...licenceOf(info.tags) };
   });
+}
+
+/** A mirror may say less than the hub does, and then a repo is called what it was asked for. @throws E_PROTOCOL */
+function canonicalName(asked: string, said: unknown): string {
+  if (said === undefined) return asked;
+  if (typeof said === 'string' && isRepoName(said)) return said;
+  throw new MirrorError('E_PROTOCOL', `the hub calls \`${asked}\` something that is no repo`, {
+    at: { side: 'source', item: asked },
+  });
+}
+
+/** `false`, `auto` or `manual`; a mirror may say nothing. */
+function isGated(info: object): boolean {
+  const gated: unknown = 'gated' in info ? info.gated : false;
+  return gated === true || (typeof gated === 'string' && gated !== '');
+}
+
+function licenceOf(tags: unknown): { license?: string } {
+  const texts = Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [];
+  const license = texts.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
+  return license === undefined ? {} : { license: printable(license) };
 }
 
 /**
@@ -84,12 +103,23 @@ interface ListedFile {
 
 function repoFile(repo: string, { path, size, oid: gitOid = '', lfs }: ListedFile): RepoFile {
   const checksum: Checksum = lfs ? { algorithm: 'sha256', hex: lfs.oid } : { algorithm: 'git-sha1', hex: gitOid };
-  const length = checksum.algorithm === 'sha256' ? 64 : 40;
-  if (!/^[0-9a-f]+$/.test(checksum.hex) || checksum.hex.length !== length)
+  const digits = checksum.algorithm === 'sha256' ? 64 : 40;
+  if (!/^[0-9a-f]+$/.test(checksum.hex) || checksum.hex.length !== digits)
     throw new MirrorError('E_PROTOCOL', `the hub declares no hash for \`${repo}/${printable(path)}\``, {
       at: { side: 'source', item: repo },
     });
-  return { path, size: lfs?.size ?? size, checksum, gitOid, ...(lfs ? { sha256: lfs.oid } : {}) };
+  const length = lfs?.size ?? size;
+  if (!Number.isSafeInteger(length) || length < 0)
+    throw new MirrorError('E_PROTOCOL', `the hub declares no size for \`${repo}/${printable(path)}\``, {
+      at: { side: 'source', item: repo },
+    });
+  return {
+    path,
+    size: length,
+    checksum,
+    gitOid: typeof gitOid === 'string' ? gitOid : '',
+    ...(lfs ? { sha256: lfs.oid } : {}),
+  };
 }
 
 /** What is no listing makes the library trip over it; that is the hub's doing. */

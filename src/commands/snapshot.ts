@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
@@ -66,12 +67,18 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
 /** A misspelt cache would cost a long download. @throws E_NOT_FOUND */
 async function otherCache(directory: string, context: Context): Promise<string> {
   const path = context.path(directory);
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory()) return path;
-  throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\` to adopt files from`, {
-    hint: 'give what HF_HUB_CACHE points at, e.g. `~/.cache/huggingface/hub`',
-    at: { item: directory },
-  });
+  const names = await readdir(path).catch(() => undefined);
+  if (names === undefined)
+    throw new MirrorError('E_NOT_FOUND', `there is no directory \`${directory}\` to adopt files from`, {
+      hint: 'give what HF_HUB_CACHE points at, e.g. `~/.cache/huggingface/hub`',
+      at: { item: directory },
+    });
+  if (names.includes('hub') && !names.some((name) => /^(?:model|dataset|space)s--/.test(name)))
+    throw new MirrorError('E_NOT_FOUND', `there are no repos in \`${directory}\` to adopt files from`, {
+      hint: `give \`--adopt ${join(directory, 'hub')}\``,
+      at: { item: directory },
+    });
+  return path;
 }
 
 function requestsOf({ repos, type, filter = everything, companions = false }: SnapshotOptions): ModelRequest[] {

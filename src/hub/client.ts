@@ -68,6 +68,7 @@ export class HubClient {
       const response = await this.#get(this.#resolveUrl(name, commit, file), range, at, { signal, bulk });
       if (response.status === 416) throw await tooShort(response, file, at);
       if (response.status >= 400) throw (await this.#failure(response, name, item)).error;
+      if (isOtherPage(response, file)) throw await otherPage(response, at);
       return decoded(response, file.size, at);
     };
     const plain: Content = {
@@ -265,6 +266,25 @@ function asWebResponse({ status, headers, body }: HttpResponse): Response {
 /** The hub counts API calls and files apart: https://huggingface.co/docs/hub/rate-limits */
 function bucketOf({ pathname }: URL): string {
   return /^\/api\/(?!resolve-cache\/)/.test(pathname) ? 'api' : 'resolvers';
+}
+
+/** A login, or an excuse, where a file of another length was wanted. */
+function isOtherPage({ headers, status }: HttpResponse, { path, size }: RepoFile): boolean {
+  if (status !== 200 || headers['content-type']?.startsWith('text/html') !== true) return false;
+  const length = headers['content-length'];
+  return length === undefined ? !/\.html?$/i.test(path) : Number(length) !== size;
+}
+
+async function otherPage(response: HttpResponse, at: ErrorPlace): Promise<MirrorError> {
+  await response.discard();
+  return new MirrorError(
+    'E_SIZE_MISMATCH',
+    `\`${response.url.host}\` answers with a page of HTML instead of \`${at.item ?? ''}\``,
+    {
+      hint: 'check HF_ENDPOINT, and whether a proxy asks for a login',
+      at: { ...at, url: redactUrl(response.url), status: response.status },
+    },
+  );
 }
 
 /** Asked for bytes that are not there: the file is shorter than what is here of it already. */

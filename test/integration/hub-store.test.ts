@@ -338,6 +338,9 @@ describe('snapshot --adopt', () => {
   it('fetches what is not there, and does not begin when there is no such cache', async () => {
     const adopt = join(place.directory, 'other');
     expect(await codeOf(place.snapshot('org/name', { adopt }))).toBe('E_NOT_FOUND');
+    // What HF_HOME points at, and not HF_HUB_CACHE.
+    await mkdir(join(place.directory, 'home/hub'), { recursive: true });
+    expect(await codeOf(place.snapshot('org/name', { adopt: join(place.directory, 'home') }))).toBe('E_NOT_FOUND');
     expect(place.hub.server.requests).toEqual([]);
     await mkdir(adopt);
     const report = await place.snapshot('org/name', { adopt });

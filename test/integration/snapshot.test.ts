@@ -74,15 +74,25 @@ describe('snapshot fetches', () => {
     expect(await filesBelow(join(place.cache, folder, 'refs'))).toEqual(['main']);
   });
 
-  it('a renamed repo under the name that was asked for, and notes the other', async () => {
+  it.each([
+    ['a renamed repo', 'new/name'],
+    ['a repo in another spelling', 'Org/NAME'],
+  ])('%s under the name that was asked for, and notes the other', async (_, canonical) => {
     const files = { 'a.txt': 'a', 'model.safetensors': 'weights' };
-    const { commit } = place.hub.addRepo({ id: 'new/name', files, movedFrom: ['org/name'] });
+    const { commit } = place.hub.addRepo({ id: canonical, files, movedFrom: ['org/name'] });
 
     const report = await place.snapshot('org/name');
 
     expect(await readSnapshot(place.cache, folder, commit)).toEqual(files);
-    expect(report.items[0]?.detail).toMatchObject({ repo: 'org/name', canonical: 'new/name' });
-    expect(await readLockOf(place)).toMatchObject({ models: [{ repo: 'org/name', canonical: 'new/name' }] });
+    expect(report.items[0]?.detail).toMatchObject({ repo: 'org/name', canonical });
+    expect(await readLockOf(place)).toMatchObject({ models: [{ repo: 'org/name', canonical }] });
+  });
+
+  it('from a hub whose address ends with slashes', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
+    const own = await place.withEnv({ HF_ENDPOINT: `${place.hub.url}//` });
+    expect(await own.snapshot('org/name')).toMatchObject({ ok: true });
+    await own.close();
   });
 
   it('files with odd names', async () => {
@@ -400,7 +410,8 @@ describe('snapshot refuses', () => {
       path.includes('/resolve/')
         ? { kind: 'status', status: 200, headers: html, body: '<html>Log in</html>' }
         : undefined;
-    expect(failureIn(await place.snapshot('org/name')).error?.code).toBe('E_SIZE_MISMATCH');
+    const { error } = failureIn(await place.snapshot('org/name'));
+    expect(error).toMatchObject({ code: 'E_SIZE_MISMATCH', hint: expect.stringContaining('proxy') as string });
     expect(await filesBelow(place.cache)).toEqual([]);
   });
 

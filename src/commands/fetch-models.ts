@@ -4,7 +4,7 @@ import type { DenyRule } from '../hub/policy.ts';
 import { isMainOf } from '../hub/refs.ts';
 import type { RepoFile } from '../hub/repo.ts';
 import { fetchSnapshot, type SnapshotTally } from '../hub/snapshot.ts';
-import { missingBytes, type SnapshotPlan } from '../hub/snapshot-plan.ts';
+import { missingBytes, type SnapshotPlan, unique } from '../hub/snapshot-plan.ts';
 import { sharedFrom } from '../hub/adopt.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
@@ -50,7 +50,7 @@ export async function fetchModels(
     for (const plan of judged) {
       const name = `${plan.repo}@${plan.commit}`;
       context.report({ type: 'stage', text: `fetching ${name}` });
-      context.report({ type: 'total', bytes: sizeOf(plan.files) });
+      context.report({ type: 'total', bytes: sizeOf([...unique(plan.files), ...(plan.notices ?? [])]) });
       await attempt(items, plan.type, name, async () => {
         const all = { ...options, slots: context.slots, report: context.report, signal: context.signal };
         let safety: SafetySummary | undefined;

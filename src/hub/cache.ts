@@ -90,9 +90,9 @@ export class RepoCache {
     return found?.isFile() && found.size === file.size ? plain : undefined;
   }
 
-  /** Where another snapshot has the bytes of a file, in a store without links, by name and size. */
+  /** Where another snapshot has the bytes of a file, by name and size: one that was made where there were no links. */
   async findInOthers(file: RepoFile): Promise<string | undefined> {
-    return this.#symlinks ? undefined : this.#others.find(file.checksum.hex, file.size);
+    return this.#others.find(file.checksum.hex, file.size);
   }
 
   /** Bytes of a file that an earlier run has left in partial files; one of ranges has holes. */

@@ -202,6 +202,7 @@ async function bringNotice(job: Job, file: RepoFile): Promise<string> {
   const isRight =
     (await hasFile(path, file.size)) &&
     (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool, options.signal)));
+  if (isRight) options.report({ type: 'bytes', bytes: file.size });
   const partial = noticePartial(store, plan, file);
   const found = isRight
     ? options.known?.get(file.checksum.hex)

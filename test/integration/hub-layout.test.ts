@@ -76,28 +76,33 @@ describe('another revision', () => {
   const shared = { 'a.txt': 'a', 'x/model.safetensors': 'weights', empty: '' };
   const resolves = (): number => place.hub.server.count(/^GET \/org\/name\/resolve\//);
 
+  const withoutLinks = { HF_HUB_DISABLE_SYMLINKS: '1' };
+
   it.each([
-    ['with links', {}],
-    ['without links', { HF_HUB_DISABLE_SYMLINKS: '1' }],
-  ])('brings only what is not there of the others, in a store %s', async (_, env) => {
-    const own = await place.withEnv(env);
+    ['with links', {}, {}],
+    ['without links', withoutLinks, withoutLinks],
+    ['that had no links before', withoutLinks, {}],
+  ])('brings only what is not there of the others, in a store %s', async (_, before, env) => {
+    const first = await place.withEnv(before);
     place.hub.addRepo({ id: 'org/name', files: shared });
-    await own.snapshot('org/name');
+    await first.snapshot('org/name');
+    await first.close();
+    const own = await place.withEnv(env);
     const next = { ...shared, 'b.txt': 'b', 'y/again.safetensors': 'weights' };
     const { commit } = place.hub.addRepo({ id: 'org/name', files: next, tags: ['v2'] });
-    const before = resolves();
+    const asked = resolves();
 
     const report = await own.snapshot('org/name@v2');
 
     expect(report).toMatchObject({ ok: true, items: [{ bytes: 1, detail: { fetched: 1, present: 3 } }] });
-    expect(resolves() - before).toBe(1);
+    expect(resolves() - asked).toBe(1);
     expect(await readSnapshot(own.cache, folder, commit)).toEqual(next);
     expect(await own.snapshot([], { offline: true })).toMatchObject({ ok: true });
     await own.close();
   });
 
   it('takes nothing of another one that was changed since', async () => {
-    const own = await place.withEnv({ HF_HUB_DISABLE_SYMLINKS: '1' });
+    const own = await place.withEnv(withoutLinks);
     const { commit: old } = place.hub.addRepo({ id: 'org/name', files: shared });
     await own.snapshot('org/name');
     await writeFile(join(own.cache, folder, 'snapshots', old, 'x/model.safetensors'), 'WEIGHTS');
@@ -109,3 +114,22 @@ describe('another revision', () => {
     await own.close();
   });
 });
+
+it.each(['all', 'sie'] as const)(
+  'progress comes to its end, whether files are there or not: --filter %s',
+  async (preset) => {
+    place.hub.addRepo({
+      id: 'org/name',
+      files: { 'a.json': '1', 'x/a.json': '1', 'b.bin': 'bin', LICENSE: 'mine', empty: '' },
+    });
+    for (let run = 0; run < 2; run += 1) {
+      const from = place.events.length;
+      await place.snapshot('org/name', { filter: { preset, include: [], exclude: [] } });
+      const events = place.events.slice(from);
+      const sum = (type: 'total' | 'bytes'): number =>
+        events.reduce((all, event) => all + (event.type === type ? event.bytes : 0), 0);
+      expect(sum('total')).toBe(8);
+      expect(sum('bytes')).toBe(8);
+    }
+  },
+);

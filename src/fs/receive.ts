@@ -30,9 +30,11 @@ export async function receiveFile(
   options: ReceiveOptions = {},
 ): Promise<void> {
   const partial = options.partial ?? `${path}${partialSuffix}`;
-  const { file, size: resumed } = await openPartial(partial);
+  const opened = await openPartial(partial);
+  const resumed = opened.size;
   try {
-    await receive(file, partial, content, expected, resumed, options).finally(() => file.close());
+    await using file = opened.file;
+    await receive(file, partial, content, expected, resumed, options);
   } catch (error) {
     const known = namePath(error, partial);
     const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';

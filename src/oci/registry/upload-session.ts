@@ -141,7 +141,7 @@ export class UploadSession {
       },
       at: this.#at,
       signal: this.signal,
-      answerMs: blobAnswerMs(this.#expected.size),
+      answerMs: blobAnswerMs(this.#blob.size),
     };
     const options = mayRepeat ? { mayRepeat } : {};
     if (to === from) return this.#api.send({ ...whole, body: '' }, options);

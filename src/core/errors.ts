@@ -128,11 +128,7 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
     text: 'a part of the path is a file, a directory was wanted',
     hint: 'move that file away or choose another directory',
   },
-  EISDIR: {
-    code: 'E_PATH',
-    text: 'it is a directory, a file was wanted',
-    hint: 'move it away and run the same command again',
-  },
+  EISDIR: { code: 'E_PATH', text: 'it is a directory, a file was wanted' },
   EEXIST: {
     code: 'E_PATH',
     text: 'something else stands there already',

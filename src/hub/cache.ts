@@ -1,6 +1,6 @@
 import { lstat, mkdir, readFile, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import { MirrorError } from '../core/errors.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import { copyFileSynced, ensureWritable, partialSuffix, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
@@ -242,7 +242,15 @@ export class RepoCache {
    * every file below `refs/` for a ref, so it is written outside.
    */
   async writeRef(revision: string, commit: string): Promise<void> {
-    await writeFileAtomic(join(this.directory, 'refs', revision), commit, 0o644, join(this.directory, '.ref'));
+    const path = join(this.directory, 'refs', revision);
+    try {
+      await writeFileAtomic(path, commit, 0o644, join(this.directory, '.ref'));
+    } catch (error) {
+      const { code, message } = toMirrorError(error);
+      if (code !== 'E_PATH') throw error;
+      // A branch that is gone may have had the name of a folder of this one, or been in one of its name.
+      throw new MirrorError(code, message, { hint: 'move it away and run the same command again', cause: error });
+    }
   }
 
   async hasRef(revision: string, commit: string): Promise<boolean> {

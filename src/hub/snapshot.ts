@@ -1,9 +1,11 @@
+import { dirname } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { forEachBySize } from '../core/limit.ts';
 import { onceMore } from '../core/once-more.ts';
 import type { Content } from '../core/ports.ts';
 import { contentOf, counted } from '../core/stream.ts';
+import { makeDirectory } from '../fs/directories.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import type { RangesOptions } from '../fs/receive-ranges.ts';
@@ -204,6 +206,7 @@ async function bringNotice(job: Job, file: RepoFile): Promise<string> {
     (isTrusted(job, file) || (await hasRightBytes(path, file, options.pool, options.signal)));
   if (isRight) options.report({ type: 'bytes', bytes: file.size });
   const partial = noticePartial(store, plan, file);
+  await makeDirectory(dirname(path));
   const found = isRight
     ? options.known?.get(file.checksum.hex)
     : await fetchFile(job, file, (content, receive) => receiveFile(path, content, expected, { ...receive, partial }));

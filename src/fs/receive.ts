@@ -14,7 +14,7 @@ export interface ReceiveOptions {
   signal?: AbortSignal | undefined;
   /** Sees each byte of the file once, in order, those of an earlier run included. */
   onBytes?: (chunk: Uint8Array) => void;
-  /** Where the bytes go until they are whole, when it is not `PATH.partial`. */
+  /** Where the bytes go until they are whole, when it is not `PATH.partial`; the directory of PATH is there then. */
   partial?: string;
 }
 

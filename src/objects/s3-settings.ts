@@ -16,12 +16,9 @@ export function s3Settings(env: Record<string, string | undefined>): Pick<Connec
   return { pathStyle: styleOf(env), region: env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || usual };
 }
 
+/** Of an address nothing is repeated: there may be a password in it. */
 function checkEndpoint(name: string, address: string): void {
   const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url?.username || url?.password)
-    throw new MirrorError('E_USAGE', `${name} holds a password`, {
-      hint: 'take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
-    });
   if (!url || !/^https?:\/\//i.test(address))
     throw new MirrorError('E_USAGE', `${name} is no address that begins with https:// or http://`, {
       hint: 'write it with its scheme: https://HOST:PORT',

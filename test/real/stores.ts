@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runCommand } from './command.ts';
+import { waitFor } from '../support/wait.ts';
+import { runCommand, tryCommand } from './command.ts';
 import { installedProgram } from './recipe.ts';
 import { launch, type RealServer } from './servers.ts';
 
@@ -54,6 +55,11 @@ export async function startGarage(directory: string, bucket: string): Promise<Re
   const garage = (...args: string[]): Promise<string> =>
     runCommand(installedProgram('garage'), ['-c', config, ...args]);
   const [node = ''] = (await garage('node', 'id', '-q')).trim().split('@');
+  // It answers clients before it hears its own command.
+  await waitFor('garage hears its command', async () => {
+    const { code } = await tryCommand(installedProgram('garage'), ['-c', config, 'status']);
+    return code === 0;
+  });
   await garage('layout', 'assign', '-z', 'zone', '-c', '10G', node);
   await garage('layout', 'apply', '--version', '1');
   await garage('key', 'import', '--yes', '-n', 'test', storeKeys.accessKeyId, storeKeys.secretAccessKey);

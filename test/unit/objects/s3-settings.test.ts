@@ -23,7 +23,7 @@ it.each<[string, Record<string, string>]>([
   ['an address of digits without a scheme', { AWS_ENDPOINT_URL_S3: '10.0.0.7:9000' }],
   ['another scheme', { AWS_ENDPOINT_URL: 's3://minio.zone' }],
   ['blanks', { AWS_ENDPOINT_URL: 'https://minio zone' }],
-  ['a password', { AWS_ENDPOINT_URL_S3: 'https://admin:canary@minio.zone' }],
+  ['a password and another scheme', { AWS_ENDPOINT_URL_S3: 'ftp://admin:canary@minio.zone' }],
   ['a query', { AWS_ENDPOINT_URL_S3: 'https://minio.zone?canary=1' }],
   ['a style that there is not', { AWS_S3_ADDRESSING_STYLE: 'host' }],
 ])('are refused with %s, which is not repeated', (_, env) => {

@@ -1,4 +1,5 @@
 import type { Inventory } from './inventory.ts';
+import { type LongList, PackedList } from './long-list.ts';
 
 const chunkBytes = 1024 * 1024;
 
@@ -29,19 +30,28 @@ function* jsonText(value: unknown, newline: string): Generator<string> {
     return;
   }
   const inner = `${newline} `;
-  const isList = Array.isArray(value);
+  const isList = isLongList(value);
   let before = isList ? '[' : '{';
-  for (const key in value) {
-    const each: unknown = (value as Record<string, unknown>)[key];
+  for (const [key, each] of isList ? unnamed(value) : Object.entries(value)) {
     if (each === undefined) continue;
-    yield isList ? `${before}${inner}` : `${before}${inner}${JSON.stringify(key)}: `;
+    yield `${before}${inner}${isList ? '' : `${JSON.stringify(key)}: `}`;
     yield* jsonText(each, inner);
     before = ',';
   }
-  yield `${newline}${isList ? ']' : '}'}`;
+  yield before === ',' ? `${newline}${isList ? ']' : '}'}` : '[]';
+}
+
+function* unnamed(list: Iterable<unknown>): Generator<[string, unknown]> {
+  for (const each of list) yield ['', each];
 }
 
 function isLong(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false;
-  return (Array.isArray(value) && value.length > 100) || Object.values(value).some(isLong);
+  return (
+    value instanceof PackedList || (Array.isArray(value) && value.length > 100) || Object.values(value).some(isLong)
+  );
+}
+
+function isLongList(value: object): value is LongList<unknown> {
+  return value instanceof PackedList || Array.isArray(value);
 }

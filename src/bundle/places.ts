@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
@@ -61,14 +62,31 @@ export const smallFileLimit = 64 * 1024;
 
 /** A small file of a bundle, its first copy. @throws E_MISSING, E_CORRUPT */
 export async function readSmall(places: Places, name: string): Promise<Buffer> {
-  const [place] = places.get(name) ?? [];
-  if (!place) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
-  return readPlace(place, name);
+  return readPlace(firstPlace(places, name), name);
+}
+
+const pieceBytes = 1024 * 1024;
+
+/** The same in pieces, for an inventory, which is as large as a bundle has many files. @throws E_MISSING, E_CORRUPT */
+export function readPieces(places: Places, name: string): AsyncIterable<Buffer> {
+  const place = firstPlace(places, name);
+  checkPlace(place, name);
+  return createReadStream(place.path, { highWaterMark: pieceBytes });
 }
 
 /** @throws E_CORRUPT for what is not plain, or too large to be read before it is proven */
-export async function readPlace({ path, plain, size }: Place, name: string): Promise<Buffer> {
+export async function readPlace(place: Place, name: string): Promise<Buffer> {
+  checkPlace(place, name);
+  return readFile(place.path);
+}
+
+function firstPlace(places: Places, name: string): Place {
+  const [place] = places.get(name) ?? [];
+  if (!place) throw new MirrorError('E_MISSING', `\`${name}\` is missing`, { at: { item: name } });
+  return place;
+}
+
+function checkPlace({ plain, size }: Place, name: string): void {
   if (!plain || size > (smallFileLimits[name] ?? smallFileLimit))
     throw new MirrorError('E_CORRUPT', `\`${name}\` is not a plain file of a believable size`, { at: { item: name } });
-  return readFile(path);
 }

@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
 import { verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
-import { parseJson } from '../core/validate.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, otherHalf } from './approval.ts';
-import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, checkInventory } from './inventory.ts';
-import { findPlaces, placeOf, type Places, readPlace, readSmall, smallFileLimit } from './places.ts';
+import { BlobIndex } from './blob-index.ts';
+import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
+import { parseInventory } from './inventory-check.ts';
+import { findPlaces, placeOf, type Places, readPieces, readPlace, readSmall, smallFileLimit } from './places.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
 import {
   approvalStatements,
@@ -145,8 +147,7 @@ export function checkSizes({ places }: SealedBundle, { volumes }: Inventory): Fi
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
 export async function readInventory(bundle: SealedBundle): Promise<Inventory> {
   const { sums } = bundle;
-  // It may be large: nothing holds its text while what it says is looked at.
-  const inventory = checkInventory(parseJson(await provenInventory(bundle), bundleFiles.inventory));
+  const inventory = parseInventory(await provenInventory(bundle));
   for (const { name, digest } of inventory.volumes)
     if (`sha256:${sums.get(name)}` !== digest)
       throw new MirrorError(
@@ -157,15 +158,21 @@ export async function readInventory(bundle: SealedBundle): Promise<Inventory> {
   return inventory;
 }
 
-async function provenInventory({ places, sums }: SealedBundle): Promise<Buffer> {
+/** Its bytes, read once: kept small until they are proven, as it may be large. */
+async function provenInventory({ places, sums }: SealedBundle): Promise<Iterable<Buffer>> {
   const wanted = sums.get(bundleFiles.inventory);
   if (wanted === undefined)
     throw new MirrorError('E_MISSING', `\`${bundleFiles.sums}\` names no \`${bundleFiles.inventory}\``, {
       at: { item: bundleFiles.inventory },
     });
-  const bytes = await readSmall(places, bundleFiles.inventory);
-  const found = createHash('sha256').update(bytes).digest('hex');
-  if (found === wanted) return bytes;
+  const hash = createHash('sha256');
+  const kept: Buffer[] = [];
+  for await (const piece of readPieces(places, bundleFiles.inventory)) {
+    hash.update(piece);
+    kept.push(deflateRawSync(piece, { level: 1 }));
+  }
+  const found = hash.digest('hex');
+  if (found === wanted) return inflated(kept);
   throw new MirrorError(
     'E_DIGEST_MISMATCH',
     `\`${bundleFiles.inventory}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
@@ -176,28 +183,34 @@ async function provenInventory({ places, sums }: SealedBundle): Promise<Buffer> 
   );
 }
 
+function* inflated(pieces: Buffer[]): Generator<Buffer> {
+  for (let piece = pieces.shift(); piece; piece = pieces.shift()) yield inflateRawSync(piece);
+}
+
 /** Reads the inside of a bundle straight from its volumes, of which some may be on another medium. */
 export class BundleReader {
   readonly inventory: Inventory;
   readonly #places: Places;
-  readonly #byPath: ReadonlyMap<string, BundleBlob>;
-  readonly #byDigest = new Map<Digest, BundleBlob>();
+  #index: BlobIndex | undefined;
 
   constructor({ places }: Pick<SealedBundle, 'places'>, inventory: Inventory) {
     this.inventory = inventory;
     this.#places = places;
-    this.#byPath = new Map(inventory.blobs.map((blob) => [blob.path, blob]));
-    for (const blob of inventory.blobs)
-      if (!this.#byDigest.has(blob.digest) || this.lacking(blob).length === 0) this.#byDigest.set(blob.digest, blob);
+  }
+
+  /** Made when something is looked for: to verify the volumes nothing is. */
+  get #blobs(): BlobIndex {
+    this.#index ??= new BlobIndex(this.inventory.blobs, (blob) => this.lacking(blob).length === 0);
+    return this.#index;
   }
 
   has(digest: Digest): boolean {
-    return this.#byDigest.has(digest);
+    return this.#blobs.byDigest(digest) !== undefined;
   }
 
   /** A file of the bundle, by its digest or its path; it can be read when nothing of it is `lacking`. */
   find(name: string): BundleBlob | undefined {
-    return this.#byPath.get(name) ?? this.#byDigest.get(name as Digest);
+    return this.#blobs.byPath(name) ?? this.#blobs.byDigest(name as Digest);
   }
 
   /** Volumes that a file lies in and that are not here. */
@@ -208,7 +221,7 @@ export class BundleReader {
 
   /** @throws E_NOT_FOUND */
   blob(digest: Digest): Content {
-    const blob = this.#byDigest.get(digest);
+    const blob = this.#blobs.byDigest(digest);
     if (!blob)
       throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in the bundle \`${this.inventory.name}\``, {
         at: { side: 'source', item: digest },
@@ -225,7 +238,7 @@ export class BundleReader {
   tree(folder: string): FileTree {
     return {
       file: async (path) => {
-        const blob = this.#byPath.get(`${folder}/${path}`);
+        const blob = this.#blobs.byPath(`${folder}/${path}`);
         if (!blob) return undefined;
         // What is named by its digest is checked by whoever receives it; nobody else checks the rest.
         return path.startsWith('blobs/') ? this.content(blob) : verifiedContent(this.content(blob), blob);

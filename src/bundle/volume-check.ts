@@ -3,9 +3,9 @@ import { toMirrorError } from '../core/errors.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import type { Extent } from '../fs/read.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory, type Part } from './inventory.ts';
-import { partName } from './layout.ts';
 import { BundleReader, type Finding, type SealedBundle } from './reader.ts';
-import { blockBytes, endBytes, paddingOf, tarHeader, tarHeaderSize } from './tar-header.ts';
+import { blockBytes, endBytes, paddingOf, tarHeader } from './tar-header.ts';
+import { type Expected, VolumeOrder } from './volume-order.ts';
 
 type Hasher = Pick<HashPool, 'sha256'>;
 
@@ -14,13 +14,6 @@ export function unreadable(file: string, error: unknown, what = file): Finding {
   const known = toMirrorError(error);
   if (known.code === 'E_ABORTED') throw known;
   return { file, problem: 'unreadable', message: `\`${what}\` cannot be read: ${known.message}` };
-}
-
-/** A member as the inventory has it; the header that must stand before it is made when it is compared. */
-interface Expected {
-  start: number;
-  member: Parameters<typeof tarHeader>[0];
-  size: number;
 }
 
 /** Enough to keep every hashing thread busy. */
@@ -67,29 +60,25 @@ export class VolumeCheck {
 
   /** Digests that no other file holds, either. */
   #onlyIn(isMeant: (blob: BundleBlob) => boolean): ReadonlySet<string> {
-    const elsewhere = new Set(this.#inventory.blobs.filter((blob) => !isMeant(blob)).map((blob) => blob.digest));
-    return new Set(this.#inventory.blobs.map((blob) => blob.digest).filter((digest) => !elsewhere.has(digest)));
+    const digests = new Set<string>();
+    for (const blob of this.#inventory.blobs) if (isMeant(blob)) digests.add(blob.digest);
+    if (digests.size === 0) return digests;
+    for (const blob of this.#inventory.blobs) if (!isMeant(blob)) digests.delete(blob.digest);
+    return digests;
   }
 
   async run(): Promise<Finding[]> {
     const findings: Finding[] = [];
-    const members = this.#expected();
+    const order = new VolumeOrder(this.#inventory);
     for (const [index, volume] of this.#inventory.volumes.entries()) {
       const number = index + 1;
       if (this.#badVolumes.has(number) || this.#absent.has(number)) continue;
-      const found = await this.#checkFrame(volume, number, members.get(number) ?? []);
+      const found = await this.#checkFrame(volume, number, order.members(number));
       if (found) findings.push(found);
       if (found?.problem === 'unreadable') this.#badVolumes.add(number);
     }
-    const readable = this.#inventory.blobs.filter((blob) =>
-      blob.parts.every((part) => !this.#badVolumes.has(part.volume) && !this.#absent.has(part.volume)),
-    );
-    const inOrder = [...readable].sort(
-      (a, b) =>
-        (a.parts[0]?.volume ?? 0) - (b.parts[0]?.volume ?? 0) || (a.parts[0]?.offset ?? 0) - (b.parts[0]?.offset ?? 0),
-    );
     // A few at a time take from one list: a promise for each of a hundred thousand files would cost more than the files.
-    const queue = inOrder.values();
+    const queue = this.#readable(order);
     const takeFrom = async (): Promise<void> => {
       for (const blob of queue) findings.push(...(await this.#checkBlob(blob)));
     };
@@ -97,29 +86,19 @@ export class VolumeCheck {
     return findings;
   }
 
-  /** Members by volume, in order of their place. */
-  #expected(): Map<number, Expected[]> {
-    const members = new Map<number, Expected[]>();
-    const add = (volume: number, member: Expected): void => {
-      const list = members.get(volume);
-      if (list) list.push(member);
-      else members.set(volume, [member]);
-    };
-    for (const { path, parts } of this.#inventory.blobs)
-      for (const [index, part] of parts.entries()) {
-        const name = parts.length > 1 ? partName(path, index + 1, parts.length) : path;
-        const { offset, size } = part;
-        const member = { path: name, size };
-        add(part.volume, { start: offset - tarHeaderSize(member), member, size });
-      }
-    for (const { path, target, volume, offset } of this.#inventory.links)
-      add(volume, { start: offset, member: { path, link: target }, size: 0 });
-    for (const list of members.values()) list.sort((a, b) => a.start - b.start);
-    return members;
+  /** In the order in which they begin. */
+  *#readable(order: VolumeOrder): Generator<BundleBlob> {
+    for (const number of this.#inventory.volumes.keys())
+      for (const { blob, part } of order.entries(number + 1))
+        if (blob && part === 0 && !this.#lacksPart(blob)) yield blob;
+  }
+
+  #lacksPart({ parts }: BundleBlob): boolean {
+    return parts.some(({ volume }) => this.#badVolumes.has(volume) || this.#absent.has(volume));
   }
 
   /** Size, headers, padding and end of a volume: all that is not the content of a member. */
-  async #checkFrame(volume: BundleVolume, number: number, members: readonly Expected[]): Promise<Finding | undefined> {
+  async #checkFrame(volume: BundleVolume, number: number, members: Iterable<Expected>): Promise<Finding | undefined> {
     try {
       const file = await open(this.#reader.volumePath(number), 'r');
       try {
@@ -185,7 +164,7 @@ export class VolumeCheck {
 }
 
 /** The first byte at which a volume is not what the inventory makes of it, outside the members' own bytes. */
-async function firstMisplaced(file: FileHandle, members: readonly Expected[]): Promise<number | undefined> {
+async function firstMisplaced(file: FileHandle, members: Iterable<Expected>): Promise<number | undefined> {
   const reader = new FrameReader(file);
   let end = 0;
   for (const { start, member, size } of members) {

@@ -7,10 +7,10 @@ import {
   bundleFiles,
   type Inventory,
   inventorySchemaId,
-  checkInventory,
   type BundleItem,
   type BundleBlob,
 } from '../bundle/inventory.ts';
+import { checkInventory } from '../bundle/inventory-check.ts';
 import { inventoryChunks } from '../bundle/inventory-text.ts';
 import { chainsOf, defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { VolumeJournal } from '../bundle/journal.ts';

@@ -23,7 +23,7 @@ const layoutVersion = 1;
 
 /** Whatever decides what the image is. */
 export function identityOf({ repo, commit, license, files }: ModelItem, { form, base }: ModelForm): Digest {
-  const list = byPath(files).map(({ path, digest, size }) => [path, digest, size]);
+  const list = byPath([...files]).map(({ path, digest, size }) => [path, digest, size]);
   const below = base ? [base.digest] : [];
   return sha256(JSON.stringify([layoutVersion, form, repo, commit, license ?? '', list, ...below]));
 }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
-import { bundleFiles, type Inventory, inventorySchemaId, parseInventory } from '../bundle/inventory.ts';
+import { bundleFiles, type Inventory, inventorySchemaId } from '../bundle/inventory.ts';
+import { parseInventory } from '../bundle/inventory-check.ts';
 import { readInventory, type SealedBundle } from '../bundle/reader.ts';
 import { parseReceipt, type Receipt, receiptSchemaId } from '../bundle/receipt.ts';
 import { type Digest, sha256 } from '../core/digest.ts';
@@ -50,7 +51,7 @@ async function readDocument(bytes: Buffer, path: string): Promise<MirrorRecord> 
   const digest = sha256(bytes);
   const isJson = bytes.toString('latin1', 0, 100).trimStart().startsWith('{');
   const { schema } = (isJson ? parseJson(bytes, path) : {}) as { schema?: unknown };
-  if (schema === inventorySchemaId) return { kind: 'inventory', inventory: parseInventory(bytes), digest };
+  if (schema === inventorySchemaId) return { kind: 'inventory', inventory: parseInventory([bytes]), digest };
   if (schema === receiptSchemaId) return { kind: 'receipt', receipt: parseReceipt(bytes, path), digest };
   const loaded = schema === lockSchemaId ? await loadManifest(bytes.toString('utf8'), path) : undefined;
   if (loaded?.kind === 'lock') return { kind: 'lock', lock: loaded.lock, digest };

@@ -118,7 +118,7 @@ describe('a reader that was written from the specification', () => {
 
   it('has read a file in parts, and a delta that leaves something out', async () => {
     const [several, delta] = await Promise.all(['several', 'delta'].map(inventoryOf));
-    expect(several?.blobs.some(({ parts }) => parts.length > 2)).toBe(true);
+    expect(several?.blobs.find(({ parts }) => parts.length > 2)).toBeDefined();
     expect(delta?.base?.held.length).toBeGreaterThan(0);
   });
 
@@ -172,7 +172,7 @@ function volume(path: string, number: number): string {
 
 /** In the middle of the largest part in a volume. */
 function byteOf(blobs: Inventory['blobs'], number: number): number {
-  const parts = blobs.flatMap((blob) => blob.parts).filter((part) => part.volume === number);
+  const parts = [...blobs].flatMap((blob) => blob.parts).filter((part) => part.volume === number);
   const [largest] = parts.sort((a, b) => b.size - a.size);
   return (largest?.offset ?? 0) + ((largest?.size ?? 0) >> 1);
 }

@@ -31,7 +31,7 @@ export async function checkBase(
     if ((await state.find({ ...object, key: object.from.key })) || (await state.find(object))) return;
     missing.push(`${state.store.name}/${object.from.key}`);
   });
-  for (const image of images) missing.push(...(await missingBlobs(image, base.held, context)));
+  for (const image of images) missing.push(...(await missingBlobs(image, [...base.held], context)));
   if (missing.length === 0) return;
   throw new MirrorError(
     'E_BASE_MISSING',

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Inventory, inventorySchemaId, parseInventory } from '../../../src/bundle/inventory.ts';
+import { type BundleBlob, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
+import { parseInventory } from '../../../src/bundle/inventory-check.ts';
 import { formatInventory } from '../../../src/bundle/inventory-text.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { changed, jsonChange } from '../../support/hostile-json.ts';
@@ -10,7 +11,7 @@ import { expectPlainPrototype, expectTame } from '../../support/tame.ts';
 
 const commit = 'a'.repeat(40);
 const base = 'hub/models--org--name';
-const blob = (path: string, text: string, offset: number): Inventory['blobs'][number] => {
+const blob = (path: string, text: string, offset: number): BundleBlob => {
   const size = text.length;
   return { path, digest: sha256(text), size, parts: [{ volume: 1, offset, size }] };
 };
@@ -73,7 +74,7 @@ function expectSound({ blobs, links, volumes, items, base: from }: Inventory): v
 function parseTamely(bytes: Uint8Array): boolean {
   let inventory: Inventory;
   try {
-    inventory = parseInventory(bytes);
+    inventory = parseInventory([bytes]);
   } catch (error) {
     expectTame(error, ['E_CORRUPT']);
     return false;

@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest';
 import {
   type BundleBlob,
   type BundleLink,
+  type ImageItem,
   type Inventory,
   inventorySchemaId,
+  type ModelFile,
   type ModelItem,
-  parseInventory,
 } from '../../../src/bundle/inventory.ts';
+import { parseInventory } from '../../../src/bundle/inventory-check.ts';
 import { formatInventory, inventoryChunks } from '../../../src/bundle/inventory-text.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { codeOfCall } from '../../support/failures.ts';
@@ -17,8 +19,17 @@ const weights = { digest: sha256('weights'), size: 1000 };
 const tree = { digest: sha256('tree'), size: 20 };
 const large = { digest: sha256('large'), size: 3000 };
 
+type WithFiles = Omit<ModelItem, 'files'> & { files: ModelFile[] };
+
+/** One whose lists can be changed. */
+interface Sample extends Inventory {
+  items: (WithFiles | ImageItem)[];
+  blobs: BundleBlob[];
+  links: BundleLink[];
+}
+
 /** Two volumes: weights, a link to them and the tree in the first; a file in two parts over both. */
-function sample(): Inventory {
+function sample(): Sample {
   return {
     schema: inventorySchemaId,
     name: 'site-a',
@@ -61,10 +72,10 @@ function sample(): Inventory {
   };
 }
 
-const parse = (inventory: unknown): Inventory => parseInventory(Buffer.from(JSON.stringify(inventory)));
+const parse = (inventory: unknown): Inventory => parseInventory([Buffer.from(JSON.stringify(inventory))]);
 
 /** The code with which a changed inventory is refused. */
-function refusalOf(change: (inventory: Inventory) => unknown): string {
+function refusalOf(change: (inventory: Sample) => unknown): string {
   const inventory = sample();
   change(inventory);
   return codeOfCall(() => parse(inventory));
@@ -76,16 +87,16 @@ function at<T>(list: readonly T[], index: number): T {
   return item;
 }
 
-const blob = (inventory: Inventory, index: number): BundleBlob => at(inventory.blobs, index);
-const link = (inventory: Inventory): BundleLink => at(inventory.links, 0);
-const model = (inventory: Inventory): ModelItem => {
+const blob = (inventory: Sample, index: number): BundleBlob => at(inventory.blobs, index);
+const link = (inventory: Sample): BundleLink => at(inventory.links, 0);
+const model = (inventory: Sample): WithFiles => {
   const item = at(inventory.items, 0);
   if (item.kind !== 'model') throw new Error('no model');
   return item;
 };
 
 it('reads what it wrote', () => {
-  expect(parseInventory(Buffer.from(formatInventory(sample())))).toEqual(sample());
+  expect(JSON.parse(formatInventory(parseInventory(inventoryChunks(sample()))))).toEqual(sample());
 });
 
 it('takes empty files beside each other', () => {
@@ -144,7 +155,7 @@ describe('paths', () => {
     ['a file below a file', 'a/b', 'a/b/c'],
     ['a file below a file but for case', 'a/B', 'a/b/c'],
   ])('refuses %s', (_, first, second) => {
-    const change = (inventory: Inventory): void => {
+    const change = (inventory: Sample): void => {
       blob(inventory, 0).path = first;
       blob(inventory, 1).path = second;
     };
@@ -190,7 +201,7 @@ describe('links', () => {
   });
 
   it('refuses a link that leads through another link', () => {
-    const change = (inventory: Inventory): void => {
+    const change = (inventory: Sample): void => {
       inventory.links.push({
         path: 'hub/through',
         target: `${link(inventory).path.slice(4)}/x`,
@@ -210,10 +221,9 @@ describe('links', () => {
 });
 
 describe('places', () => {
-  const part = (inventory: Inventory, index: number): BundleBlob['parts'][number] =>
-    at(blob(inventory, index).parts, 0);
+  const part = (inventory: Sample, index: number): BundleBlob['parts'][number] => at(blob(inventory, index).parts, 0);
 
-  it.each<[string, (inventory: Inventory) => unknown]>([
+  it.each<[string, (inventory: Sample) => unknown]>([
     ['a part in a volume that is not there', (inventory) => (part(inventory, 0).volume = 3)],
     ['a part in volume zero', (inventory) => (part(inventory, 0).volume = 0)],
     ['a part that begins beyond its volume', (inventory) => (part(inventory, 0).offset = 1_000_000)],
@@ -250,7 +260,7 @@ describe('places', () => {
   });
 
   it('refuses empty files in one place', () => {
-    const change = (inventory: Inventory): void => {
+    const change = (inventory: Sample): void => {
       for (const path of ['a', 'b'])
         inventory.blobs.push({ path, digest: sha256(''), size: 0, parts: [{ volume: 2, offset: 3072, size: 0 }] });
     };
@@ -259,7 +269,7 @@ describe('places', () => {
 });
 
 describe('items', () => {
-  it.each<[string, (inventory: Inventory) => unknown]>([
+  it.each<[string, (inventory: Sample) => unknown]>([
     ['a model whose file is not there', (inventory) => (at(model(inventory).files, 0).digest = sha256('other'))],
     ['a model whose file has another size', (inventory) => (at(model(inventory).files, 0).size = 999)],
     ['a model whose list of files is not there', (inventory) => (model(inventory).tree.digest = sha256('other'))],
@@ -279,11 +289,11 @@ describe('items', () => {
 
 describe('documents', () => {
   it.each(['', 'null', '[]', '{}', '"x"', '{"schema":', '\u0000', '[1e999]'])('refuses %j', (text) => {
-    expect(codeOfCall(() => parseInventory(Buffer.from(text)))).toBe('E_CORRUPT');
+    expect(codeOfCall(() => parseInventory([Buffer.from(text)]))).toBe('E_CORRUPT');
   });
 
   it('refuses a document that is nested without end', () => {
-    expect(codeOfCall(() => parseInventory(Buffer.from('['.repeat(100_000))))).toBe('E_CORRUPT');
+    expect(codeOfCall(() => parseInventory([Buffer.from('['.repeat(100_000))]))).toBe('E_CORRUPT');
   });
 
   it('lets no key reach a prototype, and takes a file that is called like one', () => {
@@ -298,7 +308,7 @@ describe('documents', () => {
     at(inventory.volumes, 1).size = 8192;
     const text = JSON.stringify(inventory).replace('{', '{"__proto__":{"polluted":true},');
 
-    const parsed = parseInventory(Buffer.from(text));
+    const parsed = parseInventory([Buffer.from(text)]);
 
     expect(parsed.blobs.map(({ path }) => path)).toContain('__proto__');
     expect('polluted' in parsed).toBe(false);

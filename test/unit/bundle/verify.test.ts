@@ -71,7 +71,7 @@ it('finds nothing wrong with a good bundle', async () => {
   const verdict = await verify(directory);
 
   expect(verdict.findings).toEqual([]);
-  expect(verdict.inventory).toEqual(inventory);
+  expect(verdict.inventory && formatInventory(verdict.inventory)).toBe(formatInventory(inventory));
   expect(inventory.volumes.length).toBeGreaterThan(3);
 });
 

@@ -1,0 +1,32 @@
+import type { Digest } from '../core/digest.ts';
+import type { BundleBlob } from './inventory.ts';
+import type { LongList } from './long-list.ts';
+import { TextMap } from './text-map.ts';
+
+/** The files of a bundle by their paths and digests. */
+export class BlobIndex {
+  readonly #blobs: LongList<BundleBlob>;
+  readonly #paths = new TextMap();
+  readonly #digests = new TextMap();
+
+  /** @param isHere which of several files with the same digest is preferred */
+  constructor(blobs: LongList<BundleBlob>, isHere: (blob: BundleBlob) => boolean = () => true) {
+    this.#blobs = blobs;
+    let index = 0;
+    for (const blob of blobs) {
+      this.#paths.set(blob.path, index);
+      if (!this.#digests.has(blob.digest) || isHere(blob)) this.#digests.set(blob.digest, index);
+      index += 1;
+    }
+  }
+
+  byPath(path: string): BundleBlob | undefined {
+    const blob = this.#blobs.at(this.#paths.get(path) ?? this.#blobs.length);
+    return blob?.path === path ? blob : undefined;
+  }
+
+  byDigest(digest: Digest): BundleBlob | undefined {
+    const blob = this.#blobs.at(this.#digests.get(digest) ?? this.#blobs.length);
+    return blob?.digest === digest ? blob : undefined;
+  }
+}

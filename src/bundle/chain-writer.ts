@@ -5,6 +5,7 @@ import { MirrorError } from '../core/errors.ts';
 import { namePath, partialSuffix, syncDirectory } from '../fs/atomic.ts';
 import { BatchBuilder, type FileMember } from './batches.ts';
 import type { BundleBlob, Part } from './inventory.ts';
+import { PackedList } from './long-list.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { dataOffset, type VolumePlan } from './layout.ts';
 import type { BatchResult, FileHash, VolumeThread } from './volume-thread.ts';
@@ -61,11 +62,11 @@ export class ChainWriter {
     const path = this.#options.pathOf(plan.name);
     const record: VolumeRecord = {
       volume: { name: plan.name, size: plan.size, digest: 'sha256:' },
-      blobs: [],
-      links: [],
+      blobs: new PackedList(),
+      links: new PackedList(),
       open: [],
     };
-    const [first] = plan.members;
+    const first = plan.members.at(0);
     if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.path);
     const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
     try {

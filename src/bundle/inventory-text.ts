@@ -8,10 +8,19 @@ export function formatInventory(inventory: Inventory): string {
 }
 
 /** An inventory as a document, in pieces: of many files it is larger than all else that is kept of them. */
-export function* inventoryChunks(inventory: Inventory): Generator<Buffer> {
+export function inventoryChunks(inventory: Inventory): Generator<Buffer> {
+  return chunksOf(inventory, '\n');
+}
+
+/** Plain data with long lists as a line of JSON, in pieces. */
+export function lineChunks(value: object): Generator<Buffer> {
+  return chunksOf(value, '');
+}
+
+function* chunksOf(value: object, newline: string): Generator<Buffer> {
   let pieces: string[] = [];
   let length = 0;
-  for (const piece of jsonText(inventory, '\n')) {
+  for (const piece of jsonText(value, newline)) {
     pieces.push(piece);
     length += piece.length;
     if (length < chunkBytes) continue;

@@ -1,14 +1,19 @@
-import { appendFile, readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
 import { toMirrorError } from '../core/errors.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
+import { parseLongLists } from './inventory-parse.ts';
+import { lineChunks } from './inventory-text.ts';
+import type { PackedList } from './long-list.ts';
 import type { BundleBlob, BundleLink, BundleVolume, Part } from './inventory.ts';
+
+const lineFeed = 0x0a;
 
 /** What one finished volume brought, and the files that go on in the next one. */
 export interface VolumeRecord {
   volume: BundleVolume;
-  blobs: BundleBlob[];
-  links: BundleLink[];
+  blobs: PackedList<BundleBlob>;
+  links: PackedList<BundleLink>;
   open: { path: string; parts: Part[] }[];
 }
 
@@ -39,10 +44,10 @@ export class VolumeJournal {
    * @returns undefined where nothing can be written: the bundle is then made without one
    */
   static async open(path: string, plan: Digest): Promise<VolumeJournal | undefined> {
-    const text = await readFile(path, 'utf8').catch(() => '');
+    const text = await readFile(path).catch(() => Buffer.alloc(0));
     const done = readRecords(text, plan);
     const journal = new VolumeJournal(path, plan, done ?? []);
-    if (done && text.endsWith('\n')) return journal;
+    if (done && text.at(-1) === lineFeed) return journal;
     try {
       // Also after a last line that was cut off: what is added would be joined to it.
       await journal.#write();
@@ -57,7 +62,7 @@ export class VolumeJournal {
   async add(record: VolumeRecord): Promise<void> {
     this.#done.push(record);
     // What came after a line that was cut off would be joined to it.
-    await this.#note(() => appendFile(this.#path, `${JSON.stringify(record)}\n`, { flush: true }));
+    await this.#note(() => writeFile(this.#path, lineChunks(record), { flag: 'a', flush: true }));
   }
 
   /** Forgets volumes, by name: they have to be written again. */
@@ -97,8 +102,12 @@ export class VolumeJournal {
   }
 
   async #write(): Promise<void> {
-    const lines = [this.#plan, ...this.#done.map((record) => JSON.stringify(record))];
-    await writeFileAtomic(this.#path, `${lines.join('\n')}\n`);
+    await writeFileAtomic(this.#path, this.#lines());
+  }
+
+  *#lines(): Generator<Buffer> {
+    yield Buffer.from(`${this.#plan}\n`);
+    for (const record of this.#done) yield* lineChunks(record);
   }
 }
 
@@ -107,12 +116,15 @@ function isFull(error: unknown): boolean {
 }
 
 /** Undefined when it is the journal of another plan, or damaged. */
-function readRecords(text: string, plan: Digest): VolumeRecord[] | undefined {
-  const [first, ...lines] = text.split('\n');
-  if (first !== plan) return undefined;
+function readRecords(text: Buffer, plan: Digest): VolumeRecord[] | undefined {
+  const first = `${plan}\n`;
+  if (text.toString('latin1', 0, first.length) !== first) return undefined;
+  const records: VolumeRecord[] = [];
   try {
     // The last line ends with a line feed, or it was cut off.
-    return lines.slice(0, -1).map((line) => JSON.parse(line) as VolumeRecord);
+    for (let start = first.length, end; (end = text.indexOf('\n', start)) >= 0; start = end + 1)
+      records.push(parseLongLists([text.subarray(start, end)], 'journal') as VolumeRecord);
+    return records;
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { MirrorError } from '../core/errors.ts';
 import { formatBytes, printable } from '../core/text.ts';
+import { type LongList, PackedList } from './long-list.ts';
 import { endBytes, paddingOf, tarHeader, tarHeaderSize } from './tar-header.ts';
 
 /** What is to be put into a bundle: a regular file, or a symbolic link. */
@@ -21,7 +22,7 @@ export type Member =
 
 export interface VolumePlan {
   name: string;
-  members: Member[];
+  members: LongList<Member>;
   size: number;
 }
 
@@ -65,7 +66,7 @@ class Planner {
   readonly #name: string;
   readonly #limit: number;
   readonly #volumes: VolumePlan[] = [];
-  #members: Member[] = [];
+  #members = new PackedList<Member>();
   #offset = 0;
 
   constructor(name: string, volumeSize: number) {
@@ -119,7 +120,7 @@ class Planner {
     if (this.#members.length === 0) return;
     const name = `${this.#name}.${String(this.#volumes.length + 1).padStart(4, '0')}.tar`;
     this.#volumes.push({ name, members: this.#members, size: this.#offset + endBytes });
-    this.#members = [];
+    this.#members = new PackedList();
     this.#offset = 0;
   }
 
@@ -133,7 +134,7 @@ class Planner {
 export function chainsOf(volumes: readonly VolumePlan[]): VolumePlan[][] {
   const chains: VolumePlan[][] = [];
   for (const volume of volumes) {
-    const [first] = volume.members;
+    const first = volume.members.at(0);
     const goesOn = first?.kind === 'file' && first.start > 0;
     if (goesOn) chains.at(-1)?.push(volume);
     else chains.push([volume]);

@@ -10,6 +10,13 @@ export interface LongList<T> extends Iterable<T> {
   reduce<R>(add: (sum: R, value: T) => R, start: R): R;
 }
 
+/** Each element as something else. */
+export function packed<T, R>(list: Iterable<T>, make: (value: T) => R): PackedList<R> {
+  const made = new PackedList<R>();
+  for (const value of list) made.push(make(value));
+  return made;
+}
+
 /** Few, so that a single element is soon there, and enough to find what they have in common. */
 const packSize = 32;
 

@@ -3,12 +3,13 @@ import { ChainWriter } from './chain-writer.ts';
 import type { BundleBlob, BundleLink, BundleVolume } from './inventory.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { chainsOf, type VolumePlan } from './layout.ts';
+import { PackedList } from './long-list.ts';
 import type { SourceFile } from './source-file.ts';
 import { VolumeThread } from './volume-thread.ts';
 
 export interface WrittenVolumes {
-  blobs: BundleBlob[];
-  links: BundleLink[];
+  blobs: PackedList<BundleBlob>;
+  links: PackedList<BundleLink>;
   volumes: BundleVolume[];
 }
 
@@ -68,7 +69,7 @@ function fileBytes({ members }: VolumePlan): number {
 }
 
 function inOrder(plans: readonly VolumePlan[], records: ReadonlyMap<string, VolumeRecord>): WrittenVolumes {
-  const written: WrittenVolumes = { blobs: [], links: [], volumes: [] };
+  const written: WrittenVolumes = { blobs: new PackedList(), links: new PackedList(), volumes: [] };
   for (const { name } of plans) {
     const record = records.get(name);
     if (!record) continue;

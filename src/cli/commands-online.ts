@@ -2,6 +2,7 @@ import { type Filter, presets } from '../hub/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
+import { keepHeapSmall } from './heap.ts';
 import { parseCount, parseSize } from './size.ts';
 
 const verifyFlag = {
@@ -201,6 +202,7 @@ export const onlineCommands: readonly CommandRow[] = [
     ],
     run: async (_, flags, context) => {
       const { bundle } = await import('../commands/bundle.ts');
+      keepHeapSmall();
       return bundle(
         {
           store: String(flags['store']),

@@ -12,6 +12,9 @@ import {
 } from '../bundle/inventory.ts';
 import { checkInventory } from '../bundle/inventory-check.ts';
 import { inventoryChunks } from '../bundle/inventory-text.ts';
+import { packed } from '../bundle/long-list.ts';
+import { TextMap } from '../bundle/text-map.ts';
+import { FileDigests } from '../bundle/file-digests.ts';
 import { chainsOf, defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { VolumeJournal } from '../bundle/journal.ts';
 import { formatSums } from '../bundle/seal.ts';
@@ -168,21 +171,22 @@ async function clearDirectory(directory: string, name: string, journal: VolumeJo
 function makeInventory(
   name: string,
   contents: StoreContents,
-  written: WrittenVolumes,
+  volumes: WrittenVolumes,
   delta: { base: Base; left: LeftOut } | undefined,
 ): Inventory {
-  const byPath = new Map(written.blobs.map((blob) => [blob.path, blob]));
-  const linked = new Map(contents.links.map(({ path, link }) => [path, link]));
-  const find = (path: string): Pick<BundleBlob, 'digest' | 'size'> => {
-    const link = linked.get(path);
-    const end = link === undefined ? path : join(path, '..', link);
-    const blob = byPath.get(end) ?? delta?.left.paths.get(end);
-    if (!blob) throw new MirrorError('E_INTERNAL', `\`${path}\` is in no volume`);
-    return blob;
-  };
+  const written = new FileDigests(volumes.blobs);
+  const links = new TextMap();
+  let index = 0;
+  for (const { path } of contents.links) {
+    links.set(path, index);
+    index += 1;
+  }
   const place = (path: string): Pick<BundleBlob, 'digest' | 'size'> => {
-    const { digest, size } = find(path);
-    return { digest, size };
+    const link = contents.links.at(links.get(path) ?? contents.links.length);
+    const end = link === undefined ? path : join(path, '..', link.link);
+    const found = written.get(end) ?? delta?.left.paths.get(end);
+    if (!found) throw new MirrorError('E_INTERNAL', `\`${path}\` is in no volume`);
+    return { digest: found.digest, size: found.size };
   };
   const licenseOf = (repo: string, commit: string): { license?: string } => {
     const license = contents.lock?.models.find((model) => model.repo === repo && model.commit === commit)?.license;
@@ -194,7 +198,7 @@ function makeInventory(
     commit,
     ...licenseOf(repo, commit),
     refs,
-    files: files.map(({ path, stored }) => ({ path, ...place(stored) })),
+    files: packed(files, ({ path, stored }) => ({ path, ...place(stored) })),
     tree: place(tree),
   }));
   const images: BundleItem[] = contents.images.map(({ reference, graph }) => {
@@ -213,7 +217,7 @@ function makeInventory(
   });
   const base = delta && { name: delta.base.name, digest: delta.base.digest, held: delta.left.held };
   const items = [...models, ...images];
-  return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...written };
+  return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...volumes };
 }
 
 interface Sealable {

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { LayoutEntry } from '../bundle/layout.ts';
+import { PackedList } from '../bundle/long-list.ts';
 import type { SourceFile } from '../bundle/source-file.ts';
 import { type Checksum, checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -22,7 +23,7 @@ export interface StoredModel {
   repo: string;
   commit: string;
   refs: string[];
-  files: { path: string; stored: string }[];
+  files: PackedList<{ path: string; stored: string }>;
   tree: string;
 }
 
@@ -37,7 +38,28 @@ export interface StoreContents {
   models: StoredModel[];
   images: StoredImage[];
   files: SourceFile[];
-  links: { path: string; link: string }[];
+  links: PackedList<{ path: string; link: string }>;
+}
+
+/** There may be many, so where it is on disk is made when it is asked for. */
+class StoredFile implements SourceFile {
+  readonly path: string;
+  readonly size: number;
+  readonly checksum: Checksum | undefined;
+  readonly hint: string | undefined;
+  readonly #store: string;
+
+  constructor(store: string, path: string, size: number, checksum: Checksum | undefined, hint: string | undefined) {
+    this.#store = store;
+    this.path = path;
+    this.size = size;
+    this.checksum = checksum;
+    this.hint = hint;
+  }
+
+  get from(): string {
+    return join(this.#store, this.path);
+  }
 }
 
 /** Others may fill the store meanwhile: what is sealed has to be the refs, lists and index that are read here, or nothing. */
@@ -49,7 +71,13 @@ export async function readStore(store: string): Promise<StoreContents> {
     throw new MirrorError('E_NOT_FOUND', `there is no store \`${store}\``, {
       hint: 'name it with `--store`, or fill one with `sie-mirror pull`',
     });
-  const contents: StoreContents = { lock: await readLock(store), models: [], images: [], files: [], links: [] };
+  const contents: StoreContents = {
+    lock: await readLock(store),
+    models: [],
+    images: [],
+    files: [],
+    links: new PackedList(),
+  };
   if (contents.lock) await addFile(contents, store, lockFile);
   if (await isDirectory(join(store, 'hub'))) await readHub(store, contents);
   if (await isDirectory(join(store, 'oci'))) await readImages(store, contents);
@@ -85,7 +113,7 @@ async function addFile(
 ): Promise<void> {
   const found = await stat(join(store, path)).catch(() => undefined);
   if (!found?.isFile()) throw missing(path);
-  contents.files.push({ path, from: join(store, path), size: found.size, checksum, hint });
+  contents.files.push(new StoredFile(store, path, found.size, checksum, hint));
 }
 
 function missing(path: string): MirrorError {
@@ -131,13 +159,7 @@ async function readRepo(
   for (const [commit, refs] of commits) {
     const base = `${folder}/snapshots/${commit}/`;
     const tree = `hub/${folder}/trees/${commit}.json`;
-    const model: StoredModel = {
-      repo: folder.slice(folder.indexOf('--') + 2).replace('--', '/'),
-      commit,
-      refs: refs.sort(),
-      files: [],
-      tree,
-    };
+    const files = new PackedList<{ path: string; stored: string }>();
     for (const entry of snapshots.get(commit) ?? []) {
       const stored = 'link' in entry ? linkTarget(`hub/${entry.path}`, entry.link) : `hub/${entry.path}`;
       if (stored === undefined || !stored.startsWith(`hub/${folder}/`))
@@ -145,12 +167,19 @@ async function readRepo(
           at: { side: 'source', item: entry.path },
         });
       if ('link' in entry) contents.links.push({ path: `hub/${entry.path}`, link: entry.link });
-      model.files.push({ path: entry.path.slice(base.length), stored });
+      files.push({ path: entry.path.slice(base.length), stored });
     }
     const list = await readTree(store, tree);
     await addFile(contents, store, tree, checksumOf(sha256(list)), runAgain);
-    const listed = checkFiles(model, list);
-    for (const { path, stored } of model.files) found.set(stored, listed.get(path));
+    const repo = folder.slice(folder.indexOf('--') + 2).replace('--', '/');
+    const listed = readTreeDocument(list, tree);
+    checkFiles(files, listed, `${repo}@${commit}`);
+    const model: StoredModel = { repo, commit, refs: refs.sort(), files: new PackedList(), tree };
+    for (const file of files) {
+      if (!listed.has(file.path)) continue;
+      model.files.push(file);
+      found.set(file.stored, listed.get(file.path));
+    }
     // Only models are brought to a bucket; the others are in the bundle for who unpacks it.
     if (folder.startsWith('models--')) contents.models.push(model);
     await addNotices(contents, store, `${filesFolder}/${licencesFolder}/${folder}/${commit}`);
@@ -190,22 +219,16 @@ async function readTree(store: string, path: string): Promise<string> {
   }
 }
 
-/**
- * The snapshot has to have exactly the files that were fetched for it.
- * @returns what the hub declared of each
- * @throws E_MISSING, E_CORRUPT
- */
-function checkFiles(model: StoredModel, tree: string): Map<string, Checksum> {
-  const listed = readTreeDocument(tree, model.tree);
-  const found = new Set(model.files.map(({ path }) => path));
-  const lacking = [...listed.keys()].find((path) => !found.has(path));
-  if (lacking !== undefined)
-    throw new MirrorError('E_MISSING', `\`${lacking}\` of \`${model.repo}@${model.commit}\` is missing in the store`, {
-      hint: `run \`sie-mirror snapshot ${model.repo}@${model.commit}\` again`,
-      at: { side: 'source', item: lacking },
+/** The snapshot has to have each file that was fetched for it. @throws E_MISSING */
+function checkFiles(files: Iterable<{ path: string }>, listed: ReadonlyMap<string, Checksum>, model: string): void {
+  const lacking = new Set(listed.keys());
+  for (const { path } of files) lacking.delete(path);
+  const [first] = lacking;
+  if (first !== undefined)
+    throw new MirrorError('E_MISSING', `\`${first}\` of \`${model}\` is missing in the store`, {
+      hint: `run \`sie-mirror snapshot ${model}\` again`,
+      at: { side: 'source', item: first },
     });
-  model.files = model.files.filter(({ path }) => listed.has(path));
-  return listed;
 }
 
 /** Single files that the lock names. */

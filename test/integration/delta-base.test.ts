@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
+import { PackedList } from '../../src/bundle/long-list.ts';
 import { type Base, leaveOut } from '../../src/commands/base.ts';
 import type { StoreContents } from '../../src/commands/store.ts';
 import { sha256 } from '../../src/core/digest.ts';
@@ -11,7 +12,7 @@ import { temporaryDirectory } from '../support/place.ts';
 async function delta(paths: readonly string[], links: Record<string, string> = {}): Promise<string[]> {
   await using place = await temporaryDirectory();
   const bytes = Buffer.from('the same everywhere');
-  const contents: StoreContents = { lock: undefined, models: [], images: [], files: [], links: [] };
+  const contents: StoreContents = { lock: undefined, models: [], images: [], files: [], links: new PackedList() };
   for (const path of paths) {
     const from = join(place.path, path);
     await mkdir(dirname(from), { recursive: true });

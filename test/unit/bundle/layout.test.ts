@@ -52,7 +52,7 @@ function expectTiled(volume: VolumePlan): void {
 type FileMember = Extract<Member, { kind: 'file' }>;
 
 function membersOf(volumes: readonly VolumePlan[], wanted: string): Member[] {
-  return volumes.flatMap(({ members }) => members).filter((member) => member.path === wanted);
+  return volumes.flatMap(({ members }) => [...members]).filter((member) => member.path === wanted);
 }
 
 /** The parts of a file follow each other in the order of their names and add up to it. */
@@ -98,7 +98,9 @@ it('tiles every volume within its limit, splits only what is larger, and loses n
       }
       for (const each of split) expect('size' in each && wholeLength(each) > limit - (limit % 512)).toBe(true);
       expect(
-        volumes.flatMap(({ members }) => members).every((member) => list.some((each) => each.path === member.path)),
+        volumes
+          .flatMap(({ members }) => [...members])
+          .every((member) => list.some((each) => each.path === member.path)),
       ).toBe(true);
     }),
     { seed: 3, numRuns: 150 },

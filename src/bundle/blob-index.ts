@@ -25,6 +25,18 @@ export class BlobIndex {
     return blob?.path === path ? blob : undefined;
   }
 
+  /** For each digest what `make` makes of its file; they are looked up in the order in which they lie, which is quicker. */
+  eachByDigest<R>(digests: readonly Digest[], make: (blob: BundleBlob) => R): (R | undefined)[] {
+    const made: (R | undefined)[] = digests.map(() => undefined);
+    const indexes = Float64Array.from(digests, (digest) => this.#digests.get(digest) ?? this.#blobs.length);
+    const order = Uint32Array.from(digests.keys()).sort((a, b) => (indexes[a] ?? 0) - (indexes[b] ?? 0));
+    for (const at of order) {
+      const blob = this.#blobs.at(indexes[at] ?? 0);
+      if (blob && blob.digest === digests[at]) made[at] = make(blob);
+    }
+    return made;
+  }
+
   byDigest(digest: Digest): BundleBlob | undefined {
     const blob = this.#blobs.at(this.#digests.get(digest) ?? this.#blobs.length);
     return blob?.digest === digest ? blob : undefined;

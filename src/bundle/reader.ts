@@ -213,6 +213,11 @@ export class BundleReader {
     return this.#blobs.byPath(name) ?? this.#blobs.byDigest(name as Digest);
   }
 
+  /** The same for the files of many digests at once; for each of them what `make` makes of it. */
+  findEach<R>(digests: readonly Digest[], make: (blob: BundleBlob) => R): (R | undefined)[] {
+    return this.#blobs.eachByDigest(digests, make);
+  }
+
   /** Volumes that a file lies in and that are not here. */
   lacking({ parts }: BundleBlob): string[] {
     const volumes = parts.map(({ volume }) => this.#volume(volume));

@@ -157,14 +157,22 @@ function sourceOf(item: ModelItem, files: readonly LocalFile[], tree: Buffer): M
     links: [],
     volumes: [],
   };
+  const byDigest = new Map<string, BundleBlob>(blobs.map((each) => [each.digest, each]));
+  const blob = (digest: Digest): Content => {
+    const content = contents.get(digest);
+    if (!content) throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in \`${name}\``);
+    return content;
+  };
   return {
     inventory,
-    find: (wanted) => blobs.find(({ digest }) => digest === wanted),
+    find: (digest) => byDigest.get(digest),
+    findEach: (digests, make) =>
+      digests.map((digest) => {
+        const found = byDigest.get(digest);
+        return found && make(found);
+      }),
     lacking: () => [],
-    blob: (digest) => {
-      const content = contents.get(digest);
-      if (!content) throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in \`${name}\``);
-      return content;
-    },
+    blob,
+    content: ({ digest }) => blob(digest),
   };
 }

@@ -14,7 +14,7 @@ import type { ImportRun } from './run.ts';
 import type { TargetState } from './state.ts';
 
 /** What models are read from: the volumes of a bundle, or files at hand. */
-export type ModelSource = Pick<BundleReader, 'inventory' | 'find' | 'lacking' | 'blob'>;
+export type ModelSource = Pick<BundleReader, 'inventory' | 'find' | 'findEach' | 'lacking' | 'blob' | 'content'>;
 
 /** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
 export interface ModelObject {
@@ -40,12 +40,16 @@ function modelFolder(repo: string, layout: HubLayout): string {
 export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): ModelObject[][] {
   const folder = modelFolder(item.repo, layout);
   const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
-  const stored = (key: string, { digest, size }: { digest: Digest; size: number }): ModelObject => {
-    const blob = reader.find(digest);
-    const old = blob ? undefined : held.get(digest);
-    const object = { key: `${folder}/${key}`, digest, size };
-    if (old !== undefined) return { ...object, from: { key: old } };
-    return { ...object, from: blob && reader.lacking(blob).length > 0 ? { blob } : reader.blob(digest) };
+  const stored = (named: readonly { name: string; digest: Digest; size: number }[]): ModelObject[] => {
+    const found = reader.findEach(
+      named.map(({ digest }) => digest),
+      (blob) => (reader.lacking(blob).length > 0 ? { blob } : reader.content(blob)),
+    );
+    return named.map(({ name, digest, size }, index) => {
+      const old = found[index] ? undefined : held.get(digest);
+      const from = found[index] ?? (old === undefined ? reader.blob(digest) : { key: old });
+      return { key: `${folder}/${name}`, digest, size, from };
+    });
   };
   const commit = Buffer.from(item.commit);
   const ref = (name: string): ModelObject => ({
@@ -54,11 +58,13 @@ export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayou
     size: commit.length,
     from: contentOf(commit),
   });
-  if (layout === 'plain') return [item.files.map((file) => stored(file.path, file)), [], []];
-  const files = item.files.map((file) => stored(`snapshots/${item.commit}/${file.path}`, file));
-  const blobs =
-    layout === 'full' ? blobsOf(item, reader).map(({ name, ...blob }) => stored(`blobs/${name}`, blob)) : [];
-  return [[...blobs, ...files], [stored(`trees/${item.commit}.json`, item.tree)], item.refs.map(ref)];
+  const files = (folderOfFiles: string): ModelObject[] =>
+    stored(item.files.map(({ path, digest, size }) => ({ name: `${folderOfFiles}${path}`, digest, size })));
+  if (layout === 'plain') return [files(''), [], []];
+  const snapshot = files(`snapshots/${item.commit}/`);
+  const blobs = layout === 'full' ? stored(blobsOf(item, reader)) : [];
+  const tree = stored([{ name: `trees/${item.commit}.json`, ...item.tree }]);
+  return [[...blobs, ...snapshot], tree, item.refs.map(ref)];
 }
 
 /** The files of a model once more, by the names that a cache has for them. */
@@ -67,7 +73,7 @@ function blobsOf(item: ModelItem, reader: ModelSource): { name: string; digest: 
   const own = new Set(item.files.map(({ digest }) => digest));
   return reader.inventory.blobs
     .filter(({ path, digest }) => path.startsWith(prefix) && own.has(digest))
-    .map(({ path, digest, size }) => ({ name: path.slice(prefix.length), digest, size }));
+    .map(({ path, digest, size }) => ({ name: `blobs/${path.slice(prefix.length)}`, digest, size }));
 }
 
 /** The same, or with `share` only the files that are its own. */

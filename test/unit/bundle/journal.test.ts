@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { VolumeJournal } from '../../../src/bundle/journal.ts';
@@ -102,6 +102,69 @@ it('is begun anew for another plan', async () => {
   expect((await openJournal(sha256('another plan'))).done).toEqual([]);
   expect((await openJournal()).done).toEqual([]);
 });
+
+const namesIn = ({ done }: VolumeJournal): string[] => done.map(({ volume }) => volume.name);
+
+it('forgets volumes by name, on disk too, and keeps what it knows of the others', async () => {
+  await write(sourceFiles(true), 3);
+  const before = (await openJournal()).done.map((record) =>
+    JSON.stringify([record.volume, [...record.blobs], record.open]),
+  );
+  const journal = await openJournal();
+
+  await journal.forget(new Set(['b.0002.tar', 'another.tar']));
+
+  for (const each of [journal, await openJournal()]) {
+    expect(namesIn(each)).toEqual(['b.0001.tar', 'b.0003.tar']);
+    expect(each.done.map((record) => JSON.stringify([record.volume, [...record.blobs], record.open]))).toEqual(
+      before.filter((_, index) => index !== 1),
+    );
+  }
+});
+
+it('is the same file as before when there is nothing to forget', async () => {
+  await write(sourceFiles(true), 2);
+  const { ino } = await stat(join(root, 'journal'));
+
+  await (await openJournal()).forget(new Set(['b.0009.tar']));
+
+  expect((await stat(join(root, 'journal'))).ino).toBe(ino);
+});
+
+it('writes what was forgotten again, and goes on after it', async () => {
+  await write(sourceFiles(true), 3);
+  await (await openJournal()).forget(new Set(['b.0003.tar']));
+  await writeFile(join(root, 'bundle/b.0003.tar'), 'what a failed medium has left');
+
+  const { blobs, volumes } = await write(sourceFiles(true));
+
+  expectRightParts(blobs);
+  const third = await readFile(join(root, 'bundle/b.0003.tar'));
+  expect(volumes.map(({ name }) => name)).toEqual(plans.map(({ name }) => name));
+  expect(volumes[2]?.digest).toBe(sha256(third));
+  expect(namesIn(await openJournal())).toHaveLength(plans.length);
+});
+
+it.skipIf(process.platform !== 'linux')(
+  'is taken away when it says of a volume what is not so any more, and cannot be written to',
+  async () => {
+    const path = join(root, 'journal');
+    await write(sourceFiles(true), 2);
+    const journal = await openJournal();
+    const text = await readFile(path);
+    await rm(path);
+    await symlink('/dev/full', path);
+    const [record] = journal.done;
+    if (record) await journal.add(record);
+    // What a full disk leaves: all that was noted before.
+    await rm(path);
+    await writeFile(path, text);
+
+    await journal.forget(new Set(['b.0002.tar']));
+
+    expect(namesIn(await openJournal())).toEqual([]);
+  },
+);
 
 /** Each part is what the file has in its place, and together they are the file. */
 function expectRightParts(blobs: WrittenVolumes['blobs']): void {

@@ -58,7 +58,7 @@ export const commonFlags: readonly Flag[] = [
   { flags: '-v, --verbose', text: 'show the causes behind an error' },
   {
     flags: '--concurrency <n>',
-    text: 'large transfers at once, and five times as many small ones (default: 6)',
+    text: 'large transfers at once, and eight times as many small ones (default: 4)',
     parse: parseCount('--concurrency', 1),
   },
   {

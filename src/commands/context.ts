@@ -126,7 +126,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     signal,
     http,
     retry,
-    slots: options.concurrency ?? 6,
+    slots: options.concurrency ?? 4,
     threads: Math.min(availableParallelism(), maxThreads),
     ca: pem,
     toolFile: outside.toolFile,

@@ -5,10 +5,10 @@
  * A chunk is its receiver's to keep, as all chunks are. Whoever is the last to need it may release it, and only then
  * does its buffer come back: who forgets to makes work for the garbage collector, and nothing worse.
  */
-export const chunkBytes = 512 * 1024;
+export const chunkBytes = 1024 * 1024;
 
 /** Enough for what a few bodies at once have on the way; a burst of many does not stay. */
-const maxSpare = 32;
+const maxSpare = 16;
 
 const spare: ArrayBufferLike[] = [];
 const lent = new WeakSet<ArrayBufferLike>();

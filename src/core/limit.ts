@@ -14,7 +14,7 @@ export const smallBody = 1024 * 1024;
 
 /** Requests with a small body or none wait for the other side most of the time, so there may be more of them. */
 export function requestsAtOnce(slots: number): number {
-  return slots === 1 ? 1 : slots * 5;
+  return slots === 1 ? 1 : slots * 8;
 }
 
 /**

@@ -27,6 +27,11 @@ export class BatchWriter {
     this.#patienceMs = patienceMs;
   }
 
+  /** Where the next bytes go: those before it are written. */
+  get position(): number {
+    return this.#position;
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     this.#chunks.push(chunk);
     this.#pending += chunk.length;

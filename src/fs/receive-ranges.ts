@@ -2,11 +2,12 @@ import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/prom
 import { dirname } from 'node:path';
 import { formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import type { Expectation } from '../core/stream.ts';
 import { namePath, partialSuffix } from './atomic.ts';
 import { BatchWriter } from './batch-writer.ts';
-import { RangeHash } from './range-hash.ts';
+import { TailHash } from './tail-hash.ts';
 
 export interface RangesOptions {
   signal?: AbortSignal | undefined;
@@ -14,17 +15,13 @@ export interface RangesOptions {
   onBytes?: ((bytes: number) => void) | undefined;
   /** Bytes of one range; all but the last have so many. */
   rangeBytes?: number;
-  /** Ranges at once, when one after the other is too slow. */
+  /** Ranges at once. */
   lanes?: number;
-  /** When ranges take longer than this on the average, they get others beside them; 0 has several at once from the start. */
-  aloneMs?: number;
 }
 
 /** What breaks off is at most this much a lane. */
 const defaultRangeBytes = 16 * 1024 * 1024;
 const defaultLanes = 4;
-/** 400 MiB/s: with so much from one connection the processor is what decides, and several only cost more of it. */
-const defaultAloneMs = 40;
 
 /** Bytes of the file beside `path` that ranges go to, and the file that says which of them are whole. */
 export function rangePlaces(path: string): { partial: string; journal: string } {
@@ -32,8 +29,8 @@ export function rangePlaces(path: string): { partial: string; journal: string } 
 }
 
 /**
- * Receives a big file by ranges: one after the other as long as a connection alone is quick, and several at once from
- * then on. Ranges go to `PATH.ranges.partial`; `PATH.journal.partial` has a line of JSON that says what file this is and how
+ * Receives a big file by several ranges at once, hashed from the start in a thread behind the place up to which it is
+ * whole. Ranges go to `PATH.ranges.partial`; `PATH.journal.partial` has a line of JSON that says what file this is and how
  * large a range is, and then a line with the number of each range whose bytes have all been written. So a run that was
  * killed goes on with what is missing; should a power cut have kept the journal and lost bytes, the hash tells.
  * @param part the bytes from one offset to another
@@ -46,16 +43,12 @@ export async function receiveRanges(
   options: RangesOptions = {},
 ): Promise<void> {
   const { partial, journal } = rangePlaces(path);
-  const { rangeBytes = defaultRangeBytes, lanes = defaultLanes, aloneMs = defaultAloneMs } = options;
+  const { rangeBytes = defaultRangeBytes, lanes = defaultLanes } = options;
   await mkdir(dirname(path), { recursive: true });
   const head = JSON.stringify({ size: expected.size, checksum: formatChecksum(expected.checksum), rangeBytes });
   const progress = new Progress(expected.size, rangeBytes, await readJournal(journal, partial, head));
   try {
-    const isRight = await receiveMissing(partial, journal, head, part, expected, progress, {
-      ...options,
-      lanes,
-      aloneMs,
-    });
+    const isRight = await receiveMissing(partial, journal, head, part, expected, progress, { ...options, lanes });
     if (!isRight.ok) {
       await Promise.all([rm(partial, { force: true }), rm(journal, { force: true })]);
       throw new MirrorError(
@@ -75,6 +68,8 @@ class Progress {
   readonly #size: number;
   readonly #rangeBytes: number;
   readonly #done: Set<number>;
+  /** Bytes that are written of those that are not whole. */
+  readonly #begun = new Map<number, number>();
   #whole = 0;
 
   constructor(size: number, rangeBytes: number, done: Set<number>) {
@@ -95,14 +90,20 @@ class Progress {
     return { from: index * this.#rangeBytes, to: Math.min((index + 1) * this.#rangeBytes, this.#size) };
   }
 
+  /** So many bytes of a range are written. */
+  note(index: number, bytes: number): void {
+    this.#begun.set(index, bytes);
+  }
+
   add(index: number): void {
     this.#done.add(index);
+    this.#begun.delete(index);
   }
 
   /** Bytes from the start of the file that are all there. */
   wholeBytes(): number {
     while (this.#done.has(this.#whole)) this.#whole += 1;
-    return Math.min(this.#whole * this.#rangeBytes, this.#size);
+    return Math.min(this.#whole * this.#rangeBytes + (this.#begun.get(this.#whole) ?? 0), this.#size);
   }
 
   doneBytes(): number {
@@ -117,71 +118,29 @@ async function receiveMissing(
   part: (from: number, to: number) => Content,
   expected: Expectation,
   progress: Progress,
-  options: Required<Pick<RangesOptions, 'lanes' | 'aloneMs'>> & RangesOptions,
+  options: RangesOptions & { lanes: number },
 ): Promise<{ ok: boolean; found: string }> {
   const isFresh = progress.doneBytes() === 0;
   await using file = await open(partial, isFresh ? 'w+' : 'r+', 0o644);
   await using log = await open(journal, isFresh ? 'w' : 'a', 0o644);
   if (isFresh) await log.write(`${head}\n`);
-  await using hash = new RangeHash(partial, expected);
+  await using hash = new TailHash(partial, expected.checksum.algorithm, expected.size);
   options.onBytes?.(progress.doneBytes());
-  const receive = async (index: number): Promise<void> => {
+  hash.advance(progress.wholeBytes());
+  await forEachLimited(progress.missing(), options.lanes, async (index) => {
     options.signal?.throwIfAborted();
     const { from, to } = progress.bounds(index);
-    await writeRange(file, from, part(from, to), expected.item, hash, options);
+    await writeRange(file, from, part(from, to), expected.item, options, (bytes) => {
+      progress.note(index, bytes);
+      hash.advance(progress.wholeBytes());
+    });
     await log.write(`${index}\n`);
     progress.add(index);
     hash.advance(progress.wholeBytes());
-  };
-  const crowd = (): void => {
-    hash.readBack();
-    hash.advance(progress.wholeBytes());
-  };
-  const aloneMs = isFresh ? options.aloneMs : 0;
-  if (aloneMs === 0) crowd();
-  await inLanes(progress.missing(), { lanes: options.lanes, aloneMs }, receive, crowd);
+  });
   const hex = await hash.finish();
   await file.sync();
   return { ok: hex === expected.checksum.hex, found: formatChecksum({ ...expected.checksum, hex }) };
-}
-
-/**
- * Works on one item after the other until they have taken longer than `aloneMs` each on the average, and on several at a
- * time from then on, which `crowd` is told of before. The first error stops what has not begun, waits for what has, and is thrown.
- */
-async function inLanes<T>(
-  items: readonly T[],
-  { lanes, aloneMs }: { lanes: number; aloneMs: number },
-  work: (item: T) => Promise<void>,
-  crowd: () => void,
-): Promise<void> {
-  const queue = [...items];
-  const running: Promise<void>[] = [];
-  let failed: { error: unknown } | undefined;
-  const begun = performance.now();
-  let allowedMs = 0;
-  const widen = (): void => {
-    if (running.length >= lanes || queue.length === 0) return;
-    crowd();
-    while (running.length < lanes) running.push(lane());
-  };
-  const lane = async (): Promise<void> => {
-    for (let item = queue.shift(); item !== undefined && !failed; item = queue.shift()) {
-      allowedMs += aloneMs;
-      const late = setTimeout(widen, begun + allowedMs - performance.now());
-      try {
-        await work(item);
-      } catch (error) {
-        failed ??= { error };
-      } finally {
-        clearTimeout(late);
-      }
-    }
-  };
-  while (running.length < (aloneMs > 0 ? 1 : lanes)) running.push(lane());
-  // More of them may begin while those before are waited for.
-  for (const each of running) await each;
-  if (failed) throw failed.error;
 }
 
 async function writeRange(
@@ -189,8 +148,8 @@ async function writeRange(
   from: number,
   content: Content,
   item: string,
-  hash: RangeHash,
   { signal, onBytes }: RangesOptions,
+  onWritten: (bytes: number) => void,
 ): Promise<void> {
   const writer = new BatchWriter(file, from);
   let seen = 0;
@@ -198,9 +157,9 @@ async function writeRange(
     seen += chunk.length;
     // A range that is too long would run over its neighbour.
     if (seen > content.size) throw tooLong(item, content.size);
-    hash.see(chunk);
     await writer.write(chunk);
     onBytes?.(chunk.length);
+    onWritten(writer.position - from);
   }
   await writer.flush();
   if (seen < content.size)

@@ -49,7 +49,7 @@ async function expectWhole(): Promise<void> {
 const ranges = (): (string | undefined)[] => place.hub.cdn.requests.map(({ headers }) => headers.range);
 
 describe('a big file', () => {
-  it('comes in ranges, and the hub is asked once where they are', async () => {
+  it('comes in ranges side by side, and the hub is asked once where they are', async () => {
     expect((await fetchBig()).fetchedBytes).toBe(size);
     await expectWhole();
     expect(place.hub.server.count(/resolve\//)).toBe(1);
@@ -81,8 +81,8 @@ describe('a big file', () => {
   });
 
   it('that stopped in the middle goes on with the ranges that are missing', async () => {
-    const last = `bytes=${32 * 1024 * 1024}-${size - 1}`;
-    place.hub.cdn.faults = ({ headers }) => (headers.range === last ? { kind: 'status', status: 404 } : undefined);
+    place.hub.cdn.faults = ({ headers }) =>
+      headers.range?.startsWith('bytes=0-') ? { kind: 'status', status: 404 } : undefined;
     expect((await failureOf(fetchBig())).code).toBe('E_NOT_FOUND');
     expect(await filesBelow(join(place.cache, folder))).not.toContain('refs/main');
     place.hub.cdn.faults = undefined;
@@ -90,7 +90,7 @@ describe('a big file', () => {
 
     expect((await fetchBig()).fetchedBytes).toBeLessThanOrEqual(16 * 1024 * 1024);
 
-    expect(ranges().slice(before)).toEqual([last]);
+    expect(ranges().slice(before)).toEqual([`bytes=0-${16 * 1024 * 1024 - 1}`]);
     await expectWhole();
   });
 

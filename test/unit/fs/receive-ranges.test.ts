@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assert, asyncProperty, constantFrom, integer, subarray } from 'fast-check';
+import { assert, asyncProperty, integer, subarray } from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Content } from '../../../src/core/ports.ts';
 import { rangePlaces, receiveRanges } from '../../../src/fs/receive-ranges.ts';
@@ -60,66 +60,24 @@ describe('a file that is received in ranges', () => {
   it('goes on with what is missing, whatever had come', async () => {
     const starts = Array.from({ length: 16 }, (_, index) => index * rangeBytes);
     await assert(
-      asyncProperty(
-        subarray(starts),
-        integer({ min: 1, max: 5 }),
-        constantFrom(0, 1, 1000),
-        async (failing, lanes, aloneMs) => {
-          await using own = await temporaryDirectory();
-          const file = join(own.path, 'big');
-          const first = partsOf(bytes, (from) => (failing.includes(from) ? new Error('cut') : undefined));
-          const broke = await receiveRanges(file, first.part, expected, { rangeBytes, lanes, aloneMs }).then(
-            () => false,
-            () => true,
-          );
-          expect(broke).toBe(failing.length > 0);
-          expect((await filesBelow(own.path)).includes('big')).toBe(!broke);
-          const { part, asked } = partsOf(bytes);
-          if (broke) await receiveRanges(file, part, expected, { rangeBytes, lanes, aloneMs });
-          const had = new Set(first.asked.filter((from) => !failing.includes(from)));
-          expect(asked.filter((from) => had.has(from))).toEqual([]);
-          expect((await readFile(file)).equals(bytes)).toBe(true);
-        },
-      ),
+      asyncProperty(subarray(starts), integer({ min: 1, max: 5 }), async (failing, lanes) => {
+        await using own = await temporaryDirectory();
+        const file = join(own.path, 'big');
+        const first = partsOf(bytes, (from) => (failing.includes(from) ? new Error('cut') : undefined));
+        const broke = await receiveRanges(file, first.part, expected, { rangeBytes, lanes }).then(
+          () => false,
+          () => true,
+        );
+        expect(broke).toBe(failing.length > 0);
+        expect((await filesBelow(own.path)).includes('big')).toBe(!broke);
+        const { part, asked } = partsOf(bytes);
+        if (broke) await receiveRanges(file, part, expected, { rangeBytes, lanes });
+        const had = new Set(first.asked.filter((from) => !failing.includes(from)));
+        expect(asked.filter((from) => had.has(from))).toEqual([]);
+        expect((await readFile(file)).equals(bytes)).toBe(true);
+      }),
       { numRuns: 25 },
     );
-  });
-
-  it.each([
-    ['one after the other as long as that is quick', 1_000_000, 1],
-    ['several at once when asked to', 0, 3],
-  ])('comes %s', async (_, aloneMs, atOnce) => {
-    let now = 0;
-    let most = 0;
-    const part = (from: number, to: number): Content => ({
-      size: to - from,
-      async *open() {
-        now += 1;
-        most = Math.max(most, now);
-        await new Promise((resolve) => setImmediate(resolve));
-        yield Buffer.from(bytes.subarray(from, to));
-        now -= 1;
-      },
-    });
-    await receiveRanges(path, part, expected, { rangeBytes, lanes: 3, aloneMs });
-    expect(most).toBe(atOnce);
-    expect((await readFile(path)).equals(bytes)).toBe(true);
-  });
-
-  it('gives a slow range company', async () => {
-    const slow = 5 * rangeBytes;
-    let joined = (): void => {};
-    const company = new Promise<void>((resolve) => (joined = resolve));
-    const part = (from: number, to: number): Content => ({
-      size: to - from,
-      async *open() {
-        if (from > slow) joined();
-        if (from === slow) await company;
-        yield Buffer.from(bytes.subarray(from, to));
-      },
-    });
-    await receiveRanges(path, part, expected, { rangeBytes, aloneMs: 20 });
-    expect((await readFile(path)).equals(bytes)).toBe(true);
   });
 
   it('does not believe the journal of another file, nor a line that was cut', async () => {

@@ -12,7 +12,7 @@ it('releases a chunk when it has left the socket, and not before', async () => {
   const [peer] = (await accepted) as [ReturnType<typeof connect>];
   try {
     // More than the kernel holds for a reader that does not read, and no more than are kept to be used again.
-    const chunks = Array.from({ length: 32 }, takeChunk);
+    const chunks = Array.from({ length: 16 }, takeChunk);
     for (const chunk of chunks) socket.write(chunk);
     await once(socket, 'connect');
     const waiting = chunks.slice(-4).map(({ buffer }) => buffer);

@@ -29,6 +29,9 @@ export function readTreeDocument(text: string, name: string): Map<string, Checks
 }
 
 const treeSchema = z.object({
-  files: z.custom<object>((value) => typeof value === 'object' && value !== null, 'is no list of files'),
+  files: z.custom<object>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    'is not what the hub has of each file',
+  ),
 });
 const entrySchema = z.object({ blob_id: z.string(), lfs_sha256: z.string().optional() });

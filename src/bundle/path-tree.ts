@@ -19,8 +19,7 @@ export class PathTree {
   add(path: string): void {
     checkRelativePath(path, this.#where);
     const key = treeKey(path);
-    if (this.#keys.has(key)) this.#double ??= key;
-    this.#keys.set(key, 0);
+    if (this.#keys.set(key, 0)) this.#double ??= key;
   }
 
   /**

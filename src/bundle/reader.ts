@@ -3,7 +3,7 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
-import { verified } from '../core/stream.ts';
+import { explained, verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, otherHalf } from './approval.ts';
@@ -274,26 +274,16 @@ const mediumErrors = new Set(['EIO', 'ENXIO', 'ENODEV', 'ENOMEDIUM', 'ESTALE', '
 
 /** A medium that cannot be read says nothing of the bytes: the file is named, and others can go on. */
 function ofMedium(content: Content, item: string): Content {
-  return {
-    size: content.size,
-    async *open(offset, signal, end) {
-      try {
-        yield* content.open(offset, signal, end);
-      } catch (error) {
-        const { code = '', path } = error as NodeJS.ErrnoException;
-        if (!mediumErrors.has(code)) throw error;
-        throw new MirrorError(
-          'E_MEDIUM',
-          `\`${item}\` cannot be read${path === undefined ? '' : ` from \`${path}\``}: \`${code}\``,
-          {
-            hint: 'try another port or reader, or copy that volume again; then run the same command again',
-            at: { side: 'source', item },
-            cause: error,
-          },
-        );
-      }
-    },
-  };
+  return explained(content, (error) => {
+    const { code = '', path } = error as NodeJS.ErrnoException;
+    if (!mediumErrors.has(code)) return error;
+    const place = path === undefined ? '' : ` from \`${path}\``;
+    return new MirrorError('E_MEDIUM', `\`${item}\` cannot be read${place}: \`${code}\``, {
+      hint: 'try another port or reader, or copy that volume again; then run the same command again',
+      at: { side: 'source', item },
+      cause: error,
+    });
+  });
 }
 
 /** The same content, checked against the inventory when it is read from its beginning. */

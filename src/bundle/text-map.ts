@@ -42,9 +42,12 @@ export class TextMap {
           .join(separator);
   }
 
-  set(text: string, value: number): void {
+  /** @returns whether it had that text before */
+  set(text: string, value: number): boolean {
     if (this.#size * 4 > this.#highs.length * 3) this.#grow();
+    const before = this.#size;
     this.#put(this.#hashes(text, '')[0], value);
+    return this.#size === before;
   }
 
   #get(hash: Hash): number | undefined {

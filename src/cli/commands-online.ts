@@ -2,7 +2,7 @@ import { type Filter, presets } from '../hub/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
-import { keepHeapSmall } from './heap.ts';
+import { keepHeapSmall } from '../core/engine.ts';
 import { parseCount, parseSize } from './size.ts';
 
 const verifyFlag = {

@@ -164,10 +164,6 @@ export const zoneCommands: readonly CommandRow[] = [
     flags: [
       { flags: '--bundle <dir>', text: 'a bundle: its files and their sizes' },
       { flags: '--models <url>', text: 'where the models are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///DIR' },
-      {
-        flags: '--oci-base <image>',
-        text: "image whose layers lie below the files of a model, as copy names its source: busybox, for KServe's modelcar mode",
-      },
       { flags: '--images <registry>', text: 'where the images are: HOST[:PORT][/PREFIX]' },
       { flags: '--receipt <file>', text: 'what was imported (default: the receipts that lie with the models)' },
       { flags: '--gateway <url>', text: 'the SIE gateway; SIE_AUTH_TOKEN is its token' },

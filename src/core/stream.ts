@@ -138,6 +138,20 @@ export function counted(content: Content, count: (bytes: number) => void): Conte
   };
 }
 
+/** The same content; what goes wrong while it is read is thrown as what `explain` makes of it. */
+export function explained(content: Content, explain: (error: unknown) => unknown): Content {
+  return {
+    size: content.size,
+    async *open(offset, signal, end) {
+      try {
+        yield* content.open(offset, signal, end);
+      } catch (error) {
+        throw await explain(error);
+      }
+    },
+  };
+}
+
 /** The same content, whose first bytes can be sent for before anybody reads them. */
 export class AheadContent implements Content {
   readonly size: number;

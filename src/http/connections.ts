@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { callbackify } from 'node:util';
-import { optimiseLater } from './engine.ts';
+import { optimiseLater } from '../core/engine.ts';
 import type { Agent as UndiciAgent, BuildConnector, Dispatcher } from './undici.ts';
 import type { BulkAnswer, Dial } from './bulk-connection.ts';
 import { BulkClient } from './bulk.ts';

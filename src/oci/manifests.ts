@@ -2,7 +2,7 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { checksumOf, type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
-import { metadataLimit, readVerified } from '../core/stream.ts';
+import { explained, metadataLimit, readVerified } from '../core/stream.ts';
 import { bulkBytes } from '../http/bulk.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
@@ -69,7 +69,7 @@ export class Manifests {
 
   /** What a tag was said to name, and is not there: then it was the answer to HEAD that was wrong. */
   #unlessMisnamed(content: Content, tag: string, said: Digest): Content {
-    const explained = async (problem: unknown): Promise<unknown> => {
+    return explained(content, async (problem) => {
       if (toMirrorError(problem).code !== 'E_NOT_FOUND') return problem;
       const gives = await this.#read(tag).catch(() => undefined);
       if (!gives || gives.digest === said) return problem;
@@ -78,17 +78,7 @@ export class Manifests {
         at: this.#api.place(tag),
         cause: problem,
       });
-    };
-    return {
-      size: content.size,
-      async *open(offset, signal, end) {
-        try {
-          yield* content.open(offset, signal, end);
-        } catch (error) {
-          throw await explained(error);
-        }
-      },
-    };
+    });
   }
 
   /** @throws E_BLOB_UNKNOWN, E_REFUSED, E_DIGEST_MISMATCH, E_SIZE_MISMATCH */

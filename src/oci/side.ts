@@ -1,6 +1,7 @@
 import { MirrorError, placeError } from '../core/errors.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Content, ContentSource } from '../core/ports.ts';
+import { explained } from '../core/stream.ts';
 
 /** Work at one side: its errors say so, unless they know better. */
 export async function at<T>(side: 'source' | 'target', item: string, work: () => Promise<T>): Promise<T> {
@@ -13,16 +14,7 @@ export async function at<T>(side: 'source' | 'target', item: string, work: () =>
 
 /** The same content, whose errors say that it was the source that broke. */
 export function fromSource(content: Content, item: string): Content {
-  return {
-    size: content.size,
-    async *open(offset, signal) {
-      try {
-        yield* content.open(offset, signal);
-      } catch (error) {
-        throw placeError(error, { side: 'source', item });
-      }
-    },
-  };
+  return explained(content, (error) => placeError(error, { side: 'source', item }));
 }
 
 /** What a tag or digest names; undefined when it names nothing. */

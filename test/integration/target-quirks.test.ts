@@ -9,6 +9,7 @@ import { buildImage, type BuiltImage, descriptorOf } from '../support/images.ts'
 import { withRegistry } from '../support/pushing.ts';
 import type { RegistryOptions } from '../support/registry.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
+import type { FaultPlan } from '../support/server.ts';
 
 const repository = 'team/app';
 const image = buildImage({ seed: 'image' });
@@ -106,6 +107,17 @@ describe('a registry that takes nothing', () => {
 });
 
 describe('a HEAD that does not tell', () => {
+  const headSays =
+    (digest: string, size: number): FaultPlan =>
+    ({ method }) => {
+      const headers = {
+        'content-type': image.mediaType,
+        'docker-content-digest': digest,
+        'content-length': String(size),
+      };
+      return method === 'HEAD' ? { kind: 'status', status: 200, headers } : undefined;
+    };
+
   it('digest and media type is followed by a GET', async () => {
     await withRegistry({ bareHead: true }, async ({ registry, target }) => {
       registry.put(repository, image, 'v1');
@@ -150,18 +162,7 @@ describe('a HEAD that does not tell', () => {
   it('the size is followed by a GET', async () => {
     await withRegistry({}, async ({ registry, target }) => {
       registry.put(repository, image, 'v1');
-      registry.server.faults = ({ method }) =>
-        method === 'HEAD'
-          ? {
-              kind: 'status',
-              status: 200,
-              headers: {
-                'content-type': image.mediaType,
-                'docker-content-digest': image.digest,
-                'content-length': '0',
-              },
-            }
-          : undefined;
+      registry.server.faults = headSays(image.digest, 0);
 
       expect((await target().resolve('v1')).size).toBe(image.bytes.length);
     });
@@ -170,18 +171,7 @@ describe('a HEAD that does not tell', () => {
   it('the digest of what the tag gives is told, with the digest to ask for', async () => {
     await withRegistry({}, async ({ registry, once }) => {
       registry.put(repository, image, 'v1');
-      registry.server.faults = ({ method }) =>
-        method === 'HEAD'
-          ? {
-              kind: 'status',
-              status: 200,
-              headers: {
-                'content-type': image.mediaType,
-                'docker-content-digest': other.digest,
-                'content-length': '99',
-              },
-            }
-          : undefined;
+      registry.server.faults = headSays(other.digest, 99);
       const source = once(repository, 'source');
       const said = await source.resolve('v1');
 

@@ -4,6 +4,7 @@ import { MirrorError } from '../../src/core/errors.ts';
 import { blobOf, watchedContent } from '../support/contents.ts';
 import { copyUser } from '../support/copying.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
+import { firstOfEach } from '../support/first-of-each.ts';
 import { bodies, faultsAt, isThere, type Pushing, withRegistry } from '../support/pushing.ts';
 import type { RegistryOptions } from '../support/registry.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
@@ -73,12 +74,7 @@ describe('an upload that breaks', () => {
 
   it('is not sent again when only the answer was lost', async () => {
     await withRegistry({}, async (pushing) => {
-      let lost = false;
-      pushing.registry.server.faults = ({ method }) => {
-        if (method !== 'PUT' || lost) return undefined;
-        lost = true;
-        return { kind: 'lost' };
-      };
+      pushing.registry.server.faults = firstOfEach(/^PUT /, [{ kind: 'lost' }]);
       const content = watchedContent(large);
 
       await pushing.target().push(blobOf(large), content);

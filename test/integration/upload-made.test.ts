@@ -5,6 +5,7 @@ import type { ContentTarget } from '../../src/core/ports.ts';
 import { contentOf } from '../../src/core/stream.ts';
 import { watchedContent } from '../support/contents.ts';
 import { failureOf } from '../support/failures.ts';
+import { firstOfEach } from '../support/first-of-each.ts';
 import { bodies, faultsAt, isThere, withRegistry } from '../support/pushing.ts';
 import type { RegistryOptions } from '../support/registry.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
@@ -68,12 +69,7 @@ describe('a blob whose digest nobody knows', () => {
 
   it('is not sent again when only the last answer was lost', async () => {
     await withRegistry({}, async (pushing) => {
-      let lost = false;
-      pushing.registry.server.faults = ({ method }) => {
-        if (method !== 'PUT' || lost) return undefined;
-        lost = true;
-        return { kind: 'lost' };
-      };
+      pushing.registry.server.faults = firstOfEach(/^PUT /, [{ kind: 'lost' }]);
       const content = watchedContent(large);
 
       expect(await push(pushing.target(), content)).toBe(sha256(large));

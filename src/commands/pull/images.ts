@@ -4,6 +4,7 @@ import { failedItem, type ReportItem } from '../../core/report.ts';
 import type { LockedImage } from '../../manifest/schema.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
+import { withAdvice } from '../copy/advice.ts';
 import { moveImage, wholeImage } from '../copy/image.ts';
 import { openSource, openTarget } from '../endpoint.ts';
 import { storeHashPool } from '../verify/check-store.ts';
@@ -44,7 +45,7 @@ async function pullEach(
 ): Promise<void> {
   for (const image of images)
     await attempt(items, 'image', image.reference, async () => {
-      const item = await pullImage(image, store, context);
+      const item = await withAdvice(async () => pullImage(image, store, context));
       const before = items.findIndex(
         ({ kind, name, state }) => kind === 'image' && name === item.name && state !== 'failed',
       );

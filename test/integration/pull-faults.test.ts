@@ -1,0 +1,38 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { pull } from '../../src/commands/pull.ts';
+import { testContext } from '../support/context.ts';
+import { failureIn } from '../support/hub-store.ts';
+import { buildImage } from '../support/images.ts';
+import { temporaryDirectory } from '../support/place.ts';
+import { startRegistry } from '../support/registry.ts';
+
+it('an image with a layer of other bytes fails, named, with what to do, and the one beside it comes', async () => {
+  await using place = await temporaryDirectory();
+  const registry = await startRegistry();
+  const bad = buildImage({ seed: 'bad' });
+  registry.put('team/bad', bad, 'v1');
+  registry.put('team/good', buildImage({ seed: 'good' }), 'v1');
+  const [layer = ''] = [...bad.blobs.keys()];
+  registry.server.faults = ({ path }) => (path.includes(layer) ? { kind: 'flip', at: 1 } : undefined);
+  const manifest = {
+    apiVersion: 'sie-mirror/v1',
+    kind: 'MirrorManifest',
+    metadata: { name: 'x' },
+    images: ['bad', 'good'].map((name) => ({ ref: `${registry.host}/team/${name}:v1`, to: name })),
+  };
+  await writeFile(join(place.path, 'm.yaml'), JSON.stringify(manifest));
+  const { context } = await testContext({ cwd: place.path, insecureHosts: [registry.host] });
+  try {
+    const report = await pull({ manifest: 'm.yaml', store: 'store' }, context);
+
+    expect(report.items.map(({ state }) => state).sort()).toEqual(['done', 'failed']);
+    const { error } = failureIn(report);
+    expect([error?.code, error?.at.side]).toEqual(['E_DIGEST_MISMATCH', 'source']);
+    expect(error?.hint).toContain('pushed there again');
+  } finally {
+    await context.close();
+    await registry.close();
+  }
+});

@@ -1,14 +1,15 @@
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { namePath, partialSuffix, syncDirectory } from '../fs/atomic.ts';
+import { openDirect } from '../fs/direct.ts';
 import { BatchBuilder, type FileMember } from './batches.ts';
 import type { BundleBlob, Part } from './inventory.ts';
 import { PackedList } from './long-list.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { dataOffset, type VolumePlan } from './layout.ts';
-import type { BatchResult, FileHash, VolumeThread } from './volume-thread.ts';
+import type { BatchResult, FileHash, OpenVolume, VolumeThread } from './volume-thread.ts';
 import type { SourceFile } from './source-file.ts';
 
 export interface ChainOptions {
@@ -69,12 +70,14 @@ export class ChainWriter {
     const first = plan.members.at(0);
     if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.path);
     const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
+    const direct = await openDirect(`${path}${partialSuffix}`);
     try {
-      record.volume.digest = await this.#members(file, plan, record);
+      record.volume.digest = await this.#members({ file: file.fd, direct: direct?.fd }, plan, record);
       await file.sync();
     } catch (error) {
       throw namePath(error, path);
     } finally {
+      await direct?.close();
       await file.close();
     }
     await rename(`${path}${partialSuffix}`, path);
@@ -87,11 +90,11 @@ export class ChainWriter {
   }
 
   /** @returns the digest of the volume */
-  async #members(file: FileHandle, plan: VolumePlan, record: VolumeRecord): Promise<Digest> {
+  async #members(files: OpenVolume, plan: VolumePlan, record: VolumeRecord): Promise<Digest> {
     const volume = this.#options.numberOf(plan);
     const builder = new BatchBuilder();
     let sent: Sent[] = [];
-    let begin: { file?: number } = { file: file.fd };
+    let begin: { volume?: OpenVolume } = { volume: files };
     let running: Promise<void> = Promise.resolve();
     const send = async (): Promise<void> => {
       const members = sent;

@@ -26,10 +26,17 @@ export interface Step {
   range?: FileRange;
 }
 
+/** The numbers of open files. */
+export interface OpenVolume {
+  file: number;
+  /** The same file, opened to be written past the page cache, where that can be done. */
+  direct: number | undefined;
+}
+
 /** Steps in order; `literal` has the bytes that stand in no file: headers, padding, the end. */
 export interface Batch {
-  /** An open file, for the first batch of a volume: what comes is written to it from its beginning. */
-  file?: number;
+  /** For the first batch of a volume: what comes is written to it from its beginning. */
+  volume?: OpenVolume;
   literal: Uint8Array;
   steps: Step[];
   /** With it the volume is whole: its own hash comes back too. */
@@ -44,16 +51,19 @@ export interface BatchResult {
 
 // Plain text, because a worker that is started from a file would need that file beside the one-file tool.
 // One thread reads, hashes and writes by blocking, through one buffer that fits into the cache of its core: bytes that
-// pass from core to core cost more than all the hashing of them. Outside of a volume, ranges are only hashed.
+// pass from core to core cost more than all the hashing of them. Past the page cache, where nothing is passed but the
+// address, it is two larger buffers, one of which is written while the other is filled; such writes want whole blocks at
+// addresses of whole pages, which memory of WebAssembly has. Outside of a volume, ranges are only hashed.
 const workerSource = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
-const { closeSync, openSync, readSync, writeSync } = require('node:fs');
+const { closeSync, openSync, readSync, write, writeSync } = require('node:fs');
 const stop = new Int32Array(workerData);
-const buffer = Buffer.allocUnsafeSlow(256 * 1024);
-const tellEvery = 8 * 1024 * 1024;
+const block = 64 * 1024, cachedBytes = 4 * block, directBytes = 16 * block, tellEvery = 8 * 1024 * 1024;
+const memory = new WebAssembly.Memory({ initial: (2 * directBytes) / block }).buffer;
 const hashes = new Map();
-let file, volumeHash, position, used = 0, untold = 0, hasFailed = false;
+let buffer = Buffer.from(memory, 0, cachedBytes), spare;
+let file, direct, volumeHash, position, used = 0, untold = 0, hasFailed = false, written = Promise.resolve();
 function openHash({ algorithm, total }) {
   return algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + total + '\\0') : createHash(algorithm);
 }
@@ -61,25 +71,56 @@ function tell() {
   if (untold > 0) parentPort.postMessage({ bytes: untold });
   untold = 0;
 }
-function flush() {
-  volumeHash.update(buffer.subarray(0, used));
+function begin(volume) {
+  ({ file, direct } = volume);
+  const size = direct === undefined ? cachedBytes : directBytes;
+  buffer = Buffer.from(memory, 0, size);
+  spare = Buffer.from(memory, size, size);
+  volumeHash = createHash('sha256');
+  position = 0;
+}
+function writeNow(bytes, at) {
   // A disk that fills up writes a part and only then refuses: the next call brings the error.
-  for (let done = 0; done < used; ) done += writeSync(file, buffer, done, used - done, position + done);
+  for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done, bytes.length - done, at + done);
+}
+function writeDirect(bytes, at) {
+  const call = new Promise((resolve, reject) =>
+    write(direct, bytes, 0, bytes.length, at, (error, done) => (error ? reject(error) : resolve(done))));
+  return call.then(
+    (done) => writeNow(bytes.subarray(done), at + done),
+    (error) => {
+      if (error.code !== 'EINVAL') throw error;
+      direct = undefined;
+      writeNow(bytes, at);
+    });
+}
+async function flush() {
+  const bytes = buffer.subarray(0, used);
+  volumeHash.update(bytes);
+  await written;
+  const whole = direct === undefined ? 0 : used - (used % block);
+  if (whole > 0) {
+    written = writeDirect(bytes.subarray(0, whole), position);
+    // Seen by who waits for it.
+    written.catch(() => {});
+    [buffer, spare] = [spare, buffer];
+  }
+  writeNow(bytes.subarray(whole), position + whole);
   position += used;
   used = 0;
 }
-function putLiteral(bytes) {
+async function putLiteral(bytes) {
   for (let done = 0; done < bytes.length; ) {
-    if (used === buffer.length) flush();
+    if (used === buffer.length) await flush();
     const piece = bytes.subarray(done, done + buffer.length - used);
     buffer.set(piece, used);
     used += piece.length;
     done += piece.length;
   }
 }
-function readPiece(source, { path, start, size }, done) {
+async function readPiece(source, { path, start, size }, done) {
   if (Atomics.load(stop, 0) !== 0) throw Object.assign(new Error('stopped'), { code: 'STOPPED' });
-  if (used === buffer.length) flush();
+  if (used === buffer.length) await flush();
   let length;
   try {
     length = readSync(source, buffer, used, Math.min(size - done, buffer.length - used), start + done);
@@ -89,7 +130,7 @@ function readPiece(source, { path, start, size }, done) {
   if (length === 0) throw Object.assign(new Error('ends early'), { code: 'ENDS_EARLY', path, end: start + done });
   return buffer.subarray(used, used + length);
 }
-function putRange(range, hexes) {
+async function putRange(range, hexes) {
   const open = range.hashes.map((hash) => {
     const known = hashes.get(hash.id) ?? openHash(hash);
     hashes.set(hash.id, known);
@@ -98,7 +139,7 @@ function putRange(range, hexes) {
   const source = openSync(range.path, 'r');
   try {
     for (let done = 0; done < range.size; ) {
-      const bytes = readPiece(source, range, done);
+      const bytes = await readPiece(source, range, done);
       for (const hash of open) hash.update(bytes);
       if (file !== undefined) {
         used += bytes.length;
@@ -116,35 +157,36 @@ function putRange(range, hexes) {
     hashes.delete(id);
   }
 }
-function run({ literal, steps, ends }) {
+async function run({ literal, steps, ends }) {
   const hexes = new Map();
   let taken = 0;
   for (const step of steps) {
-    putLiteral(literal.subarray(taken, taken + step.literal));
+    await putLiteral(literal.subarray(taken, taken + step.literal));
     taken += step.literal;
-    if (step.range) putRange(step.range, hexes);
+    if (step.range) await putRange(step.range, hexes);
   }
   tell();
+  if (ends) await flush();
+  // Who is told that the batch is done may close the file.
+  await written;
   if (!ends) return { hexes };
-  flush();
-  file = undefined;
+  file = direct = undefined;
   return { hexes, volume: volumeHash.digest('hex') };
 }
-parentPort.on('message', (batch) => {
+let turn = Promise.resolve();
+parentPort.on('message', (batch) => { turn = turn.then(() => answer(batch)); });
+async function answer(batch) {
   try {
     if (hasFailed) throw Object.assign(new Error('stopped'), { code: 'STOPPED' });
-    if (batch.file !== undefined) {
-      file = batch.file;
-      volumeHash = createHash('sha256');
-      position = 0;
-    }
-    parentPort.postMessage({ result: run(batch) });
+    if (batch.volume !== undefined) begin(batch.volume);
+    parentPort.postMessage({ result: await run(batch) });
   } catch (error) {
     hasFailed = true;
+    await written.catch(() => {});
     const { message, code, syscall, path, end } = error;
     parentPort.postMessage({ failure: { message, code, syscall, path, end } });
   }
-});
+}
 `;
 
 interface Failure {

@@ -1,6 +1,16 @@
 import { measure } from '../support/measure.ts';
 import type { Bench, BenchCase } from '../support/bench-case.ts';
-import { beside, hfOf, hubTools, nameOf, onFreshStore, oursOf, planOf } from '../support/hub-clients.ts';
+import {
+  beside,
+  hfOf,
+  hubTools,
+  nameOf,
+  onFreshStore,
+  oursOf,
+  planOf,
+  stockName,
+  stockOf,
+} from '../support/hub-clients.ts';
 import { type HubProcess, largeRepo, smallRepo, startHubProcess, xetRepo } from '../support/hub-process.ts';
 import { mebi, sizeText } from '../support/sizes.ts';
 
@@ -12,13 +22,15 @@ export const snapshot: BenchCase = {
   name: 'snapshot',
   about: (scale) => {
     const { largeBytes, small } = planOf(scale);
-    return `A repo of one LFS file of ${sizeText(largeBytes)}, and one of ${small} regular files of 2 KiB, from the hub of the tests in a process of its own; \`hf download\` without hf_xet, and for the large file with it (xorbs of 64 MiB, not packed; regular files never come by Xet).`;
+    return `A repo of one LFS file of ${sizeText(largeBytes)}, and one of ${small} regular files of 2 KiB, from the hub of the tests in a process of its own; \`hf download\` without hf_xet, and for the large file with it (xorbs of 64 MiB, not packed; regular files never come by Xet). \`hf\` 0.36.2 verifies nothing; what stock tools need for a file and its sha256 stands beside it.`;
   },
   run: async (bench) => {
     const hub = await startHubProcess({ ...planOf(bench.scale), xet: true });
     try {
       const { newest } = hubTools(bench);
-      const large = await bench.compare(beside(bench, hub, 'one large file', largeRepo, largeBar));
+      const inLarge = beside(bench, hub, 'one large file', largeRepo, largeBar);
+      const stock = { contender: onFreshStore(bench, stockName, stockOf(bench, hub, largeRepo)) };
+      const large = await bench.compare({ ...inLarge, peers: [...inLarge.peers, stock] });
       const xet = await bench.compare({
         work: 'one large file, hf_xet on',
         ours: onFreshStore(bench, 'sie-mirror', oursOf(bench, hub, xetRepo)),

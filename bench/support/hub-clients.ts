@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { VersionedTool } from '../../test/real/tools.ts';
 import type { Bench } from './bench-case.ts';
 import type { Comparison, Contender } from './compare.ts';
-import type { HubPlan, HubProcess } from './hub-process.ts';
+import { type HubPlan, type HubProcess, largeFile } from './hub-process.ts';
 import type { Command } from './measure.ts';
 import { ours } from './ours.ts';
 import { mebi, scaled } from './sizes.ts';
@@ -59,6 +59,16 @@ export function hfOf({ directory }: Bench, tool: VersionedTool, hub: HubProcess,
       HF_HUB_DISABLE_UPDATE_CHECK: '1',
     },
   };
+}
+
+export const stockName = '`curl`, through `tee` into `openssl dgst`';
+
+/** What stock tools need to fetch the large file, and to know its sha256. */
+export function stockOf({ directory, tools }: Bench, hub: HubProcess, repo: string): Command {
+  const address = `${hub.url}/${repo}/resolve/main/${largeFile}`;
+  const fetched = join(directory, 'store', largeFile);
+  const script = `${tools.curl} -sSfL "$0" | tee "$1" | ${tools.openssl} dgst -sha256`;
+  return { argv: ['sh', '-c', `mkdir -p store && ${script}`, address, fetched], cwd: directory };
 }
 
 export function nameOf({ version }: VersionedTool): string {

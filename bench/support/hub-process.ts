@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { type Proxy, startProxy } from '../../test/real/proxy.ts';
 
 export const largeRepo = 'bench/large';
+export const largeFile = 'model.safetensors';
 /** The same file, which the hub gives by Xet as well. */
 export const xetRepo = 'bench/large-xet';
 export const smallRepo = 'bench/small';

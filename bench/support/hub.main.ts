@@ -1,7 +1,7 @@
 import { startHub } from '../../test/support/hub.ts';
 import type { RepoFiles } from '../../test/support/hub-repo.ts';
 import { seededBytes } from '../../test/support/seeded-bytes.ts';
-import { type HubPlan, largeRepo, smallRepo, xetRepo } from './hub-process.ts';
+import { type HubPlan, largeFile, largeRepo, smallRepo, xetRepo } from './hub-process.ts';
 
 /** The hub of the tests in a process of its own: a repo of one large file, the same with Xet, one of many small files. */
 const plan = JSON.parse(process.argv[2] ?? '') as HubPlan;
@@ -13,7 +13,7 @@ const hub = await startHub({
   cdn: { address: () => cdnAddress },
   xet: { chunksInXorb: 1024 },
 });
-const large: RepoFiles = { 'model.safetensors': seededBytes('large', plan.largeBytes) };
+const large: RepoFiles = { [largeFile]: seededBytes('large', plan.largeBytes) };
 hub.addRepo({ id: largeRepo, files: large });
 if (plan.xet) hub.addRepo({ id: xetRepo, files: large, xet: true });
 const small: RepoFiles = {};

@@ -1,7 +1,7 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Tools } from '../../test/real/tools.ts';
 
-const peers = ['crane', 'registry', 'versitygw', 'aws', 'huggingface_hub', 'openssl', 'tar', 'sha256sum'];
+const peers = ['crane', 'registry', 'versitygw', 'aws', 'huggingface_hub', 'openssl', 'curl', 'tar', 'sha256sum'];
 
 /** What the numbers depend on, in one line. */
 export function machineLine(tools: Tools, place: string): string {

@@ -22,6 +22,7 @@ export interface Tools {
   aws: string;
   cosign: string;
   crane: string;
+  curl: string;
   /** The client of containerd, which comes with it. */
   ctr: string;
   /** Debian's build of distribution 2.8. */
@@ -59,6 +60,7 @@ const PYTHON_MINIMUM = 9;
 const SDK_PYTHON = 12;
 
 const DEBIAN_PROGRAMS = [
+  { name: 'curl', package: 'curl', version: ['--version'] },
   { name: 'skopeo', package: 'skopeo', version: ['--version'] },
   { name: 'openssl', package: 'openssl', version: ['version'] },
   { name: 'tar', package: 'tar', version: ['--version'] },
@@ -136,6 +138,7 @@ function toolsOf(bin: string, rows: ToolRow[]): Tools {
     aws: path('aws'),
     cosign: path('cosign'),
     crane: path('crane'),
+    curl: path('curl'),
     ctr: join(bin, 'ctr'),
     dockerRegistry: path('docker-registry'),
     olareg: path('olareg'),

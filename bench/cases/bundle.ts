@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bench, BenchCase } from '../support/bench-case.ts';
 import type { Contender, Pair } from '../support/compare.ts';
@@ -6,6 +6,7 @@ import type { Command } from '../support/measure.ts';
 import { type ModelSpec, writeModelStore } from '../support/model-store.ts';
 import { ours } from '../support/ours.ts';
 import { mebi, scaled, sizeText } from '../support/sizes.ts';
+import { onDisk } from '../support/workspace.ts';
 
 const specOf = (scale: number): ModelSpec => ({
   large: 6,
@@ -25,13 +26,8 @@ export const bundle: BenchCase = {
   },
   run: async (bench) => {
     const inMemory = await measureIn(bench.directory, 'bundle', '', bench);
-    const disk = await mkdtemp(join(process.cwd(), '.bench-'));
-    try {
-      const onDisk = await measureIn(disk, 'on disk, synced', '; sync -f out', bench);
-      return { pairs: [...inMemory, ...onDisk], notes: [] };
-    } finally {
-      await rm(disk, { recursive: true, force: true });
-    }
+    const synced = await onDisk((disk) => measureIn(disk, 'on disk, synced', '; sync -f out', bench));
+    return { pairs: [...inMemory, ...synced], notes: [] };
   },
 };
 

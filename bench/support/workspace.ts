@@ -31,6 +31,16 @@ export async function openWorkspace(scale: number): Promise<Workspace> {
   return { directory, kind: type === tmpfsType ? 'tmpfs' : 'the temporary directory, which is not tmpfs', remove };
 }
 
+/** What `work` comes to in a directory on the disk of this checkout, which is removed then. */
+export async function onDisk<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
+  const directory = await mkdtemp(join(process.cwd(), '.bench-'));
+  try {
+    return await work(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
 function isWritable(path: string): Promise<boolean> {
   return access(path, constants.W_OK).then(
     () => true,

@@ -30,6 +30,8 @@ export interface Verdict {
  * content: every member's bytes by their digest, and what is between them by being what the inventory makes of it.
  */
 export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions): Promise<Verdict> {
+  // Its threads start while the inventory is read.
+  await using pool = new HashPool(options.threads, options.onBytes, options.signal);
   let findings = checkFileSet(bundle);
   let inventory: Inventory | undefined;
   try {
@@ -38,7 +40,6 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
     const known = toMirrorError(error);
     findings.push({ file: known.at.item ?? bundleFiles.inventory, problem: 'corrupt', message: known.message });
   }
-  await using pool = new HashPool(options.threads, options.onBytes, options.signal);
   if (!inventory) {
     findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
     return { findings: unique(findings), damaged: new Map(), absent: [], unjudged: new Set() };

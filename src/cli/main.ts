@@ -88,7 +88,7 @@ async function run({ command, flags, outputs, subject, run: work }: Invocation):
     try {
       const report = await work(context);
       progress.stop();
-      await writeOutputs(report, outputs, witness());
+      await writeOutputs(report, outputs, witness);
       return show(report, flags.json === true);
     } finally {
       await context.close();
@@ -101,7 +101,7 @@ async function run({ command, flags, outputs, subject, run: work }: Invocation):
         : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
     // A file with the verdict of an earlier run must not outlive this one.
-    await writeOutputs(failedReport(command, known, subject), outputs, witness()).catch((second: unknown) => {
+    await writeOutputs(failedReport(command, known, subject), outputs, witness).catch((second: unknown) => {
       const more = toMirrorError(second);
       if (more.message !== known.message) process.stderr.write(renderError(more, flags.verbose === true));
     });

@@ -11,12 +11,15 @@ export interface Outputs {
   html?: string;
 }
 
-/** The same report in the forms that were asked for; whoever reads one of them must not find another verdict. */
-export async function writeOutputs(report: Report, { junit, html }: Outputs, witness: Witness): Promise<void> {
+/**
+ * The same report in the forms that were asked for; whoever reads one of them must not find another verdict.
+ * @param witness asked only for the form that names one: who the user is may be the answer of a directory service
+ */
+export async function writeOutputs(report: Report, { junit, html }: Outputs, witness: () => Witness): Promise<void> {
   if (junit !== undefined) await writeFileAtomic(resolve(junit), (await import('./junit.ts')).renderJunit(report));
   if (html === undefined) return;
   const { renderEvidence } = await import('./evidence.ts');
-  await writeFileAtomic(resolve(html), renderEvidence(report, witness));
+  await writeFileAtomic(resolve(html), renderEvidence(report, witness()));
 }
 
 /** A command that could not run, as a report of its one failure. */

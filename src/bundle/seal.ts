@@ -102,11 +102,15 @@ export function checkKey(key: KeyObject, name: string): KeyObject {
   return key;
 }
 
-/** `sha256:<hex>` over the public key in DER form: what two people compare over the telephone. */
+/**
+ * `sha256:<hex>` over the public key in DER form: what two people compare over the telephone. One key has one
+ * fingerprint, however its file writes the curve and the point: who gave it in two forms would pass for two people.
+ */
 export function fingerprint(key: KeyObject): string {
   const publicKey = key.type === 'private' ? createPublicKey(key) : key;
+  const plain = createPublicKey({ key: publicKey.export({ format: 'jwk' }), format: 'jwk' });
   return `sha256:${createHash('sha256')
-    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .update(plain.export({ type: 'spki', format: 'der' }))
     .digest('hex')}`;
 }
 

@@ -199,3 +199,34 @@ describe('keys', () => {
     expect(fingerprint(readPublicKey(other.publicPem, 'pub'))).not.toBe(fingerprint(publicKey));
   });
 });
+
+describe('a key', () => {
+  const { publicPem } = makeKeyPair();
+  const key = readPublicKey(publicPem, 'pub');
+  const [whole, x, y] = [key.export({ type: 'spki', format: 'der' }), ...pointOf(key)];
+  const pem = (der: Buffer, width = 64): string =>
+    `-----BEGIN PUBLIC KEY-----\n${der.toString('base64').replaceAll(new RegExp(`.{${width}}`, 'g'), '$&\n')}\n-----END PUBLIC KEY-----\n`;
+  const odd = (y.at(-1) ?? 0) & 1;
+  /** https://www.rfc-editor.org/rfc/rfc5480#section-2.2 : the point in another form, in the same envelope. */
+  const compressed = Buffer.concat([
+    Buffer.from('3039301306072a8648ce3d020106082a8648ce3d030107032200', 'hex'),
+    Buffer.of(2 + odd),
+    x,
+  ]);
+  const hybrid = Buffer.concat([whole.subarray(0, 26), Buffer.of(6 + odd), x, y]);
+
+  it.each<[string, string]>([
+    ['in lines of another length', pem(whole, 76)],
+    ['with line breaks of Windows and text around it', `maker\r\n${publicPem.replaceAll('\n', '\r\n')}\r\n`],
+    ['with its point compressed', pem(compressed)],
+    ['with its point in the hybrid form', pem(hybrid)],
+  ])('written %s has the same fingerprint: it is no second key', (_, text) => {
+    expect(text).not.toBe(publicPem);
+    expect(fingerprint(readPublicKey(text, 'pub'))).toBe(fingerprint(key));
+  });
+});
+
+function pointOf(key: KeyObject): [Buffer, Buffer] {
+  const { x = '', y = '' } = key.export({ format: 'jwk' });
+  return [Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')];
+}

@@ -89,7 +89,8 @@ const files = z.array(z.object({ path: z.string(), digest, size: z.number() }));
 const receiptSchema: z.ZodType<Receipt> = z.object({
   schema: z.literal(receiptSchemaId),
   tool: z.string(),
-  bundle: z.object({ name: z.string(), inventory: digest, signedBy: z.string().optional() }),
+  // Hints are typed, and this name stands in them.
+  bundle: z.object({ name: z.string().regex(/^\w[\w.-]{0,255}$/), inventory: digest, signedBy: z.string().optional() }),
   targets: z.object({
     models: z.string().optional(),
     images: z.string().optional(),

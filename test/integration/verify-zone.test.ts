@@ -189,6 +189,19 @@ describe('without a receipt from outside', () => {
     expect((await zone.verify()).verdict).toBe('BAD');
   });
 
+  it('who adds an object and a receipt that names it is found by the receipt that was carried out', async () => {
+    const { bundle, models, ...rest } = await receipt();
+    const key = `${folder.slice(2)}/snapshots/${zone.world.commit}/evil.py`;
+    const objects = [...(models[0]?.objects ?? []), { key, digest: sha256('x'), size: 1 }];
+    const forged = { ...rest, bundle, models: models.map((model) => ({ ...model, objects })) };
+    zone.world.s3.put('models', `m/${key}`, 'x');
+    for (const name of ['b', 'other'])
+      zone.world.s3.put('models', `m/.sie-mirror/${name}.receipt.json`, JSON.stringify(forged));
+
+    const report = await zone.verify();
+    expect([report.verdict, findings(report), brokenThings(report)]).toEqual(['BAD', ['extra E_CORRUPT'], ['model']]);
+  });
+
   it('nothing can be said of a registry, nor of a bucket where none lies', async () => {
     await expect(zone.verify({ models: undefined, receipts: [] })).rejects.toMatchObject({ code: 'E_USAGE' });
     zone.world.s3.objects.delete('models/m/.sie-mirror/b.receipt.json');

@@ -40,7 +40,7 @@ export class StoredModels {
   readonly #flaws = new Map<string, Flaw>();
   #unreadable = 0;
 
-  /** @param others receipts that lie there and were not asked for: what they name is none too many */
+  /** @param others receipts that lie there and were not asked for: what they name beside these models is none too many */
   constructor(
     store: ObjectStore,
     receipts: readonly KnownReceipt[],
@@ -123,11 +123,9 @@ export class StoredModels {
   }
 
   #judge({ repo, commit, objects, folder }: ZoneModel, extra: readonly Flaw[]): Checked {
-    // What a loader reads of the model; beside that, an object too many does no harm to it.
-    const read = folder.startsWith(cachePrefix) ? `${folder}snapshots/${commit}/` : folder;
     const flaws = [
       ...objects.flatMap(({ key }) => this.#flaws.get(key) ?? []),
-      ...extra.filter(({ name }) => name.startsWith(read)),
+      ...extra.filter(({ name }) => name.startsWith(readOf({ folder, commit }))),
     ].map((flaw) => ({ ...flaw, part: flaw.name.slice(folder.length) }));
     // Another import to the same place may have moved a ref on; content that it replaced is gone.
     const isReplaced = objects.some(
@@ -148,9 +146,12 @@ export class StoredModels {
   /** What lies in a folder of these models, and no receipt names. */
   #extra(wanted: ReadonlyMap<string, unknown>): Flaw[] {
     const folders = this.#models.map(({ folder }) => folder);
+    const read = [...new Set(this.#models.map(readOf))];
     const extra: Flaw[] = [];
     for (const key of this.#listed.keys()) {
-      if (wanted.has(key) || this.#others.has(key)) continue;
+      if (wanted.has(key)) continue;
+      // Who may write an object may write a receipt beside it that names it: that excuses nothing which a loader reads.
+      if (this.#others.has(key) && !read.some((each) => key.startsWith(each))) continue;
       if (!folders.some((folder) => key.startsWith(folder))) {
         this.unknown.add(key.slice(0, key.indexOf('/')));
         continue;
@@ -174,6 +175,11 @@ const hopeless: ReadonlySet<ErrorCode> = new Set(['E_ABORTED', 'E_AUTH', 'E_INTE
 function folderOf(repo: string, objects: readonly ReceivedObject[]): string {
   const cache = `${repoFolder(repo)}/`;
   return objects.some(({ key }) => key.startsWith(cache)) ? cache : `${repo}/`;
+}
+
+/** What a loader reads of a model; beside that, an object too many does no harm to it. */
+function readOf({ folder, commit }: Pick<ZoneModel, 'folder' | 'commit'>): string {
+  return folder.startsWith(cachePrefix) ? `${folder}snapshots/${commit}/` : folder;
 }
 
 function keysOf(receipts: readonly KnownReceipt[]): Set<string> {

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ErrorCode, MirrorError } from '../core/errors.ts';
+import { type ErrorCode, MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { listTree } from '../fs/tree.ts';
@@ -75,8 +75,15 @@ async function flawOf(
   if (!found?.isFile()) return { code: 'E_MISSING', text: 'is missing in the store' };
   if (found.size !== file.size)
     return { code: 'E_SIZE_MISMATCH', text: `has ${found.size} bytes, the lock says ${file.size}` };
-  if (await hasRightBytes(path, file, () => pool, signal)) return undefined;
-  return { code: 'E_DIGEST_MISMATCH', text: 'has other bytes than the lock says' };
+  try {
+    if (await hasRightBytes(path, file, () => pool, signal)) return undefined;
+    return { code: 'E_DIGEST_MISMATCH', text: 'has other bytes than the lock says' };
+  } catch (error) {
+    // One file that cannot be read says nothing of the others.
+    const { code, message } = toMirrorError(error);
+    if (code === 'E_ABORTED' || code === 'E_INTERNAL') throw error;
+    return { code, text: `cannot be read: ${message}` };
+  }
 }
 
 function refText(found: string | undefined): string {

@@ -1,4 +1,5 @@
 import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -6,6 +7,7 @@ import { inspect } from '../../src/commands/inspect.ts';
 import { verify } from '../../src/commands/verify.ts';
 import type { Report, ReportItem } from '../../src/core/report.ts';
 import type { Lock } from '../../src/manifest/schema.ts';
+import { HashPool } from '../../src/fs/hash-pool.ts';
 import { testContext } from '../support/context.ts';
 import { makeZone, type MadeZone } from '../support/made-zone.ts';
 import { filesBelow } from '../support/place.ts';
@@ -137,6 +139,25 @@ describe('what is named', () => {
     expect([report.exit, report.verdict, findings(report), things(report)]).toEqual([4, 'BAD', found, broken]);
     expect(failed(report)[0]?.error?.hint).toMatch(/run/);
   });
+});
+
+it.each<[string, () => string, string]>([
+  ['a file of a model', () => 'model.safetensors', 'model'],
+  ['a layer', () => layer().replace('sha256:', ''), 'image'],
+])('%s that cannot be read is not called damaged, and all else is judged', async (_, part, kind) => {
+  const wanted = part();
+  const worn = vi.spyOn(HashPool.prototype, 'sha256').mockImplementation(async ([extent]) => {
+    if (extent?.path.endsWith(wanted))
+      throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES', syscall: 'open' });
+    return createHash('sha256')
+      .update(await readFile(extent?.path ?? ''))
+      .digest('hex');
+  });
+  const report = await made.verifyStore();
+  worn.mockRestore();
+  expect([report.verdict, report.exit, things(report)]).toEqual(['NOT PROVEN', 3, [kind]]);
+  expect(new Set(findings(report).map((each) => each.split(' ')[1]))).toEqual(new Set(['unreadable']));
+  expect(report.items.filter(({ state }) => state === 'done').length).toBeGreaterThan(0);
 });
 
 it('says what the lock does not name, for a bundle would carry it', async () => {

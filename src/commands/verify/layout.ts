@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, type Digest, digestHex } from '../../core/digest.ts';
-import { MirrorError } from '../../core/errors.ts';
+import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import { Check } from '../../core/stream.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
 import { fileContent } from '../../fs/read.ts';
@@ -56,14 +56,7 @@ export class StoredImages {
   }
 
   async #checkEntry(name: string, root: Descriptor, image: LockedImage | undefined): Promise<Checked> {
-    const { signal, slots } = this.#context;
-    const { flaws, checked, bytes } = await checkImage(this.#layout.view(''), root, {
-      prove: async (blob) => this.#once(blob),
-      slots,
-      onTotal: (total) => this.#context.report({ type: 'total', bytes: total }),
-      signal,
-    });
-    const found = flaws.map(({ digest, error }) => this.#flaw(digest, error));
+    const { found, checked, bytes } = await this.#checkContent(root);
     const isOther = image !== undefined && image.root.digest !== root.digest;
     return {
       item: {
@@ -76,6 +69,24 @@ export class StoredImages {
       },
       flaws: isOther ? [this.#other(image, root), ...found] : found,
     };
+  }
+
+  async #checkContent(root: Descriptor): Promise<{ found: Flaw[]; checked: number; bytes: number }> {
+    const { signal, slots } = this.#context;
+    try {
+      const { flaws, checked, bytes } = await checkImage(this.#layout.view(''), root, {
+        prove: async (blob) => this.#once(blob),
+        slots,
+        onTotal: (total) => this.#context.report({ type: 'total', bytes: total }),
+        signal,
+      });
+      return { found: flaws.map(({ digest, error }) => this.#flaw(digest, error)), checked, bytes };
+    } catch (error) {
+      // One image of which something cannot be read says nothing of the others.
+      const known = toMirrorError(error);
+      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw known;
+      return { found: [this.#flaw(root.digest, known)], checked: 0, bytes: 0 };
+    }
   }
 
   async #once(blob: Descriptor): Promise<void> {
@@ -106,7 +117,10 @@ export class StoredImages {
   #flaw(digest: Digest, error: MirrorError): Flaw {
     const path = `oci/${blobPath(digest)}`;
     const remove = error.code === 'E_MISSING' ? '' : `remove \`${join(this.#store, path)}\`, then `;
-    const hint = `${remove}run the \`pull\` or \`copy\` again that brought it`;
+    const isRead = error.exit === 4;
+    const hint = isRead
+      ? `${remove}run the \`pull\` or \`copy\` again that brought it`
+      : 'see that what is named can be read here, and run the same command again';
     return {
       kind: 'blob',
       name: path,

@@ -1,4 +1,5 @@
 import type { Context } from '../commands/context.ts';
+import type { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 
 /** A flag as `--help` shows it. */
@@ -24,6 +25,8 @@ export interface CommandRow {
   flags: readonly Flag[];
   examples: readonly string[];
   /** What a run is about that comes to nothing; the command itself when undefined. */
-  subject?: (flags: Record<string, unknown>) => Subject | undefined;
+  subject?: (flags: Record<string, unknown>, args: readonly string[]) => Subject | undefined;
+  /** What is said of it then, in the word that a run to the end would have said. */
+  verdict?: (error: MirrorError) => string;
   run: (args: string[], flags: Record<string, unknown>, context: Context) => Promise<Report>;
 }

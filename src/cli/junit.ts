@@ -15,7 +15,7 @@ export function renderJunit(report: Report): string {
     `<testsuite name="sie-mirror ${escapeXml(report.command)}" ${counts}>`,
     ...(facts.length > 0 ? [`<properties>${facts.join('')}</properties>`] : []),
     ...report.items.map((item) => testCase(report.command, item)),
-    `<system-out>${escapeXml(report.summary.join('\n'))}</system-out>`,
+    `<system-out>${report.summary.map(escapeXml).join('\n')}</system-out>`,
     '</testsuite>',
     '</testsuites>',
     '',
@@ -26,16 +26,13 @@ function testCase(command: string, { kind, name, state, error }: ReportItem): st
   const named = `<testcase classname="${escapeXml(`${command}.${kind}`)}" name="${escapeXml(name)}"`;
   if (state === 'skipped') return `${named}><skipped/></testcase>`;
   if (!error) return `${named}/>`;
-  const hint = error.hint === undefined ? '' : `\nhint: ${error.hint}`;
-  return `${named}><failure type="${error.code}" message="${escapeXml(error.message)}">${escapeXml(`${error.message}${hint}`)}</failure></testcase>`;
+  const { code, message, hint } = error;
+  const lines = hint === undefined ? [message] : [message, `hint: ${hint}`];
+  return `${named}><failure type="${code}" message="${escapeXml(message)}">${lines.map(escapeXml).join('\n')}</failure></testcase>`;
 }
 
 /** For XML and HTML, in text and in quoted attributes. Control characters, which XML has no way to hold, are written out. */
 export function escapeXml(text: string): string {
   const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return text
-    .split('\n')
-    .map(printable)
-    .join('\n')
-    .replace(/[&<>"'\ufffe\uffff\ud800-\udfff]/gu, (character) => escapes[character] ?? '\ufffd');
+  return printable(text).replace(/[&<>"'\ufffe\uffff\ud800-\udfff]/gu, (character) => escapes[character] ?? '\ufffd');
 }

@@ -60,7 +60,8 @@ function withMessageOf(error: MirrorError): MirrorError {
   return new MirrorError('E_USAGE', said.split('\n')[0] ?? said);
 }
 
-async function run({ command, flags, outputs, subject, run: work }: Invocation): Promise<number> {
+async function run(invocation: Invocation): Promise<number> {
+  const { command, flags, outputs, run: work } = invocation;
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
   const kind = progressKind(flags.quiet ? 'none' : flags.progress);
@@ -100,12 +101,14 @@ async function run({ command, flags, outputs, subject, run: work }: Invocation):
         ? toMirrorError(error)
         : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
     process.stderr.write(renderError(known, flags.verbose === true));
+    const report = failedReport(invocation, known);
     // A file with the verdict of an earlier run must not outlive this one.
-    await writeOutputs(failedReport(command, known, subject), outputs, witness).catch((second: unknown) => {
+    await writeOutputs(report, outputs, witness).catch((second: unknown) => {
       const more = toMirrorError(second);
       if (more.message !== known.message) process.stderr.write(renderError(more, flags.verbose === true));
     });
-    if (flags.json) process.stdout.write(renderErrorJson(command, known));
+    if (flags.json) process.stdout.write(renderErrorJson(command, known, report.verdict));
+    else if (report.verdict !== undefined) process.stdout.write(`${report.verdict}\n`);
     return stop.caught ?? known.exit;
   }
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { MirrorError } from '../core/errors.ts';
 import { failedItem, makeReport, type Report } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
-import type { Subject } from './command-row.ts';
+import type { CommandRow, Subject } from './command-row.ts';
 import type { Witness } from './evidence.ts';
 
 /** Files that a report is written to as well. */
@@ -22,8 +22,12 @@ export async function writeOutputs(report: Report, { junit, html }: Outputs, wit
   await writeFileAtomic(resolve(html), renderEvidence(report, witness()));
 }
 
-/** A command that could not run, as a report of its one failure. */
-export function failedReport(command: string, error: MirrorError, subject?: Subject): Report {
+/** A command that could not run, or was stopped, as a report of its one failure. */
+export function failedReport(
+  { command, subject, verdict }: { command: string; subject: Subject | undefined; verdict: CommandRow['verdict'] },
+  error: MirrorError,
+): Report {
   const { kind, name } = subject ?? { kind: 'command', name: command };
-  return makeReport(command, [failedItem(kind, name, error)], {}, [error.message]);
+  const report = makeReport(command, [failedItem(kind, name, error)], {}, [error.message]);
+  return verdict ? { ...report, verdict: verdict(error), facts: { checked: name } } : report;
 }

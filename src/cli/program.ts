@@ -14,6 +14,7 @@ export interface Invocation {
   flags: CommonFlags;
   outputs: Outputs;
   subject: Subject | undefined;
+  verdict: CommandRow['verdict'];
   run: (context: Context) => Promise<Report>;
 }
 
@@ -71,7 +72,8 @@ function addRow(program: Command, row: CommandRow, choose: (invocation: Invocati
       command: command.name(),
       flags: flags as unknown as CommonFlags,
       outputs: flags,
-      subject: row.subject?.(flags),
+      subject: row.subject?.(flags, args),
+      verdict: row.verdict,
       run: (context) => row.run(args, flags, context),
     });
   });

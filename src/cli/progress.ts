@@ -1,6 +1,6 @@
 import type { Ora } from 'ora';
 import type { Event, Reporter } from '../core/events.ts';
-import { formatBytes, printable, withoutPasswords } from '../core/text.ts';
+import { formatBytes, printable } from '../core/text.ts';
 
 export type ProgressKind = 'tty' | 'plain' | 'json' | 'none';
 
@@ -107,7 +107,7 @@ class JsonProgress implements Progress {
   }
 
   #write(event: Event): void {
-    this.#stream.write(`${withoutPasswords(JSON.stringify(event))}\n`);
+    this.#stream.write(`${printable(JSON.stringify(event))}\n`);
   }
 }
 

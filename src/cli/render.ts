@@ -1,6 +1,6 @@
 import type { MirrorError } from '../core/errors.ts';
 import type { Report, ReportItem } from '../core/report.ts';
-import { printable, withoutPasswords } from '../core/text.ts';
+import { printable } from '../core/text.ts';
 
 /** The result for a person. */
 export function renderReport(report: Report): string {
@@ -10,7 +10,12 @@ export function renderReport(report: Report): string {
 /** The result for a program; `summary` is prose and stays out. */
 export function renderJson(report: Report): string {
   const { summary: _, summaryNamesFailures: __, exit: ___, ...document } = report;
-  return `${withoutPasswords(JSON.stringify(document))}\n`;
+  return jsonLine(document);
+}
+
+/** JSON lets most of what steers a terminal stand as it is; written as `\u009b` it is the same text to a program. */
+function jsonLine(document: object): string {
+  return `${printable(JSON.stringify(document))}\n`;
 }
 
 /** The failed items, for standard error. What many in a row have for a hint is said once, after the last of them. */
@@ -31,15 +36,17 @@ export function renderError(error: MirrorError, verbose: boolean): string {
   return `${text}${report}${verbose ? causes(error) : ''}`;
 }
 
-export function renderErrorJson(command: string, error: MirrorError): string {
+/** @param verdict of a command that gives one: what was not proven is said as clearly as what was */
+export function renderErrorJson(command: string, error: MirrorError, verdict?: string): string {
   const { code, message, hint, exit, at } = error;
   const document = {
     schema: `sie-mirror/report/${command}/v1`,
     command,
     ok: false,
+    ...(verdict === undefined ? {} : { verdict }),
     error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at },
   };
-  return `${withoutPasswords(JSON.stringify(document))}\n`;
+  return jsonLine(document);
 }
 
 function errorLines(

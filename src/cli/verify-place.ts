@@ -1,6 +1,7 @@
 import type { Context } from '../commands/context.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
+import type { Subject } from './command-row.ts';
 import { list, text, trust } from './flags.ts';
 
 /** Flags of `verify` that belong to one kind of place only. */
@@ -44,6 +45,12 @@ export async function runVerify(
     { bundle: place, partial: flags['partial'] === true, from: list(flags['from']), ...trust(flags) },
     context,
   );
+}
+
+/** What a verdict is about, as it was named. */
+export function verifiedPlace(flags: Record<string, unknown>, [place]: readonly string[]): Subject | undefined {
+  const named = [place, text(flags['store']), text(flags['registry'])].filter((each) => each !== undefined);
+  return named.length === 0 ? undefined : { kind: 'place', name: named.join(', ') };
 }
 
 function refuse(flags: Record<string, unknown>, names: readonly string[], place: string): void {

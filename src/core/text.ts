@@ -25,7 +25,7 @@ const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\
 const userInfo = /(?<![\w.%+-])([\w.%+-]+):[^\s/`'"\\]+@(?!sha\d+:)/g;
 
 /** Text as a user typed it, with `***` for the password of an address: what is printed ends up in tickets. */
-export function withoutPasswords(text: string): string {
+function withoutPasswords(text: string): string {
   return text.replace(userInfo, '$1:***@');
 }
 

@@ -34,6 +34,12 @@ export function placeOf(places: Places, { name, size }: { name: string; size: nu
   return found?.find((place) => place.plain && place.size === size) ?? found?.[0];
 }
 
+/** A file of a bundle for messages: with its directory when it lies in several. */
+export function placeLabel(places: Places, name: string, place: Place | undefined): string {
+  const isOneOfSeveral = place && (places.get(name)?.length ?? 0) > 1;
+  return isOneOfSeveral ? `\`${name}\` in \`${place.directory}\`` : `\`${name}\``;
+}
+
 async function namesIn(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);

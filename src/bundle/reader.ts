@@ -10,7 +10,17 @@ import { isApprovalFile, otherHalf } from './approval.ts';
 import { BlobIndex } from './blob-index.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
 import { parseInventory } from './inventory-check.ts';
-import { findPlaces, placeOf, type Places, readPieces, readPlace, readSmall, smallFileLimit } from './places.ts';
+import {
+  findPlaces,
+  type Place,
+  placeLabel,
+  placeOf,
+  type Places,
+  readPieces,
+  readPlace,
+  readSmall,
+  smallFileLimit,
+} from './places.ts';
 import { fingerprint, parseSums, verifySums } from './seal.ts';
 import {
   approvalStatements,
@@ -26,6 +36,8 @@ export interface Finding {
   file: string;
   problem: 'missing' | 'extra' | 'size' | 'corrupt' | 'unreadable';
   message: string;
+  /** Path of the blob in the volume, when one is to blame. */
+  blob?: string;
 }
 
 /** A bundle whose SHA256SUMS has been read, and whose signatures have been checked when there were keys. */
@@ -115,7 +127,9 @@ export function checkFileSet({ places, sums }: SealedBundle): Finding[] {
       findings.push({
         file: printable(name),
         problem: 'extra',
-        message: `\`${printable(name)}\` does not belong to the bundle`,
+        message: isApprovalFile(name)
+          ? `\`${name}\` is one half of an approval, without \`${otherHalf(name)}\`: copy both, or remove it`
+          : `\`${printable(name)}\` does not belong to the bundle: remove it`,
       });
     else if (found.some(({ plain }) => !plain))
       findings.push({ file: name, problem: 'corrupt', message: `\`${name}\` is not a plain file` });
@@ -134,14 +148,16 @@ export function checkSizes({ places }: SealedBundle, { volumes }: Inventory): Fi
   const findings: Finding[] = [];
   for (const volume of volumes) {
     const found = placeOf(places, volume);
-    if (found?.plain && found.size !== volume.size)
-      findings.push({
-        file: volume.name,
-        problem: 'size',
-        message: `\`${volume.name}\` has ${found.size} bytes, the inventory says ${volume.size}: copy it again`,
-      });
+    if (found?.plain && found.size !== volume.size) findings.push(wrongSize(places, volume, found));
   }
   return findings;
+}
+
+/** Of a volume at one of its places. */
+export function wrongSize(places: Places, { name, size }: BundleVolume, place: Place): Finding {
+  const label = placeLabel(places, name, place);
+  const message = `${label} has ${place.size} bytes, the inventory says ${size}: copy it again`;
+  return { file: name, problem: 'size', message };
 }
 
 /** The inventory, read only when its own sum is right. @throws E_MISSING, E_DIGEST_MISMATCH, E_CORRUPT */
@@ -260,6 +276,12 @@ export class BundleReader {
       hint: 'insert its medium, or name its directory with `--from`',
       at: { side: 'source', item: volume.name },
     });
+  }
+
+  /** For messages. */
+  volumeLabel(number: number): string {
+    const volume = this.#volume(number);
+    return placeLabel(this.#places, volume.name, placeOf(this.#places, volume));
   }
 
   #volume(number: number): BundleVolume {

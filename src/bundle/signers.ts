@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import { isApprovalFile, otherHalf, parseApproval, readApproval } from './approval.ts';
+import { approvalFiles, isApprovalFile, otherHalf, parseApproval, readApproval } from './approval.ts';
 import { bundleFiles } from './inventory.ts';
 import { type Places, readSmall } from './places.ts';
 import { fingerprint } from './seal.ts';
@@ -48,14 +48,16 @@ export async function readApprovals(
     const signatureName = otherHalf(name);
     const statement = await readSmall(places, name);
     const signature = places.has(signatureName) ? await readSmall(places, signatureName) : undefined;
-    const approval = readApproval(name, { statement, signature }, sha256(sums), keys);
-    if (approval) {
-      const { key, role, comment, at } = approval;
-      signers.push({ fingerprint: key, role, comment, at });
-    } else {
-      const { key, role } = parseApproval(name, statement);
-      uncounted.push({ file: name, claims: { fingerprint: key, role } });
-    }
+    const { key, role, comment, at } = parseApproval(name, statement);
+    // One key, one approval: under other names the same one would be told of as if several had been given.
+    if (approvalFiles(key).statement !== name)
+      throw new MirrorError('E_SIGNATURE', `\`${name}\` is named after another key than \`${key}\`, which it is of`, {
+        hint: 'ask who approved for the two files as `sie-mirror approve` named them',
+        at: { item: name },
+      });
+    const isCounted = readApproval(name, { statement, signature }, sha256(sums), keys) !== undefined;
+    if (isCounted) signers.push({ fingerprint: key, role, comment, at });
+    else uncounted.push({ file: name, claims: { fingerprint: key, role } });
   }
   return { signers, uncounted };
 }

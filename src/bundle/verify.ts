@@ -1,5 +1,6 @@
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { HashPool } from '../fs/hash-pool.ts';
+import { checkSeals, checkSums, copiesOf, type Copy, otherCopies } from './copies.ts';
 import { bundleFiles, type BundleItem, type Inventory } from './inventory.ts';
 import { checkFileSet, checkSizes, type Finding, readInventory, type SealedBundle } from './reader.ts';
 import { unreadable, VolumeCheck } from './volume-check.ts';
@@ -38,27 +39,44 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
     inventory = await readInventory(bundle);
   } catch (error) {
     const known = toMirrorError(error);
-    findings.push({ file: known.at.item ?? bundleFiles.inventory, problem: 'corrupt', message: known.message });
+    if (known.code === 'E_INTERNAL' || known.code === 'E_ABORTED') throw known;
+    const { item = '' } = known.at;
+    const file = bundle.sums.has(item) ? item : bundleFiles.inventory;
+    // What is missing, or no plain file, the set of files has told of already; the sums tell of another digest.
+    if (known.exit !== 4) findings.push(unreadable(bundleFiles.inventory, known));
+    else if (known.code !== 'E_DIGEST_MISMATCH' && findings.every((finding) => finding.file !== file))
+      findings.push({ file, problem: 'corrupt', message: known.message });
   }
   if (!inventory) {
-    findings.push(...(await checkSums(bundle, [...bundle.sums.keys()], pool, options)));
+    const copies = copiesOf(bundle, [...bundle.sums.keys()]);
+    options.onTotal(sizeOf(copies));
+    findings.push(...(await checkSums(bundle, copies, pool)));
     return { findings: unique(findings), damaged: new Map(), absent: [], unjudged: new Set() };
   }
   const proven = new Set([bundleFiles.inventory, ...inventory.volumes.map(({ name }) => name)]);
   const plain = [...bundle.sums.keys()].filter((name) => !proven.has(name));
-  const absent = options.partial ? missingVolumes(inventory, findings) : [];
+  const missing = missingVolumes(inventory, findings);
+  // A part is one volume at least: of an empty directory nothing good can be said.
+  const absent = options.partial && missing.length < inventory.volumes.length ? missing : [];
   const isAbsent = new Set(absent);
   findings = findings.filter(({ file, problem }) => problem !== 'missing' || !isAbsent.has(file));
   const here = inventory.volumes.filter(({ name }) => !isAbsent.has(name));
-  options.onTotal(here.reduce((sum, volume) => sum + volume.size, 0));
+  const { others, wrong: ofOthers } = otherCopies(bundle, here);
+  // The inventory has been read from its first copy.
+  const copies = [...copiesOf(bundle, plain), ...copiesOf(bundle, [bundleFiles.inventory]).slice(1), ...others];
+  options.onTotal(sizeOf(others) + here.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...checkSizes(bundle, inventory));
   const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent);
   // What is between the members is looked at while the threads begin with the small files.
-  const [ofSums, ofVolumes] = await Promise.all([checkSums(bundle, plain, pool), volumes.run()]);
-  findings.push(...ofSums, ...ofVolumes);
+  const [ofSums, ofVolumes] = await Promise.all([checkSums(bundle, copies, pool), volumes.run()]);
+  findings.push(...ofSums, ...ofVolumes, ...ofOthers, ...(await checkSeals(bundle)));
   const damaged = itemsWith(inventory, volumes.damagedBlobs());
   const unjudged = new Set(itemsWith(inventory, volumes.absentBlobs()).keys());
   return { findings: unique(findings), inventory, damaged, absent, unjudged };
+}
+
+function sizeOf(copies: readonly Copy[]): number {
+  return copies.reduce((sum, { place }) => sum + place.size, 0);
 }
 
 function missingVolumes({ volumes }: Inventory, findings: readonly Finding[]): string[] {
@@ -68,37 +86,6 @@ function missingVolumes({ volumes }: Inventory, findings: readonly Finding[]): s
 
 function unique(findings: Finding[]): Finding[] {
   return [...new Map(findings.map((finding) => [`${finding.file} ${finding.message}`, finding])).values()];
-}
-
-async function checkSums(
-  bundle: SealedBundle,
-  names: string[],
-  pool: HashPool,
-  options?: VerifyOptions,
-): Promise<Finding[]> {
-  // Each medium has its own copy of these, and each is looked at.
-  const present = names.flatMap((name) =>
-    (bundle.places.get(name) ?? []).filter(({ plain }) => plain).map(({ path, size }) => ({ name, path, size })),
-  );
-  options?.onTotal(present.reduce((sum, { size }) => sum + size, 0));
-  const results = await Promise.all(
-    present.map(async ({ name, path, size }): Promise<Finding | undefined> => {
-      try {
-        const found = await pool.sha256([{ path, offset: 0, size }]);
-        const wanted = bundle.sums.get(name);
-        return found === wanted
-          ? undefined
-          : {
-              file: name,
-              problem: 'corrupt',
-              message: `\`${name}\` has digest \`sha256:${found}\`, \`${bundleFiles.sums}\` says \`sha256:${wanted}\``,
-            };
-      } catch (error) {
-        return unreadable(name, error);
-      }
-    }),
-  );
-  return results.filter((finding) => finding !== undefined);
 }
 
 /** The items that need one of these digests, and for which of their parts. */

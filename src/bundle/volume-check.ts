@@ -10,10 +10,10 @@ import { type Expected, VolumeOrder } from './volume-order.ts';
 type Hasher = Pick<HashPool, 'sha256'>;
 
 /** An interruption is no finding: nothing is known then. @throws E_ABORTED */
-export function unreadable(file: string, error: unknown, what = file): Finding {
+export function unreadable(file: string, error: unknown, label = `\`${file}\``): Finding {
   const known = toMirrorError(error);
   if (known.code === 'E_ABORTED') throw known;
-  return { file, problem: 'unreadable', message: `\`${what}\` cannot be read: ${known.message}` };
+  return { file, problem: 'unreadable', message: `${label} cannot be read: ${known.message}` };
 }
 
 /** Enough to keep every hashing thread busy. */
@@ -103,7 +103,7 @@ export class VolumeCheck {
       const file = await open(this.#reader.volumePath(number), 'r');
       try {
         const wrong = await firstMisplaced(file, members);
-        return wrong === undefined ? undefined : misplaced(volume.name, wrong);
+        return wrong === undefined ? undefined : misplaced(volume.name, this.#reader.volumeLabel(number), wrong);
       } finally {
         await file.close();
       }
@@ -142,8 +142,9 @@ export class VolumeCheck {
     try {
       const found = `sha256:${await this.#pool.sha256([this.#extent(part)])}`;
       if (found === wanted) return [];
-      const message = `\`${blob.path}\` in \`${name}\` has digest \`${found}\`, the inventory says \`${wanted}\`: copy \`${name}\` again`;
-      return [{ file: name, problem: 'corrupt', message }];
+      const label = this.#reader.volumeLabel(part.volume);
+      const message = `\`${blob.path}\` in ${label} has digest \`${found}\`, the inventory says \`${wanted}\`: copy \`${name}\` again`;
+      return [{ file: name, problem: 'corrupt', message, blob: blob.path }];
     } catch (error) {
       return [this.#unreadablePart(blob, part, error)];
     }
@@ -151,7 +152,8 @@ export class VolumeCheck {
 
   #unreadablePart({ path }: BundleBlob, part: Part, error: unknown): Finding {
     const name = this.#volumeName(part);
-    return unreadable(name, error, `${path}\` in \`${name}`);
+    const label = `\`${path}\` in ${this.#reader.volumeLabel(part.volume)}`;
+    return { ...unreadable(name, error, label), blob: path };
   }
 
   #extent({ volume, offset, size }: Part): Extent {
@@ -206,10 +208,10 @@ class FrameReader {
   }
 }
 
-function misplaced(name: string, offset: number): Finding {
+function misplaced(name: string, label: string, offset: number): Finding {
   return {
     file: name,
     problem: 'corrupt',
-    message: `\`${name}\` is not laid out as the inventory says, at byte ${offset}: copy it again`,
+    message: `${label} is not laid out as the inventory says, at byte ${offset}: copy it again`,
   };
 }

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import type { UncountedApproval } from '../bundle/signers.ts';
@@ -6,7 +6,7 @@ import { type Verdict, verifyBundle } from '../bundle/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
-import { describeBase, describeItem, nameOf } from './bundle/item.ts';
+import { describeBase, describeItem, leftToBase, nameOf } from './bundle/item.ts';
 import type { Context } from './context.ts';
 import { firstFew } from './verify/place-verdict.ts';
 import { verifyReceipt } from './receipt-signature.ts';
@@ -44,7 +44,9 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const bytes = here.reduce((sum, { size }) => sum + size, 0);
   const word = verdictOf(verdict, bundle);
   const end = `${word}: ${endOf(verdict, plural(here.length, 'volume'), bytes)}`;
+  const name = inventory?.name ?? options.bundle;
   const summary = [
+    `bundle     ${name}, its ${bundleFiles.sums} ${bundle.sumsDigest}`,
     ...signatures.map((signature) => `signature  ${signature}`),
     ...(inventory?.base ? [describeBase(inventory.base)] : []),
     ...findings.map(({ problem, message }) => `${problem.toUpperCase()}  ${message}`),
@@ -54,16 +56,19 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const report = makeReport('verify', items, { findings: findings.length, bytes }, summary);
   const facts = {
     verdict: end,
-    bundle: inventory?.name ?? options.bundle,
+    bundle: name,
     'made by': inventory?.tool ?? 'unknown: the inventory cannot be read',
     signature: signatures.join('; '),
     [`digest of ${bundleFiles.sums}`]: bundle.sumsDigest,
+    ...(inventory?.base ? { delta: leftToBase(inventory.base) } : {}),
   };
   return { ...report, verdict: word, facts, summaryNamesFailures: true };
 }
 
 /** A receipt is one; a bundle is a directory. */
 async function isDocument(path: string): Promise<boolean> {
+  // To open what is no file, as a pipe, may take for ever.
+  if (!(await stat(path).catch(() => undefined))?.isFile()) return false;
   const file = await open(path).catch(() => undefined);
   if (!file) return false;
   try {
@@ -120,12 +125,12 @@ const codes: Record<Finding['problem'], ErrorCode> = {
   unreadable: 'E_CORRUPT',
 };
 
-function findingItem({ file, problem, message }: Finding, volumes: ReadonlySet<string>): ReportItem {
+function findingItem({ file, problem, message, blob }: Finding, volumes: ReadonlySet<string>): ReportItem {
   return {
     kind: volumes.has(file) ? 'volume' : 'file',
     name: file,
     state: 'failed',
-    detail: { problem },
+    detail: { problem, ...(blob === undefined ? {} : { blob }) },
     error: { code: codes[problem], message, at: { side: 'source', item: file } },
   };
 }

@@ -1,8 +1,9 @@
-import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createPublicKey } from 'node:crypto';
+import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { approvalFiles } from '../../src/bundle/approval.ts';
-import { fingerprint, readPublicKey } from '../../src/bundle/seal.ts';
+import { approvalFiles, signApproval } from '../../src/bundle/approval.ts';
+import { fingerprint, readPrivateKey, readPublicKey } from '../../src/bundle/seal.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { temporaryDirectory } from '../support/place.ts';
 
@@ -11,6 +12,15 @@ let place: Awaited<ReturnType<typeof temporaryDirectory>>;
 const run = (args: readonly string[]): Promise<CliResult> => runCli(args, { cwd: place.path });
 const read = (name: string): Promise<string> => readFile(join(place.path, name), 'utf8');
 const both = ['--key', maker, '--key', 'officer/sie-mirror.pub.pem', '--require', '2'];
+
+/** The same public key, its point written in the short form: https://www.rfc-editor.org/rfc/rfc5480#section-2.2 */
+function compressedPem(pem: string): string {
+  const { x = '', y = '' } = createPublicKey(pem).export({ format: 'jwk' });
+  const [point, last = 0] = [Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url').at(-1)];
+  const start = Buffer.from('3039301306072a8648ce3d020106082a8648ce3d030107032200', 'hex');
+  const der = Buffer.concat([start, Buffer.of(2 + (last & 1)), point]);
+  return `-----BEGIN PUBLIC KEY-----\n${der.toString('base64')}\n-----END PUBLIC KEY-----\n`;
+}
 
 async function freshBundle(name: string): Promise<string> {
   await cp(join(projectRoot, 'fixtures/bundle-v1'), join(place.path, name), { recursive: true });
@@ -24,6 +34,18 @@ async function approved(name: string): Promise<{ bundle: string; statement: stri
   const print = fingerprint(readPublicKey(await read('officer/sie-mirror.pub.pem'), 'pub'));
   return { bundle, ...approvalFiles(print) };
 }
+
+const nobody = ['verify', '--insecure-host', '127.0.0.1:1', '--receipt', 'zone-of-nobody.json'];
+const digestOfNothing = `sha256:${'0'.repeat(64)}`;
+const receiptOfNobody = {
+  schema: 'sie-mirror/receipt/v1',
+  bundle: { name: 'b', inventory: digestOfNothing },
+  tool: 'x',
+  complete: true,
+  targets: { images: '127.0.0.1:1/x' },
+  models: [],
+  images: [{ reference: 'a/b:c', target: '127.0.0.1:1/x/b:c', digest: digestOfNothing, digests: [digestOfNothing] }],
+};
 
 beforeAll(async () => {
   place = await temporaryDirectory();
@@ -46,7 +68,12 @@ describe('two people', () => {
   it('are not one person with one key, nor with one key twice', async () => {
     const bundle = await freshBundle('one');
     expect(await run(['verify', bundle, ...both])).toMatchObject({ code: 4 });
-    expect(await run(['verify', bundle, '--key', maker, '--key', maker, '--require', '2'])).toMatchObject({ code: 2 });
+    await writeFile(join(place.path, 'again.pem'), compressedPem(await readFile(maker, 'utf8')));
+    expect(await run(['verify', bundle, '--key', 'again.pem'])).toMatchObject({ code: 0 });
+    for (const again of [maker, 'again.pem'])
+      expect(await run(['verify', bundle, '--key', maker, '--key', again, '--require', '2'])).toMatchObject({
+        code: 2,
+      });
     expect(await run(['import', bundle, ...both, '--models', 'file:none'])).toMatchObject({ code: 4 });
     expect(await readdir(place.path)).not.toContain('none');
   });
@@ -80,6 +107,23 @@ describe('two people', () => {
     ['has lost its signature', ({ signature }) => rm(signature)],
     ['has an empty signature', ({ signature }) => writeFile(signature, '')],
     ['is no JSON', ({ statement }) => writeFile(statement, 'approved!')],
+    [
+      'is there a second time, under the name of another key',
+      async ({ statement, signature }) => {
+        const other = (path: string): string => path.replace(/-[0-9a-f]{16}\./, '-0123456789abcdef.');
+        for (const path of [statement, signature]) await copyFile(path, other(path));
+      },
+    ],
+    [
+      'was given of another bundle',
+      async ({ statement, signature }) => {
+        const about = { role: 'officer', at: new Date().toISOString() };
+        const key = readPrivateKey(await read('officer/sie-mirror.key.pem'), 'key');
+        const given = signApproval(Buffer.from('the sums of another bundle\n'), key, about);
+        await writeFile(statement, given.statement);
+        await writeFile(signature, given.signature);
+      },
+    ],
   ])('make a bundle bad when an approval %s', async (what, change) => {
     const { bundle, statement, signature } = await approved(what.replaceAll(' ', '-'));
     const inside = join(place.path, bundle);
@@ -137,6 +181,22 @@ describe('evidence', () => {
     expect(failed[1]?.detail?.damaged).toHaveLength(1);
     expect(await read('bad.xml')).toContain('failures="2"');
     expect(await read('bad.html')).toMatch(/<h1>BAD<\/h1>[^]*bundle-v1\.0004\.tar/);
+  });
+
+  it.each([
+    ['is not by the key that was given', ['verify', 'good', '--key', 'other/sie-mirror.pub.pem'], 4, 'BAD'],
+    ['is not there', ['verify', 'nowhere'], 7, 'NOT PROVEN'],
+    ['lies in a registry that does not answer', [...nobody, '--registry', '127.0.0.1:1/x'], 5, 'NOT PROVEN'],
+    ['is asked for by too few keys', ['verify', 'good', '--key', maker, '--require', '2'], 2, 'NOT PROVEN'],
+  ])('says the same in all its forms of what %s', async (_, args, exit, verdict) => {
+    await freshBundle('good');
+    await writeFile(join(place.path, 'zone-of-nobody.json'), JSON.stringify(receiptOfNobody));
+    const { code, stdout } = await run([...args, '--junit', 'none.xml', '--html', 'none.html', '--retries', '0']);
+    const { stdout: json } = await run([...args, '--json', '--retries', '0']);
+    const document = JSON.parse(json) as { ok: boolean; verdict: string };
+    expect([code, stdout, document.ok, document.verdict]).toEqual([exit, `${verdict}\n`, false, verdict]);
+    expect(await read('none.html')).toContain(`<h1>${verdict}</h1>`);
+    expect(await read('none.xml')).toMatch(/failures="1"[^]*<failure type="E_/);
   });
 
   it('of an earlier verdict does not outlive a bundle that cannot even be opened', async () => {
@@ -220,5 +280,9 @@ describe('evidence', () => {
     expect(await run(['verify', bundle, '--partial'])).toMatchObject({ code: 4 });
     await rm(join(place.path, bundle, 'inventory.json'));
     expect(await run(['verify', bundle, '--partial'])).toMatchObject({ code: 4 });
+    const empty = await freshBundle('empty');
+    const volumes = (await readdir(join(place.path, empty))).filter((name) => name.endsWith('.tar'));
+    for (const name of volumes) await rm(join(place.path, empty, name));
+    expect(await run(['verify', empty, '--partial'])).toMatchObject({ code: 4 });
   });
 });

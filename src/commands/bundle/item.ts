@@ -41,11 +41,16 @@ export function describeItem(item: BundleItem, inventory: Inventory): ReportItem
   };
 }
 
-/** What a delta leaves to its base. */
-export function describeBase({ name, held }: InventoryBase): string {
+/** What a delta leaves to its base, as a line. */
+export function describeBase(base: InventoryBase): string {
+  return `delta      ${leftToBase(base)}`;
+}
+
+/** The same without a word before it. */
+export function leftToBase({ name, held }: InventoryBase): string {
   const bytes = [...new Map(held.map(({ digest, size }) => [digest, size])).values()].reduce(
     (sum, size) => sum + size,
     0,
   );
-  return `delta      ${plural(held.length, 'blob')} (${formatBytes(bytes)}) are left out: the zone has them from \`${name}\``;
+  return `${plural(held.length, 'blob')} (${formatBytes(bytes)}) are left out: the zone has them from \`${name}\``;
 }

@@ -1,12 +1,29 @@
-import { copyFile, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import {
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatInventory } from '../../src/bundle/inventory-text.ts';
 import { checkSizes, openSealed, readInventory } from '../../src/bundle/reader.ts';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
 import { trustNobody } from '../../src/bundle/signers.ts';
+import { verify } from '../../src/commands/verify.ts';
 import { sha256 } from '../../src/core/digest.ts';
+import { testContext } from '../support/context.ts';
 import { unnoticedFlips, verdictOf } from '../support/every-byte.ts';
+import { codeOf } from '../support/failures.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { buildBundle, type BuiltBundle, sealAgain } from '../support/sealed-bundle.ts';
 
@@ -98,6 +115,45 @@ describe('of volumes', () => {
   });
 });
 
+it('is noticed when a volume of an older bundle of that name stands for its own', async () => {
+  await using other = await temporaryDirectory();
+  const older = await buildBundle(other.path, { 'hub/a': 40_000, 'hub/large': 140_000, 'oci/c': 30_000 });
+  for (const { name } of older.inventory.volumes) {
+    const own = await readFile(file(name));
+    const old = await readFile(join(older.directory, name));
+    await writeFile(file(name), old);
+    expect([name, await verdictOf(bundle.directory)]).toEqual([name, own.equals(old) ? 0 : 4]);
+    await writeFile(file(name), own);
+  }
+});
+
+describe('by what is no file', () => {
+  const stands: [string, (path: string) => Promise<unknown>][] = [
+    ['a pipe, which gives nothing for ever', (path) => promisify(execFile)('mkfifo', [path])],
+    ['a link to a device without end', (path) => symlink('/dev/zero', path)],
+    ['a link to the same bytes', (path) => symlink(`../${basename(path)}.away`, path)],
+    ['a directory', (path) => mkdir(path)],
+  ];
+  const names = ['b.0001.tar', 'inventory.json', 'VERIFY.md', 'SHA256SUMS', 'SHA256SUMS.sig'];
+
+  it.each(stands.flatMap(([what, make]) => names.map((name) => [what, name, make] as const)))(
+    '%s in the place of %s is noticed',
+    async (_, name, make) => {
+      await rename(file(name), join(place.path, `${name}.away`));
+      await make(file(name));
+      expect(await verdictOf(bundle.directory)).toBe(4);
+    },
+  );
+
+  it('a pipe that is named as a bundle is none', async () => {
+    const pipe = join(place.path, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    const { context } = await testContext({ cwd: place.path });
+    expect(await codeOf(verify({ bundle: pipe }, context))).toBe('E_PATH');
+    await context.close();
+  });
+});
+
 describe('by somebody without the key', () => {
   it('who edits the inventory and makes the sums fit is noticed', async () => {
     const [blob] = bundle.inventory.blobs;
@@ -134,9 +190,17 @@ describe('by the maker, too: what the key has signed is looked at all the same',
     await sealAgain(bundle);
     return verdictOf(bundle.directory);
   };
+  /** A header that was changed gets the checksum that goes with it: any tar takes it for a good one. */
   const overwrite = async (offset: number, bytes: string): Promise<void> => {
     const volume = await open(file(bundle.inventory.volumes[0]?.name ?? ''), 'r+');
     await volume.write(Buffer.from(bytes, 'latin1'), 0, bytes.length, offset);
+    if (offset < 512) {
+      const header = Buffer.alloc(512);
+      await volume.read(header, 0, 512, 0);
+      header.fill(' ', 148, 156);
+      const sum = header.reduce((all, byte) => all + byte, 0);
+      await volume.write(Buffer.from(`${sum.toString(8).padStart(6, '0')} \0`), 0, 8, 148);
+    }
     await volume.close();
   };
 

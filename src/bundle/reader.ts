@@ -38,6 +38,8 @@ export interface Finding {
   message: string;
   /** Path of the blob in the volume, when one is to blame. */
   blob?: string;
+  /** Nobody let us read it, which says nothing of the bytes. */
+  isDenied?: true;
 }
 
 /** A bundle whose SHA256SUMS has been read, and whose signatures have been checked when there were keys. */

@@ -13,7 +13,8 @@ type Hasher = Pick<HashPool, 'sha256'>;
 export function unreadable(file: string, error: unknown, label = `\`${file}\``): Finding {
   const known = toMirrorError(error);
   if (known.code === 'E_ABORTED') throw known;
-  return { file, problem: 'unreadable', message: `${label} cannot be read: ${known.message}` };
+  const isDenied = known.code === 'E_REFUSED' ? { isDenied: true as const } : {};
+  return { file, problem: 'unreadable', message: `${label} cannot be read: ${known.message}`, ...isDenied };
 }
 
 /** Enough to keep every hashing thread busy. */

@@ -64,10 +64,15 @@ const titles: Record<string, string> = {
 /** A table for each kind of item, in the order in which a reader asks for them. */
 function sections(items: readonly ReportItem[]): string {
   return Object.entries(titles)
-    .map(([kind, title]) => ({ title, rows: items.filter((item) => item.kind === kind) }))
+    .map(([kind, title]) => ({ title, rows: onePerName(items.filter((item) => item.kind === kind)) }))
     .filter(({ rows }) => rows.length > 0)
     .map(({ title, rows }) => `<h2>${title}</h2>\n${table(rows)}`)
     .join('\n');
+}
+
+/** Of a volume in which much is damaged each finding is told above; here it has one row. */
+function onePerName(items: readonly ReportItem[]): ReportItem[] {
+  return [...new Map(items.toReversed().map((item) => [item.name, item])).values()].toReversed();
 }
 
 function table(rows: readonly ReportItem[]): string {
@@ -120,7 +125,9 @@ thead { display: table-header-group; }
 tr { break-inside: avoid; }
 .facts th { width: 14rem; font-weight: 600; }
 thead th:first-child { width: 5rem; }
+thead + tbody td:nth-child(2) { min-width: 13em; }
 .digest { font: 12.5px/1.5 ui-monospace, monospace; }
 .size { text-align: right; white-space: nowrap; }
+@media (max-width: 40rem) { .facts th { width: auto; } }
 @media print { body { padding: 0; max-width: none; font-size: 10pt; } .digest { font-size: 8pt; } @page { margin: 15mm; } }
 `;

@@ -32,10 +32,10 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   });
   const { findings, inventory } = verdict;
   const faulty = new Set(findings.map(({ file }) => file));
-  const volumeNames = new Set(inventory?.volumes.map(({ name }) => name));
+  const volumes = new Map(inventory?.volumes.map((volume) => [volume.name, volume]));
   const absent = new Set(verdict.absent);
   const items = [
-    ...findings.map((finding) => findingItem(finding, volumeNames)),
+    ...findings.map((finding) => findingItem(finding, volumes.get(finding.file))),
     ...(inventory?.volumes ?? []).filter(({ name }) => !faulty.has(name)).map((volume) => volumeItem(volume, absent)),
     ...(inventory?.items ?? []).map((item) => contentItem(item, verdict)),
   ];
@@ -81,8 +81,14 @@ async function isDocument(path: string): Promise<boolean> {
   }
 }
 
+/** All that is wrong is that nobody let us read: nothing is known of those bytes, and the rest is good. */
+function isUnproven(findings: readonly Finding[]): boolean {
+  return findings.length > 0 && findings.every(({ isDenied }) => isDenied);
+}
+
 /** Whoever reads the first words only must not take what nobody has signed, or what is not here, for proven. */
 function verdictOf({ findings, absent }: Verdict, { signed, signers }: SealedBundle): string {
+  if (isUnproven(findings)) return 'NOT PROVEN';
   if (findings.length > 0) return 'BAD';
   const good = absent.length > 0 ? 'GOOD AS FAR AS IT IS HERE' : 'GOOD';
   if (signers.length > 0) return good;
@@ -90,6 +96,8 @@ function verdictOf({ findings, absent }: Verdict, { signed, signers }: SealedBun
 }
 
 function endOf({ findings, inventory, absent }: Verdict, volumes: string, bytes: number): string {
+  if (isUnproven(findings))
+    return `${plural(findings.length, 'problem')}; see that what is named here can be read, and run the same command again`;
   if (findings.length > 0)
     return `${plural(findings.length, 'problem')}; do not use this bundle before what is named here has been copied again`;
   if (absent.length > 0)
@@ -125,22 +133,29 @@ const codes: Record<Finding['problem'], ErrorCode> = {
   unreadable: 'E_CORRUPT',
 };
 
-function findingItem({ file, problem, message, blob }: Finding, volumes: ReadonlySet<string>): ReportItem {
+/** @param volume when the file is one: what it should have been */
+function findingItem(
+  { file, problem, message, blob, isDenied }: Finding,
+  volume: BundleVolume | undefined,
+): ReportItem {
   return {
-    kind: volumes.has(file) ? 'volume' : 'file',
+    kind: volume ? 'volume' : 'file',
     name: file,
     state: 'failed',
+    ...(volume ? { bytes: volume.size, digest: volume.digest } : {}),
     detail: { problem, ...(blob === undefined ? {} : { blob }) },
-    error: { code: codes[problem], message, at: { side: 'source', item: file } },
+    error: { code: isDenied ? 'E_REFUSED' : codes[problem], message, at: { side: 'source', item: file } },
   };
 }
 
-function contentItem(item: BundleItem, { damaged, unjudged, inventory }: Verdict): ReportItem {
+function contentItem(item: BundleItem, { damaged, unjudged, inventory, findings }: Verdict): ReportItem {
   const name = nameOf(item);
   const bad = damaged.get(item);
   const about = inventory ? describeItem(item, inventory) : { kind: item.kind, name, state: 'done' as const };
   if (!bad) return unjudged.has(item) ? { ...about, state: 'skipped' } : about;
-  const message = `\`${name}\` is damaged: ${firstFew(bad)}`;
+  const isOpen = isUnproven(findings);
+  const message = `\`${name}\` is ${isOpen ? 'not proven' : 'damaged'}: ${firstFew(bad)}`;
   const detail = { ...about.detail, damaged: bad };
-  return { ...about, state: 'failed', detail, error: { code: 'E_CORRUPT', message, at: { item: name } } };
+  const code = isOpen ? 'E_REFUSED' : 'E_CORRUPT';
+  return { ...about, state: 'failed', detail, error: { code, message, at: { item: name } } };
 }

@@ -171,14 +171,18 @@ describe('evidence', () => {
     const bytes = await readFile(volume);
     bytes[700] = (bytes[700] ?? 0) ^ 1;
     await writeFile(volume, bytes);
+    const sums = await readFile(join(place.path, bundle, 'SHA256SUMS'), 'utf8');
+    const [sum = ''] = /[0-9a-f]{64}(?= {2}bundle-v1\.0004\.tar)/.exec(sums) ?? [];
     const { code, stdout } = await run(['verify', bundle, '--junit', 'bad.xml', '--html', 'bad.html', '--json']);
     const document = JSON.parse(stdout) as {
-      items: { name: string; state: string; detail?: { damaged?: string[] } }[];
+      items: { name: string; state: string; detail?: { damaged?: string[]; blob?: string } }[];
     };
     const failed = document.items.filter(({ state }) => state === 'failed');
     expect(code).toBe(4);
     expect(failed.map(({ name }) => name)).toEqual(['bundle-v1.0004.tar', expect.stringContaining('sie-server')]);
     expect(failed[1]?.detail?.damaged).toHaveLength(1);
+    expect(failed[0]).toMatchObject({ digest: `sha256:${sum}`, bytes: bytes.length, detail: { problem: 'corrupt' } });
+    expect(failed[0]?.detail?.blob).toMatch(/^oci\/blobs\/sha256\//);
     expect(await read('bad.xml')).toContain('failures="2"');
     expect(await read('bad.html')).toMatch(/<h1>BAD<\/h1>[^]*bundle-v1\.0004\.tar/);
   });

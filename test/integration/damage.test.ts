@@ -14,13 +14,14 @@ import {
 } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatInventory } from '../../src/bundle/inventory-text.ts';
 import { checkSizes, openSealed, readInventory } from '../../src/bundle/reader.ts';
 import { makeKeyPair } from '../../src/bundle/seal.ts';
 import { trustNobody } from '../../src/bundle/signers.ts';
 import { verify } from '../../src/commands/verify.ts';
 import { sha256 } from '../../src/core/digest.ts';
+import { HashPool } from '../../src/fs/hash-pool.ts';
 import { testContext } from '../support/context.ts';
 import { unnoticedFlips, verdictOf } from '../support/every-byte.ts';
 import { codeOf } from '../support/failures.ts';
@@ -113,6 +114,25 @@ describe('of volumes', () => {
     await copyFile(join(twin.directory, name), file(name));
     expect(await verdictOf(bundle.directory)).toBe(4);
   });
+});
+
+it.each([
+  ['that this user may not read', 'EACCES', 'NOT PROVEN', 3],
+  ['that its medium does not give', 'EIO', 'BAD', 4],
+])('a volume %s is told as that', async (_, code, verdict, exit) => {
+  const worn = vi.spyOn(HashPool.prototype, 'sha256').mockImplementation(async ([extent]) => {
+    if (extent?.path.endsWith('b.0002.tar')) throw Object.assign(new Error(code), { code, syscall: 'read' });
+    const bytes = await readFile(extent?.path ?? '');
+    return sha256(bytes.subarray(extent?.offset, (extent?.offset ?? 0) + (extent?.size ?? 0))).slice('sha256:'.length);
+  });
+  const { context } = await testContext({ cwd: place.path });
+  const report = await verify({ bundle: bundle.directory }, context);
+  await context.close();
+  worn.mockRestore();
+  expect([report.verdict, report.exit]).toEqual([verdict, exit]);
+  const failed = report.items.filter(({ state }) => state === 'failed');
+  expect(failed.map(({ name }) => name)).toEqual(failed.map(() => 'b.0002.tar'));
+  expect(new Set(failed.map(({ detail }) => detail?.['problem']))).toEqual(new Set(['unreadable']));
 });
 
 it('is noticed when a volume of an older bundle of that name stands for its own', async () => {

@@ -127,6 +127,13 @@ describe('what is named', () => {
       ['image'],
       () => lockImage(`sha256:${'0'.repeat(64)}`),
     ],
+    ['a layout without its index', ['file corrupt E_CORRUPT'], ['image'], () => rm(at('oci/index.json'))],
+    [
+      'a layout that says nothing of its version',
+      ['file corrupt E_CORRUPT'],
+      ['image'],
+      () => writeFile(at('oci/oci-layout'), '{'),
+    ],
     [
       'an image that is not there',
       ['blob missing E_MISSING'],

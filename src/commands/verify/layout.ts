@@ -19,6 +19,8 @@ import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
 export class StoredImages {
   /** That were read. */
   bytes = 0;
+  /** What is wrong with the layout itself. */
+  readonly flaws: Flaw[] = [];
   /** Names of images that the lock does not know. */
   readonly unlocked: string[] = [];
   readonly #store: string;
@@ -35,13 +37,10 @@ export class StoredImages {
     this.#layout = new OciLayout(directoryTree(join(store, 'oci')), join(store, 'oci'));
   }
 
-  /** @throws E_CORRUPT for a layout whose index cannot be read */
+  /** Without an index nothing can be said of any image: that is a flaw of the layout, and takes all of the lock's away. */
   async check(locked: readonly LockedImage[]): Promise<Checked[]> {
-    const isThere = await stat(join(this.#store, 'oci')).then(
-      () => true,
-      () => false,
-    );
-    const entries = isThere ? (await this.#layout.index()).manifests : [];
+    const entries = await this.#entries();
+    if (!entries) return locked.map((image) => ({ item: lockedItem(image), flaws: this.flaws }));
     const named = new Set(entries.flatMap(namesOf));
     const absent = locked.filter(({ reference }) => !named.has(reference));
     const checked: Checked[] = absent.map((image) => ({ item: lockedItem(image), flaws: [this.#absent(image)] }));
@@ -53,6 +52,26 @@ export class StoredImages {
       checked.push(await this.#checkEntry(name ?? entry.digest, bare(entry), image));
     }
     return checked;
+  }
+
+  /** Undefined when they cannot be read. */
+  async #entries(): Promise<Awaited<ReturnType<OciLayout['index']>>['manifests'] | undefined> {
+    const isThere = await stat(join(this.#store, 'oci')).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) return [];
+    try {
+      return (await this.#layout.index()).manifests;
+    } catch (error) {
+      const known = toMirrorError(error);
+      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw known;
+      const hint = `copy the store again, or move \`${join(this.#store, 'oci')}\` away and run the \`pull\` again that made it`;
+      const at = { side: 'source', item: 'oci' } as const;
+      const wrong = new MirrorError(known.code, known.message, { hint, at, cause: known });
+      this.flaws.push({ kind: 'file', name: 'oci', part: 'oci', problem: problemOf(known), error: wrong });
+      return undefined;
+    }
   }
 
   async #checkEntry(name: string, root: Descriptor, image: LockedImage | undefined): Promise<Checked> {

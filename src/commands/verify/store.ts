@@ -37,6 +37,7 @@ export async function verifyStore(directory: string, context: Context): Promise<
     against: 'the lock',
     facts: { lock: `${lockFile} of ${lock.name}` },
     things: [...models, ...images, ...files],
+    loose: stored.flaws,
     reservations: unlocked === '' ? [] : ['MORE THAN THE LOCK SAYS'],
     notes: unlocked === '' ? [] : [`EXTRA  not in the lock, and a bundle of this store would carry it: ${unlocked}`],
     bytes: bytes + stored.bytes,

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
+import { checkRelativePath } from '../core/path.ts';
 import { digestSchema as digest, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
 import { toolName } from '../core/version.ts';
@@ -134,7 +135,12 @@ export async function readReceipt(path: string): Promise<Receipt | undefined> {
   return parseReceipt(Buffer.from(text), path);
 }
 
-/** @throws E_CORRUPT */
+/** What lies in a zone may be from anybody: nothing of it names a place outside of its target. @throws E_CORRUPT */
 export function parseReceipt(bytes: Uint8Array, name: string): Receipt {
-  return validate(receiptSchema, parseJson(bytes, name), name);
+  const receipt = validate(receiptSchema, parseJson(bytes, name), name);
+  for (const { repo, objects } of receipt.models) {
+    checkRelativePath(repo, name);
+    for (const { key } of objects) checkRelativePath(key, name);
+  }
+  return receipt;
 }

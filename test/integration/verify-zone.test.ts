@@ -167,6 +167,10 @@ it.each(['plain', 'full'] as const)('holds models in the layout `%s` to the same
   expect(findings(await check())).toEqual(['extra E_CORRUPT']);
 });
 
+function modelOf(key: string): Receipt['models'][number] {
+  return { repo: 'o/n', commit: 'd'.repeat(40), objects: [{ key, digest: sha256('x'), size: 1 }] };
+}
+
 describe('without a receipt from outside', () => {
   it('the one that lies there is believed, and that is said', async () => {
     const report = await zone.verify({ receipts: [], images: undefined });
@@ -208,10 +212,21 @@ describe('without a receipt from outside', () => {
     await expect(zone.verify({ receipts: [] })).rejects.toMatchObject({ code: 'E_NOT_FOUND' });
   });
 
-  it('one that is no receipt is a finding', async () => {
-    zone.world.s3.put('models', 'm/.sie-mirror/b.receipt.json', '{');
+  it.each<[string, (whole: Receipt) => unknown]>([
+    ['is no receipt', () => '{'],
+    ['names a key outside of its place', (whole) => ({ ...whole, models: [modelOf('../../b/x')] })],
+    ['names a repo outside of its place', (whole) => ({ ...whole, models: [{ ...modelOf('x'), repo: '../..' }] })],
+    [
+      'has a command for the name of its bundle',
+      (whole) => ({ ...whole, bundle: { ...whole.bundle, name: 'b; rm -rf x' } }),
+    ],
+  ])('one that %s is a finding', async (_, change) => {
+    const forged = change(await receipt());
+    const text = typeof forged === 'string' ? forged : JSON.stringify(forged);
+    zone.world.s3.put('models', 'm/.sie-mirror/b.receipt.json', text);
     const report = await zone.verify({ receipts: [] });
     expect([report.exit, findings(report)]).toEqual([4, ['corrupt E_CORRUPT']]);
+    expect(report.summary.join('\n')).not.toContain('rm -rf');
   });
 });
 

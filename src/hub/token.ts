@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { PassingToken } from './trusted-publisher.ts';
 
@@ -8,15 +8,39 @@ import type { PassingToken } from './trusted-publisher.ts';
  * or `token` in HF_HOME. Undefined when there is none, or when HF_HUB_DISABLE_IMPLICIT_TOKEN forbids to send one that
  * was not asked for. Its shape is nobody's business: not every hub's tokens begin with `hf_`.
  * https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
- * @throws E_AUTH for one that no request can carry
+ * @throws E_AUTH for one that no request can carry, and for one of a login that has ended
  */
 export async function findToken(
   env: Readonly<Record<string, string | undefined>>,
   home: string,
 ): Promise<string | undefined> {
   if (isOn(env['HF_HUB_DISABLE_IMPLICIT_TOKEN'])) return undefined;
+  const given = clean(env['HF_TOKEN']) ?? clean(env['HUGGING_FACE_HUB_TOKEN']);
+  if (given !== undefined) return given;
   const file = expanded(env['HF_TOKEN_PATH'], env, home) || join(hubHome(env, home), 'token');
-  return clean(env['HF_TOKEN']) ?? clean(env['HUGGING_FACE_HUB_TOKEN']) ?? clean(await readIfThere(file));
+  const token = clean(await readIfThere(file));
+  if (token !== undefined) refuseEnded(token, await readIfThere(join(dirname(file), 'stored_tokens')));
+  return token;
+}
+
+/**
+ * A token of a login in the browser ends, and huggingface_hub renews it while it works. What renews it is valid once, and
+ * is locked and written back by huggingface_hub: to use it here could end the user's login.
+ * @param stored its list of tokens: a section for each, with `hf_token`, `refresh_token` and `expires_at`
+ */
+function refuseEnded(token: string, stored = ''): void {
+  const section = stored.split(/^\[/m).find((text) => fieldOf(text, 'hf_token') === token) ?? '';
+  const seconds = fieldOf(section, 'expires_at') ?? '';
+  const endsAt = /^\d{1,12}$/.test(seconds) ? Number(seconds) * 1000 : Infinity;
+  if (endsAt > Date.now()) return;
+  throw new MirrorError('E_AUTH', `the login at the hub has ended at ${new Date(endsAt).toISOString()}`, {
+    hint: 'renew it with `hf auth whoami`, or log in again with `hf auth login`, or set HF_TOKEN',
+    at: { side: 'source' },
+  });
+}
+
+function fieldOf(section: string, key: string): string | undefined {
+  return new RegExp(`^${key}[ \\t]*[=:](.*)$`, 'm').exec(section)?.[1]?.trim();
 }
 
 /** Before it ends a new one is asked for, as requests take their time. */

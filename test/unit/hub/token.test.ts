@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findToken, tokenSource } from '../../../src/hub/token.ts';
-import { codeOf } from '../../support/failures.ts';
+import { codeOf, failureOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -50,6 +50,29 @@ describe('the token is found as huggingface_hub finds it', () => {
     ]);
     expect(await findToken(Object.fromEntries(full) as Record<string, string>, home)).toBe(token);
   });
+});
+
+describe('the token of a login in the browser, which huggingface_hub notes down with its end', () => {
+  const stored = (endsAt: string): string =>
+    `[other]\nhf_token = of-other\nexpires_at = 1\n\n[hf-login % x]\nhf_token = of-home\nrefresh_token = hf_refresh_secret\nexpires_at = ${endsAt}\n\n`;
+  const note = (text: string): Promise<void> => writeFile(join(home, '.cache/huggingface/stored_tokens'), text);
+
+  it('is refused when that has come, without what would renew it', async () => {
+    await note(stored('1700000000'));
+    const error = await failureOf(findToken({}, home));
+    expect(error).toMatchObject({ code: 'E_AUTH', hint: expect.stringContaining('hf auth') as string });
+    expect(JSON.stringify(error) + error.message).not.toMatch(/hf_refresh_secret|of-home/);
+    // Another token is not meant.
+    expect(await findToken({ HF_TOKEN: 'new' }, home)).toBe('new');
+  });
+
+  it.each([stored('4102444800'), stored('soon'), '[x]\nhf_token = of-home\n', 'no such list', '\u0000[['])(
+    'is taken as it is otherwise: %j',
+    async (text) => {
+      await note(text);
+      expect(await findToken({}, home)).toBe('of-home');
+    },
+  );
 });
 
 it.each(['hf_größe', 'hf_\u2026', 'hf_a\u0000b', 'hf_\ud83e\udd17'])(

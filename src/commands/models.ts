@@ -4,13 +4,13 @@ import { limitTo } from '../core/limit.ts';
 import { failedItem, type ReportItem } from '../core/report.ts';
 import { metadataLimit, readVerified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
-import { parseJson } from '../core/validate.ts';
 import type { HubFailure } from '../hub/failure.ts';
 import type { Choice, Filter } from '../hub/filter.ts';
 import { companionsNamedBy, filesOfNeed, namesCompanions } from '../hub/companions.ts';
 import type { RepoFile, RepoRequest } from '../hub/repo.ts';
 import { cacheOf } from '../hub/places.ts';
 import { type Naming, planSnapshot, type SnapshotPlan } from '../hub/snapshot-plan.ts';
+import { parsePythonJson } from '../hub/python-json.ts';
 import { isOn } from '../hub/token.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
@@ -228,7 +228,7 @@ async function companionRequests(
     const { hex } = file.checksum;
     const bytes =
       read.get(hex) ?? (await readStored(plan, file, store)) ?? (await readRemote(plan, file, read, context));
-    for (const { repo, revision, key, need } of companionsNamedBy(plan.repo, file.path, parsed(bytes, file.path)))
+    for (const { repo, revision, key, need } of companionsNamedBy(plan.repo, file.path, parsed(bytes)))
       requests.push({
         type: 'model',
         repo,
@@ -242,9 +242,9 @@ async function companionRequests(
 }
 
 /** What no loader can read names nothing. */
-function parsed(bytes: Buffer, name: string): unknown {
+function parsed(bytes: Buffer): unknown {
   try {
-    return parseJson(bytes, name);
+    return parsePythonJson(bytes.toString('utf8'));
   } catch {
     return undefined;
   }

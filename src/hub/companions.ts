@@ -1,3 +1,4 @@
+import { codeNamesIn } from './code-names.ts';
 import { isRepoName, isRevision } from './repo.ts';
 
 /** A repo that a file of another one names, and that a loader would fetch. */
@@ -26,20 +27,17 @@ type Reader = (document: Record<string, unknown>) => (Companion | undefined)[];
 const readers: Record<string, Reader> = {
   // https://huggingface.co/docs/transformers/custom_models : `ORG/NAME--module.Class`
   'config.json': (document) => [
-    ...remoteCode(document, 'auto_map'),
-    ...Object.entries(asRecord(document['custom_pipelines'])).map(([name, pipeline]) =>
-      codeReference(asRecord(pipeline)['impl'], `custom_pipelines.${name}.impl`),
-    ),
+    ...remoteCode(document),
     // Jina CLIP builds its text tower by the configuration and the code of another repo.
     named(inside(document, 'text_config'), 'hf_model_name_or_path', 'tokenizer', undefined, 'text_config.'),
     // GLiClass keeps its backbones here.
     named(document, 'encoder_model_name'),
     named(document, 'label_model_name'),
   ],
-  'tokenizer_config.json': (document) => remoteCode(document, 'auto_map'),
-  'processor_config.json': (document) => remoteCode(document, 'auto_map'),
-  'preprocessor_config.json': (document) => remoteCode(document, 'auto_map'),
-  'video_preprocessor_config.json': (document) => remoteCode(document, 'auto_map'),
+  'tokenizer_config.json': (document) => remoteCode(document),
+  'processor_config.json': (document) => remoteCode(document),
+  'preprocessor_config.json': (document) => remoteCode(document),
+  'video_preprocessor_config.json': (document) => remoteCode(document),
   // https://huggingface.co/docs/peft/package_reference/config
   'adapter_config.json': (document) => [named(document, 'base_model_name_or_path', 'repo', document['revision'])],
   'gliner_config.json': (document) => [
@@ -76,11 +74,11 @@ function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** `auto_map` gives a class reference by the name of an Auto class, for tokenizers a slow and a fast one. */
-function remoteCode(document: Record<string, unknown>, key: string): (Companion | undefined)[] {
+/** The revision is that of the code of models, and of no pipeline's. */
+function remoteCode(document: Record<string, unknown>): (Companion | undefined)[] {
   const revision = document['code_revision'];
-  return Object.entries(asRecord(document[key])).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((each: unknown) => codeReference(each, `${key}.${name}`, revision)),
+  return codeNamesIn(document).map(({ key, value }) =>
+    codeReference(value, key, key.startsWith('custom_pipelines.') ? undefined : revision),
   );
 }
 

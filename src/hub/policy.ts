@@ -102,6 +102,8 @@ function judge(
       });
     for (const { file, key, value } of code.references)
       found.push({ rule: 'remote-code', path: file, message: `leads to code: \`${key}\` is \`${printable(value)}\`` });
+    for (const path of code.unread ?? [])
+      found.push({ rule: 'remote-code', path, message: 'is too large to be looked through for what leads to code' });
   }
   return found.sort((a, b) => ((a.path ?? '') < (b.path ?? '') ? -1 : 1));
 }

@@ -1,5 +1,7 @@
 import { posix } from 'node:path';
 import * as z from '../core/zod.ts';
+import { codeNamesIn } from './code-names.ts';
+import { parsePythonJson } from './python-json.ts';
 
 export const remoteCodeSchema = z.strictObject({
   files: z.array(
@@ -19,6 +21,8 @@ export const remoteCodeSchema = z.strictObject({
       repo: z.string().optional(),
     }),
   ),
+  /** Configurations that are too large to be looked through: they may lead to code. */
+  unread: z.array(z.string()).optional(),
 });
 
 export type RemoteCode = z.infer<typeof remoteCodeSchema>;
@@ -30,35 +34,26 @@ export function isCodeFile(path: string): boolean {
 }
 
 /** Whether a file is a configuration that can name code. */
-export function isCodeConfig(path: string, size: number): boolean {
-  return size <= maxConfig && /(?:config|^modules|\/modules|model_index)\.json$/i.test(path);
+export function isCodeConfig(path: string): boolean {
+  return /(?:config|^modules|\/modules|model_index)\.json$/i.test(path);
 }
 
-const maxConfig = 4 * 1024 * 1024;
+/** Transformers runs it with a model that it may run code of. https://huggingface.co/docs/transformers/generation_strategies#custom-generation-methods */
+const customGenerate = 'custom_generate/generate.py';
 
 /**
- * The code that a configuration tells loaders to run: `auto_map`, `custom_pipelines`, modules of sentence-transformers
+ * The code that a configuration tells loaders to run: what {@link codeNamesIn} finds, and modules of sentence-transformers
  * that are not its own. What is no JSON refers to nothing.
- * https://huggingface.co/docs/transformers/custom_models
  */
 export function referencesIn(file: string, text: string): CodeReference[] {
   let config: unknown;
   try {
-    config = JSON.parse(text);
+    config = parsePythonJson(text);
   } catch {
     return [];
   }
-  if (Array.isArray(config)) return config.flatMap((item, index) => moduleType(file, item, index));
-  if (!isObject(config)) return [];
-  const { auto_map: autoMap, custom_pipelines: pipelines } = config;
-  return [
-    ...(isObject(autoMap) ? Object.entries(autoMap) : [])
-      .flatMap(([key, value]) => texts(value).map((code) => [`auto_map.${key}`, code] as const))
-      .map(([key, code]) => reference(file, key, code)),
-    ...(isObject(pipelines) ? Object.entries(pipelines) : []).flatMap(([key, value]) =>
-      isObject(value) ? texts(value['impl']).map((code) => reference(file, `custom_pipelines.${key}.impl`, code)) : [],
-    ),
-  ];
+  const modules = Array.isArray(config) ? config.flatMap((item, index) => moduleType(file, item, index)) : [];
+  return [...modules, ...codeNamesIn(config).map(({ key, value }) => reference(file, key, value))];
 }
 
 function moduleType(file: string, item: unknown, index: number): CodeReference[] {
@@ -90,7 +85,8 @@ export function referredFiles(references: readonly CodeReference[], code: Readon
   const found = new Set<string>();
   const open = references
     .filter(({ repo }) => repo === undefined)
-    .flatMap(({ file, value }) => filesOf(posix.dirname(file), value.split('.').slice(0, -1)));
+    .flatMap(({ file, value }) => filesOf(posix.dirname(file), value.split('.').slice(0, -1)))
+    .concat(customGenerate);
   for (let path = open.pop(); path !== undefined; path = open.pop()) {
     const text = code.get(path);
     if (text === undefined || found.has(path)) continue;

@@ -23,6 +23,7 @@ import {
   remoteCodeSchema,
 } from './remote-code.ts';
 import { noticePath } from './places.ts';
+import { Seen } from './seen.ts';
 import type { SnapshotPlan } from './snapshot-plan.ts';
 
 const safetySchemaId = 'sie-mirror/safety/v1';
@@ -46,8 +47,10 @@ export type SafetyReport = z.infer<typeof safetySchema>;
 /** Headers are read side by side, by few: a large one may take a hundred megabytes. */
 const filesAtOnce = 4;
 
-/** Code, configurations and licences are read whole; larger ones than this are not. */
+/** Code and licences are read whole; of larger code the hash is all that is told. */
 const maxText = 16 * 1024 * 1024;
+/** Larger configurations are not looked through, which is said of them. */
+const maxConfig = 4 * 1024 * 1024;
 
 /** The bytes of a file of a plan, from wherever they are. */
 export type FileOpener = (file: RepoFile) => Content;
@@ -133,21 +136,32 @@ export async function inspectCode(
   signal?: AbortSignal,
 ): Promise<RemoteCode> {
   const references: CodeReference[] = [];
+  const unread: string[] = [];
   const code = new Map<string, string>();
   const digests: { path: string; sha256: string }[] = [];
   await forEachLimited(files, filesAtOnce, async (file) => {
-    if (isCodeConfig(file.path, file.size))
+    if (isCodeConfig(file.path) && file.size > maxConfig) unread.push(file.path);
+    else if (isCodeConfig(file.path))
       references.push(...referencesIn(file.path, (await readFile(file, open, signal)).toString('utf8')));
-    if (!isCodeFile(file.path) || file.size > maxText) return;
-    const bytes = await readFile(file, open, signal);
+    if (!isCodeFile(file.path)) return;
+    const isLarge = file.size > maxText;
+    const bytes = isLarge ? Buffer.alloc(0) : await readFile(file, open, signal);
     code.set(file.path, bytes.toString('utf8'));
-    digests.push({ path: file.path, sha256: digestHexOf(bytes) });
+    digests.push({ path: file.path, sha256: isLarge ? await hashOf(file, open, signal) : digestHexOf(bytes) });
   });
   const referred = referredFiles(references, code);
   return {
     files: sortedByPath(digests).map((file) => ({ ...file, isReferred: referred.has(file.path) })),
     references: references.sort((a, b) => (a.file + a.key < b.file + b.key ? -1 : 1)),
+    ...(unread.length > 0 ? { unread: unread.sort() } : {}),
   };
+}
+
+async function hashOf(file: RepoFile, open: FileOpener, signal?: AbortSignal): Promise<string> {
+  if (file.checksum.algorithm === 'sha256') return file.checksum.hex;
+  const seen = new Seen();
+  for await (const chunk of open(file).open(0, signal)) seen.update(chunk);
+  return seen.sha256(file.size) ?? '';
 }
 
 /** @throws E_CORRUPT naming a file that cannot be a model's, though its bytes are what the hub declares */

@@ -84,8 +84,10 @@ async function inspectMember(
       // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
       const walked = await walkPickles(cursor, 'some', budget);
       if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
-    } else if (entry.name === 'config.json' && entry.size <= maxConfig && (await cursor.fill(entry.size))) {
-      if (lambda.test(cursor.text(entry.size)))
+    } else if (entry.name === 'config.json' && entry.size > maxConfig) {
+      found.add('danger', 'member-not-read', `its member \`${entry.name}\` is larger than what is looked through`);
+    } else if (entry.name === 'config.json' && (await cursor.fill(entry.size))) {
+      if (hasLambda(cursor.text(entry.size)))
         found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
     }
   });
@@ -129,7 +131,15 @@ async function readMember(
 const maxConfig = 4 * 1024 * 1024;
 
 /** How Keras writes a layer that is a function: https://keras.io/api/layers/core_layers/lambda/ */
-export const lambda = /"class_name"\s*:\s*"Lambda"/;
+const lambda = /"class_name"\s*:\s*"Lambda"/;
+
+/** Whether JSON has such a layer, however its letters are written. */
+export function hasLambda(text: string): boolean {
+  const unescaped = text.replaceAll(/\\u00([0-7][0-9a-fA-F])/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return lambda.test(unescaped);
+}
 
 const memberTexts = {
   encrypted: 'is encrypted',

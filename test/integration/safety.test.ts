@@ -135,6 +135,25 @@ describe('the safety report of a snapshot', () => {
     ]);
   });
 
+  it('lists code and configurations that are too large to be looked through, and does not let them pass', async () => {
+    const padding = ' '.repeat(17 * 1024 * 1024);
+    const code = `import os\n${padding}`;
+    const commit = add({ 'modeling.py': code, 'x/config.json': `{"auto_map":{"AutoModel":"org/x--m.C"}}${padding}` });
+    expect(await run()).toMatchObject({ ok: true });
+    expect((await reportOf(commit)).remoteCode).toEqual({
+      files: [{ path: 'modeling.py', sha256: sha256(code).slice('sha256:'.length), isReferred: false }],
+      references: [],
+      unread: ['x/config.json'],
+    });
+    const refused = await run(['remote-code']);
+    expect(refused).toMatchObject({ ok: false, exit: 2 });
+    const items = refused.items.map(({ error }) => [error?.code, error?.at.item]);
+    expect(items).toEqual([
+      ['E_POLICY', `${repo}/modeling.py`],
+      ['E_POLICY', `${repo}/x/config.json`],
+    ]);
+  });
+
   it('is the same for the same bytes', async () => {
     const commit = add({ 'x.bin': evilPickle(), 'a.py': '', 'b.py': '' });
     await run();

@@ -16,6 +16,18 @@ describe('a file names', () => {
       { auto_map: { AutoTokenizer: ['a/b--t.Slow', null] } },
       ['a/b@main auto_map.AutoTokenizer code'],
     ],
+    // As tokenizers wrote it before it was a map, and image processors do for several ways to run them.
+    ['tokenizer_config.json', { auto_map: ['a/b--t.Slow', null] }, ['a/b@main auto_map code']],
+    [
+      'preprocessor_config.json',
+      { auto_map: { AutoImageProcessor: { torchvision: 'a/b--i.Fast', pil: 'c--i.Slow' } } },
+      ['a/b@main auto_map.AutoImageProcessor.torchvision code', 'c@main auto_map.AutoImageProcessor.pil code'],
+    ],
+    [
+      'processor_config.json',
+      { image_processor: { auto_map: { AutoImageProcessor: 'a/b--i.P' } } },
+      ['a/b@main image_processor.auto_map.AutoImageProcessor code'],
+    ],
     ['tokenizer_config.json', { name_or_path: 'a/b' }, []],
     ['config.json', { _name_or_path: 'a/b', encoder_model_name: 'a/b' }, ['a/b@main encoder_model_name repo']],
     [

@@ -171,6 +171,8 @@ describe('zips', () => {
     ['a zip in the zip', buildZip([{ name: 'inner.zip', bytes: torchZip(evilPickle()) }]), 'archive-not-read'],
     ['offsets that lead elsewhere', buildZip([evil, other], { shift: 7 }), 'member-not-read'],
     ['a Lambda layer', buildZip([{ name: 'config.json', bytes: Buffer.from('{"class_name": "Lambda"}'), deflate: true }, { name: 'model.weights.h5', bytes: Buffer.alloc(1) }]), 'lambda-layer'],
+    ['a Lambda layer in other letters', buildZip([{ name: 'config.json', bytes: Buffer.from('{"cl\\u0061ss_name": "L\\u0061mbda"}') }]), 'lambda-layer'],
+    ['a configuration too large to be looked through', buildZip([{ name: 'config.json', bytes: Buffer.alloc(5 * 1024 * 1024, ' '), deflate: true }]), 'member-not-read'],
   ])('with %s are dangerous', async (_, bytes, code) => {
     expect(codes(await look('x.bin', bytes))).toContain(`danger ${code}`);
   }); // prettier-ignore

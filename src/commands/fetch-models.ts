@@ -1,5 +1,6 @@
 import type { ReportItem } from '../core/report.ts';
 import { HashPool } from '../fs/hash-pool.ts';
+import { sweepRepos } from '../hub/leftovers.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import { isMainOf } from '../hub/refs.ts';
 import type { RepoFile } from '../hub/repo.ts';
@@ -8,6 +9,7 @@ import { missingBytes, type SnapshotPlan, unique } from '../hub/snapshot-plan.ts
 import { sharedFrom } from '../hub/adopt.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
+import { reportFreed } from './freed.ts';
 import { wantsSymlinks } from './models.ts';
 import { checkSafety, judgePlans, type SafetySummary } from './safety.ts';
 import { checkSpace, type Need } from './space.ts';
@@ -60,6 +62,7 @@ export async function fetchModels(
         const isMain = isMainOf(plan, plans);
         const how = { ...all, symlinks, pool: hashing, isMain, beforeRefs };
         const tally = await fetchSnapshot(context.hub(), store, plan, how);
+        reportFreed(tally.freed, context);
         const { files, notices } = tally;
         whole.push({ ...plan, files, ...(plan.notices ? { notices } : {}) });
         const state = tally.fetched + tally.adopted === 0 ? 'present' : 'done';
@@ -76,12 +79,13 @@ export async function fetchModels(
   } finally {
     await pool?.[Symbol.asyncDispose]();
   }
+  reportFreed(await sweepRepos(store), context);
   return whole;
 }
 
 function detailOf(plan: SnapshotPlan, tally: SnapshotTally): Record<string, unknown> {
   const { repo, revision, commit, canonical, filter, namedBy, files } = plan;
-  const { fetched, adopted, present, removed } = tally;
+  const { fetched, adopted, present, removed, freed } = tally;
   return {
     repo,
     revision,
@@ -92,6 +96,7 @@ function detailOf(plan: SnapshotPlan, tally: SnapshotTally): Record<string, unkn
     present,
     ...(adopted > 0 ? { adopted } : {}),
     ...(removed > 0 ? { removed } : {}),
+    ...(freed.files > 0 ? { freed } : {}),
     ...(filter ? { filter } : {}),
     ...(namedBy ? { namedBy } : {}),
   };

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { onceMore } from '../core/once-more.ts';
 import type { ReportItem } from '../core/report.ts';
 import { printable } from '../core/text.ts';
-import { partialSuffix } from '../fs/atomic.ts';
+import { type Freed, partialSuffix } from '../fs/atomic.ts';
 import { BatchWriter } from '../fs/batch-writer.ts';
+import { syncDirectory } from '../fs/directories.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { fileContent } from '../fs/read.ts';
 import { hasFile, receiveFile } from '../fs/receive.ts';
@@ -146,8 +147,24 @@ export async function pullFiles(
         bytes: isThere ? 0 : size,
         detail: { url: redactUrl(file.url), ...(file.sha256 === undefined ? { firstUse: true } : {}) },
       });
+      // The lock will say that it is there.
+      if (!isThere) await syncDirectory(join(store, filesFolder));
     });
   return known;
+}
+
+/** Takes away what killed runs left of files that the lock does not name any more. */
+export async function sweepFiles(files: readonly LockedFile[], store: string): Promise<Freed> {
+  const wanted = new Set(files.map(({ name }) => `${name}${partialSuffix}`));
+  const freed: Freed = { files: 0, bytes: 0 };
+  for (const name of await readdir(join(store, filesFolder)).catch(() => [])) {
+    if (!name.endsWith(partialSuffix) || wanted.has(name)) continue;
+    const path = join(store, filesFolder, name);
+    freed.bytes += (await stat(path)).size;
+    freed.files += 1;
+    await rm(path);
+  }
+  return freed;
 }
 
 /** Compares single files of a store with its lock, every byte. What is wrong becomes a failed item. */

@@ -5,7 +5,8 @@ import type { DenyRule } from '../hub/policy.ts';
 import type { LockedModel } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
 import { fetchModels } from './fetch-models.ts';
-import { needOfFiles, pullFiles } from './files.ts';
+import { needOfFiles, pullFiles, sweepFiles } from './files.ts';
+import { reportFreed } from './freed.ts';
 import { probeGates } from './models.ts';
 import { loadFile, resolveManifest } from './plan.ts';
 import { needOfImages } from './pull/image-space.ts';
@@ -46,6 +47,7 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   const isRefused = items.some(({ error }) => error?.code === 'E_POLICY');
   const files = isRefused ? lock.files : await pullFiles(lock.files, items, store, context, verify);
   if (!isRefused) await pullImages(lock.images, items, store, context, verify);
+  if (items.every(({ state }) => state !== 'failed')) reportFreed(await sweepFiles(files, store), context);
   if (isComplete) await writeLock(store, { ...lock, models: lock.models.map((model) => wholeOf(model, whole)), files });
   const good = items.filter(({ state }) => state !== 'failed');
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);

@@ -89,7 +89,7 @@ function fetchReport(store: string, items: ReportItem[]): Report {
   const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const good = items.filter(({ state }) => state !== 'failed');
   const summary = good.flatMap((item) => [
-    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
+    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}${adoptedText(item)}`,
     ...safetyLines([item]),
   ]);
   if (good.length > 0)
@@ -97,6 +97,11 @@ function fetchReport(store: string, items: ReportItem[]): Report {
       `${plural(good.length, 'repo')} in ${store}/hub, ${formatBytes(bytes)} fetched; read it with HF_HUB_CACHE=${store}/hub HF_HUB_OFFLINE=1`,
     );
   return makeReport('snapshot', items, { repos: items.length, bytes }, summary);
+}
+
+function adoptedText({ detail }: ReportItem): string {
+  const adopted = detail?.['adopted'];
+  return typeof adopted === 'number' ? `, ${plural(adopted, 'file')} taken from the other cache` : '';
 }
 
 /** Each file with the reason why it is in or out; for people a line each, for programs `detail.files`. */

@@ -2,10 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
-import { makeDirectory } from './directories.ts';
+import { makeDirectory, syncDirectory } from './directories.ts';
 
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
+
+/** What is not whole and nobody has gone on with for this long nobody will, in milliseconds. */
+export const abandonedMs = 14 * 24 * 3600 * 1000;
+
+/** What was taken away of that. */
+export interface Freed {
+  files: number;
+  bytes: number;
+}
 
 /**
  * Writes a whole small file, or one that is made in pieces: other readers see the old one or the new one.
@@ -48,25 +57,16 @@ export async function syncFile(path: string): Promise<void> {
 /** Copies a file; its bytes are on the medium then. */
 export async function copyFileSynced(from: string, to: string): Promise<void> {
   await copyFile(from, to);
-  // Opened for reading: the copy of a file that must not be written to must not be either.
-  const file = await open(to, 'r');
+  await syncWritten(to);
+}
+
+/** Waits until the bytes of a file are on the medium that must not be written to, so that it is opened for reading. */
+export async function syncWritten(path: string): Promise<void> {
+  const file = await open(path, 'r');
   try {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-/** After a power cut a name is there only if its directory was synced too. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } catch (error) {
-    // Some file systems cannot sync a directory; they are no worse off than without the call.
-    if (!['EINVAL', 'ENOTSUP', 'EPERM', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-  } finally {
-    await directory.close();
   }
 }
 

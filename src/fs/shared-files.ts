@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { smallBody } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import type { Expectation } from '../core/stream.ts';
-import { partialSuffix } from './atomic.ts';
+import { type Freed, partialSuffix } from './atomic.ts';
 import { hasEnded, type LockOwner, runId } from './lock.ts';
 import { hasFile, receiveFile, sizeOf } from './receive.ts';
 
@@ -16,6 +16,8 @@ interface PartialFile {
   size: number;
   /** Nobody writes to it any more. */
   left: boolean;
+  /** Since somebody wrote to it. */
+  idleMs: number;
 }
 
 /** A file of another process that does not grow for this long is not waited for. */
@@ -60,6 +62,20 @@ export class SharedFiles {
       throw error;
     }
     await this.#tidy(path);
+  }
+
+  /** Takes away what dead processes left in a directory so long ago, and nobody has gone on with. */
+  async sweep(directory: string, idleMs: number): Promise<Freed> {
+    const freed: Freed = { files: 0, bytes: 0 };
+    for (const name of await readdir(directory).catch(() => [])) {
+      const path = join(directory, name);
+      const found = name.endsWith(partialSuffix) ? await this.#look(path, name) : undefined;
+      if (!found?.left || found.idleMs <= idleMs) continue;
+      await rm(path, { force: true });
+      freed.files += 1;
+      freed.bytes += found.size;
+    }
+    return freed;
   }
 
   /** The partial file to write to, ours alone; undefined when another process has brought the whole file. */
@@ -126,9 +142,9 @@ export class SharedFiles {
     if (!found) return undefined;
     const [, host, pid, run] = markPattern.exec(name) ?? [];
     const owner = { pid: Number(pid), run: run ?? '' };
-    const left =
-      host === undefined || (host === hostMark ? hasEnded(owner, this.#owner) : Date.now() - found.mtimeMs > foreignMs);
-    return { path, size: found.size, left };
+    const idleMs = Date.now() - found.mtimeMs;
+    const left = host === undefined || (host === hostMark ? hasEnded(owner, this.#owner) : idleMs > foreignMs);
+    return { path, size: found.size, left, idleMs };
   }
 
   /** What dead processes left of a file that is whole now is of no use. */

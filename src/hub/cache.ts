@@ -3,7 +3,8 @@ import { dirname, join, posix } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
-import { copyFileSynced, ensureWritable, partialSuffix, syncDirectory, writeFileAtomic } from '../fs/atomic.ts';
+import { copyFileSynced, ensureWritable, partialSuffix, writeFileAtomic } from '../fs/atomic.ts';
+import { syncDirectory, syncFolders } from '../fs/directories.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
 import { listTree } from '../fs/tree.ts';
@@ -130,19 +131,18 @@ export class RepoCache {
   }
 
   /**
-   * Takes a file by `bring`, which makes one at the path that it is given; then `check` says whether its bytes are right.
-   * Nothing gets a final name before.
+   * Takes a file by `bring`, which makes one at the path that it is given, unless it cannot; then `check` says whether its
+   * bytes are right. Nothing gets a final name before.
    */
   async adopt(
     file: RepoFile,
-    bring: (path: string) => Promise<void>,
+    bring: (path: string) => Promise<boolean>,
     check: (path: string) => Promise<boolean>,
   ): Promise<boolean> {
     const path = `${this.#blob(file)}.adopted${partialSuffix}`;
     await mkdir(dirname(path), { recursive: true });
     await rm(path, { force: true });
-    await bring(path);
-    const isRight = await check(path);
+    const isRight = (await bring(path)) && (await check(path));
     await (isRight ? rename(path, this.#blob(file)) : rm(path, { force: true }));
     return isRight;
   }
@@ -156,33 +156,39 @@ export class RepoCache {
   /**
    * Puts files where readers look for them: links to their blobs, relative, so that the cache can be moved; or where there
    * are no links, the files themselves.
+   * @returns whether anything was put there
    */
-  async place(commit: string, files: readonly RepoFile[]): Promise<void> {
+  async place(commit: string, files: readonly RepoFile[]): Promise<boolean> {
     const folders = new Set(files.map((file) => dirname(this.#place(commit, file))));
     const isFresh = (await readdir(join(this.directory, 'snapshots', commit)).catch(() => [])).length === 0;
     for (const folder of folders) await mkdir(folder, { recursive: true });
-    if (this.#symlinks) await forEachLimited(files, linksAtOnce, (file) => this.#placeLink(commit, file, isFresh));
-    else await this.#placeFiles(commit, files);
+    if (!this.#symlinks) return this.#placeFiles(commit, files);
+    let isNew = false;
+    await forEachLimited(files, linksAtOnce, async (file) => {
+      if (await this.#placeLink(commit, file, isFresh)) isNew = true;
+    });
+    return isNew;
   }
 
   /** @param isFresh nothing stood in the snapshot before */
-  async #placeLink(commit: string, file: RepoFile, isFresh: boolean): Promise<void> {
+  async #placeLink(commit: string, file: RepoFile, isFresh: boolean): Promise<boolean> {
     const path = this.#place(commit, file);
     const target = posix.relative(
       posix.dirname(posix.join('snapshots', commit, file.path)),
       `blobs/${file.checksum.hex}`,
     );
-    if (isFresh) return this.#link(target, path);
-    const found = await linkAt(path);
-    if (found === target) return;
+    const found = isFresh ? undefined : await linkAt(path);
+    if (found === target) return false;
     // A store that came from a file system without links has real files here, and no blobs.
-    if (found === '' && !(await hasFile(this.#blob(file), file.size))) return;
+    if (found === '' && !(await hasFile(this.#blob(file), file.size))) return false;
     if (found !== undefined) await rm(path);
     await this.#link(target, path);
+    return true;
   }
 
   /** A blob with several names is copied for all but the last of them. */
-  async #placeFiles(commit: string, files: readonly RepoFile[]): Promise<void> {
+  async #placeFiles(commit: string, files: readonly RepoFile[]): Promise<boolean> {
+    let isNew = false;
     const names = new Map<string, number>();
     for (const { checksum } of files) names.set(checksum.hex, (names.get(checksum.hex) ?? 0) + 1);
     for (const file of files) {
@@ -195,7 +201,9 @@ export class RepoCache {
       const partial = `${blob}.copy${partialSuffix}`;
       if (left > 0) await copyFileSynced(blob, partial);
       await rename(left > 0 ? partial : blob, path);
+      isNew = true;
     }
+    return isNew;
   }
 
   /**
@@ -203,14 +211,13 @@ export class RepoCache {
    * what did not. The bytes of files were waited for when they came.
    */
   async sync(commit: string, files: readonly RepoFile[]): Promise<void> {
-    const folders = new Set([join(this.directory, 'blobs'), this.directory]);
-    for (const file of files)
-      for (let folder = dirname(this.#place(commit, file)); !folders.has(folder); folder = dirname(folder))
-        folders.add(folder);
-    await forEachLimited([...folders], linksAtOnce, async (folder) => {
-      // A store without links may have come without `blobs/`.
-      if (await isDirectory(folder)) await syncDirectory(folder);
-    });
+    const blobs = join(this.directory, 'blobs');
+    // A store without links may have come without it.
+    if (await isDirectory(blobs)) await syncDirectory(blobs);
+    await syncFolders(
+      files.map((file) => this.#place(commit, file)),
+      this.directory,
+    );
   }
 
   /** What stands in a snapshot and does not belong to it: an earlier run wanted more. @returns how many files */

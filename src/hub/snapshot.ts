@@ -5,19 +5,23 @@ import { forEachBySize } from '../core/limit.ts';
 import { onceMore } from '../core/once-more.ts';
 import type { Content } from '../core/ports.ts';
 import { contentOf, counted } from '../core/stream.ts';
-import { makeDirectory } from '../fs/directories.ts';
+import { printable } from '../core/text.ts';
+import type { Freed } from '../fs/atomic.ts';
+import { makeDirectory, syncFolders } from '../fs/directories.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import type { RangesOptions } from '../fs/receive-ranges.ts';
 import { cloneFile, findInCache } from './adopt.ts';
-import { type RepoCache, repoFolder } from './cache.ts';
+import type { RepoCache } from './cache.ts';
 import type { HubClient } from './client.ts';
-import { cacheOf, noticePartial, noticePath } from './places.ts';
+import { sweepRepo } from './leftovers.ts';
+import { cacheOf, noticePartial, noticePath, noticesOf } from './places.ts';
 import { hasRightBytes } from './proof.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
 import { Seen, sha256OfFile } from './seen.ts';
 import { type SnapshotPlan, unique } from './snapshot-plan.ts';
+import { UnfinishedRuns } from './unfinished.ts';
 
 /** Below this one connection is as good as several. */
 const defaultRangesFrom = 256 * 1024 * 1024;
@@ -52,6 +56,8 @@ export interface SnapshotTally {
   present: number;
   /** Files that an earlier run with another filter had put into the snapshot. */
   removed: number;
+  /** What runs that were killed had left, and nobody wants any more. */
+  freed: Freed;
   /** The plan's files, each with its sha256. */
   files: RepoFile[];
   /** The same of its notices. */
@@ -80,11 +86,13 @@ export async function fetchSnapshot(
     adopted: 0,
     present: 0,
     removed: 0,
+    freed: { files: 0, bytes: 0 },
     files: [],
     notices: [],
   };
   const isBare = await cache.isBare(plan.commit);
-  const job: Job = { hub, store, plan, cache, isBare, tally, options };
+  const unfinished = new UnfinishedRuns(cache.directory);
+  const job: Job = { hub, store, plan, cache, isBare, tally, options, unfinished };
   const sha256 = new Map<string, string>();
   await forEachBySize(unique(plan.files), options.slots, async (file) => {
     sha256.set(file.checksum.hex, await bringFile(job, file));
@@ -95,21 +103,27 @@ export async function fetchSnapshot(
   const known = (file: RepoFile): RepoFile => ({ ...file, sha256: sha256.get(file.checksum.hex) });
   tally.files = plan.files.map(known);
   tally.notices = (plan.notices ?? []).map(known);
-  await cache.place(plan.commit, plan.files);
-  await cache.writeTree(plan.commit, plan.files);
+  await listFiles(job);
   tally.removed = isBare ? 0 : await cache.prune(plan.commit, plan.files);
   await options.beforeRefs?.();
-  await writeRefs(job);
+  for (const revision of refsOf(plan, options.isMain))
+    if (!(await cache.hasRef(revision, plan.commit))) await cache.writeRef(revision, plan.commit);
+  await unfinished.end(plan.revision);
+  if (!isBare) tally.freed = await sweepRepo(cache.directory, noticesOf(store, plan), true);
   return tally;
 }
 
-/** What a ref leads to has to be on the medium before the ref is. */
-async function writeRefs({ plan, cache, tally, options }: Job): Promise<void> {
-  const refs: string[] = [];
-  for (const revision of refsOf(plan, options.isMain))
-    if (!(await cache.hasRef(revision, plan.commit))) refs.push(revision);
-  if (refs.length + tally.fetched + tally.adopted > 0) await cache.sync(plan.commit, plan.files);
-  for (const revision of refs) await cache.writeRef(revision, plan.commit);
+/** What the list of files and the refs lead to has to be on the medium before they are: a ref may be there already. */
+async function listFiles({ store, plan, cache, tally }: Job): Promise<void> {
+  const isNew = await cache.place(plan.commit, plan.files);
+  if (isNew || tally.fetched + tally.fetchedBytes + tally.adopted > 0) {
+    await cache.sync(plan.commit, plan.files);
+    await syncFolders(
+      (plan.notices ?? []).map((file) => noticePath(store, plan, file)),
+      noticesOf(store, plan),
+    );
+  }
+  await cache.writeTree(plan.commit, plan.files);
 }
 
 interface Job {
@@ -121,6 +135,9 @@ interface Job {
   isBare: boolean;
   tally: SnapshotTally;
   options: FetchOptions;
+  unfinished: UnfinishedRuns;
+  /** That something is fetched has been noted down. */
+  begun?: Promise<void>;
 }
 
 /** @returns the file's sha256 */
@@ -139,6 +156,7 @@ async function bringFile(job: Job, file: RepoFile): Promise<string> {
     tally.adopted += 1;
     options.report({ type: 'bytes', bytes: file.size });
   } else {
+    await (job.begun ??= job.unfinished.begin(job.plan.revision, unique(job.plan.files)));
     found = await (isBig(job, file) && !(await cache.isBegun(file)) ? fetchRanges(job, file) : fetchWhole(job, file));
     tally.fetched += 1;
   }
@@ -245,17 +263,19 @@ async function takeFromOther({ cache, options }: Job, file: RepoFile): Promise<b
 
 async function adoptFile({ plan, cache, options }: Job, file: RepoFile): Promise<boolean> {
   if (options.adopt === undefined) return false;
-  const from = await findInCache(options.adopt, repoFolder(plan.repo, plan.type), plan.commit, file);
+  const from = await findInCache(options.adopt, plan, file);
   if (from === undefined) return false;
+  let isBrought = false;
   const isRight = await cache.adopt(
     file,
-    (path) => cloneFile(from, path),
+    async (path) => (isBrought = await cloneFile(from, path)),
     (path) => hasRightBytes(path, file, options.pool, options.signal),
   );
+  const fault = isBrought ? 'is not what the hub declares' : 'cannot be read';
   if (!isRight)
     options.report({
       type: 'warning',
-      text: `\`${plan.repo}/${file.path}\` in \`${options.adopt}\` is not what the hub declares; it is fetched`,
+      text: `\`${plan.repo}/${printable(file.path)}\` in \`${options.adopt}\` ${fault}; it is fetched`,
     });
   return isRight;
 }

@@ -42,22 +42,23 @@ async function killed(
   expect((await result).code).toBe(137);
 }
 
+/** What has left the server has to reach the disk before the cut, or there is nothing to resume. */
+async function partialBytes(): Promise<number> {
+  const paths = (await filesBelow(directory)).filter((path) => path.endsWith('.partial'));
+  const sizes = paths.map((path) =>
+    stat(join(directory, path)).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  );
+  return Math.max(0, ...(await Promise.all(sizes)));
+}
+
 const sent = (records: readonly { sent: number }[]): number => records.reduce((sum, record) => sum + record.sent, 0);
 
 it('snapshot goes on where it was killed, and no ref is written before the snapshot is whole', async () => {
   const args = ['snapshot', modelId, '--store', 'store'];
   world.hub.cdn.faults = () => ({ kind: 'stall', after: 12 * mebi });
-  // What has left the server has to reach the disk before the cut, or there is nothing to resume.
-  const partialBytes = async (): Promise<number> => {
-    const paths = (await filesBelow(directory)).filter((path) => path.endsWith('.partial'));
-    const sizes = paths.map((path) =>
-      stat(join(directory, path)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    );
-    return Math.max(0, ...(await Promise.all(sizes)));
-  };
   await killed(args, world.online, async () => {
     return (await partialBytes()) >= 10 * mebi && world.hub.server.count(/GET .*resolve/) > 5;
   });
@@ -67,6 +68,36 @@ it('snapshot goes on where it was killed, and no ref is written before the snaps
   expect(await run(args, { env: world.online })).toMatchObject({ code: 0 });
   expect(sent(world.hub.cdn.requests) - before).toBeLessThan(0.6 * 24 * mebi);
   expect((await filesBelow(directory)).filter((path) => path.endsWith('.partial'))).toEqual([]);
+});
+
+it('snapshot takes away what a killed run left of a branch that has moved on, and keeps what another run will go on with', async () => {
+  const files = { 'config.json': '{}' };
+  const add = (seed: string, branch: string): void => {
+    const weights = { 'model.safetensors': seededBytes(seed, 24 * mebi) };
+    world.hub.addRepo({ id: 'org/moving', files: { ...files, ...weights }, branches: [branch] });
+  };
+  const args = (revision: string): string[] => ['snapshot', `org/moving@${revision}`, '--store', 'store'];
+  const partials = async (): Promise<string[]> =>
+    (await filesBelow(directory)).filter((path) => path.endsWith('.partial'));
+  for (const [count, revision] of ['main', 'v1'].entries()) {
+    add(revision, revision);
+    world.hub.cdn.faults = () => ({ kind: 'stall', after: 12 * mebi });
+    await killed(args(revision), world.online, async () => {
+      const sizes = (await partials()).map(async (path) => (await stat(join(directory, path))).size);
+      return (await Promise.all(sizes)).filter((bytes) => bytes >= 10 * mebi).length === count + 1;
+    });
+  }
+  world.hub.cdn.faults = undefined;
+  world.hub.addRepo({ id: 'org/moving', files });
+
+  const moved = await run(args('main'), { env: world.online });
+
+  expect(moved).toMatchObject({ code: 0, stderr: expect.stringMatching(/1 file that a broken run had left .* freed/) });
+  expect(await partials()).toHaveLength(1);
+  const before = sent(world.hub.cdn.requests);
+  expect(await run(args('v1'), { env: world.online })).toMatchObject({ code: 0 });
+  expect(sent(world.hub.cdn.requests) - before).toBeLessThan(0.6 * 24 * mebi);
+  expect(await partials()).toEqual([]);
 });
 
 it('a big file of a snapshot goes on with the ranges that were missing when it was killed', async () => {

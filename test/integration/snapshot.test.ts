@@ -412,7 +412,8 @@ describe('snapshot refuses', () => {
         : undefined;
     const { error } = failureIn(await place.snapshot('org/name'));
     expect(error).toMatchObject({ code: 'E_SIZE_MISMATCH', hint: expect.stringContaining('proxy') as string });
-    expect(await filesBelow(place.cache)).toEqual([]);
+    const left = await filesBelow(place.cache);
+    expect(left.filter((path) => !path.includes('/.unfinished/'))).toEqual([]);
   });
 
   it('to begin when there is no space for what is still to come', async () => {

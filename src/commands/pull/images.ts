@@ -2,11 +2,14 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedItem, type ReportItem } from '../../core/report.ts';
 import type { LockedImage } from '../../manifest/schema.ts';
+import { abandonedMs } from '../../fs/atomic.ts';
+import { sweepBlobs, syncBlobs } from '../../oci/layout/blob-folders.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 import { withAdvice } from '../copy/advice.ts';
 import { moveImage, wholeImage } from '../copy/image.ts';
 import { openSource, openTarget } from '../endpoint.ts';
+import { reportFreed } from '../freed.ts';
 import { storeHashPool } from '../verify/check-store.ts';
 import { StoredImages } from '../verify/layout.ts';
 import type { Flaw } from '../verify/place-verdict.ts';
@@ -33,8 +36,16 @@ export async function pullImages(
     if (!flaws.some(isDamaged)) break;
     await pullEach(images, items, store, context);
   }
+  await settle(store, context);
   const failed = new Set(items.map(({ name }) => name));
   for (const { kind, name, error } of flaws) if (!failed.has(name)) items.push(failedItem(kind, name, error));
+}
+
+/** Blobs that came anew for an index that is as it was are on the medium then, too; and what nobody goes on with is gone. */
+async function settle(store: string, context: Context): Promise<void> {
+  const layout = join(store, 'oci');
+  await syncBlobs(layout);
+  reportFreed(await sweepBlobs(layout, context.owner, abandonedMs), context);
 }
 
 async function pullEach(

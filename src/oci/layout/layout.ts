@@ -13,6 +13,7 @@ import { anyOwner, type LockOwner, lockPlace } from '../../fs/lock.ts';
 import { hasFile } from '../../fs/receive.ts';
 import { SharedFiles } from '../../fs/shared-files.ts';
 import { directoryTree } from '../../fs/tree.ts';
+import { syncBlobs } from './blob-folders.ts';
 import {
   bare,
   findNamed,
@@ -217,6 +218,7 @@ export class WritableLayout extends OciLayout {
       const manifests = withEntries(index.manifests, entries);
       if (manifests) {
         index.manifests = manifests;
+        await syncBlobs(this.#directory);
         await writeFileAtomic(join(this.#directory, layoutIndexFile), JSON.stringify(index));
       }
       this.remember(index);

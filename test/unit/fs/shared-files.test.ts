@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { checksumOf, sha256 } from '../../../src/core/digest.ts';
@@ -164,4 +164,21 @@ it('leaves nothing of a small file that failed, and clears away what a killed ru
   await new SharedFiles(owner).receive(path, watchedContent(small), expectation(small));
 
   expect(await readdir(place.path)).toEqual(['blob']);
+});
+
+it('sweeps what dead processes left long ago, and nothing else', async () => {
+  await using place = await temporaryDirectory();
+  const old = new Date(Date.now() - 1_000_000);
+  const dead = await partialOf(place.path, 8, small);
+  const living = await partialOf(place.path, 7, small);
+  const unnamed = join(place.path, 'other.partial');
+  const whole = join(place.path, 'whole');
+  for (const path of [unnamed, whole]) await writeFile(path, small);
+  for (const path of [dead, living, unnamed, whole]) await utimes(path, old, old);
+  const young = await partialOf(place.path, 8, small);
+
+  expect(await new SharedFiles(owner).sweep(place.path, 900_000)).toEqual({ files: 2, bytes: 2 * small.length });
+
+  const left = (await readdir(place.path)).map((name) => join(place.path, name));
+  expect(left.sort()).toEqual([living, whole, young].sort());
 });

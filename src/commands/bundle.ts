@@ -35,6 +35,7 @@ import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import { chooseMedia, volumesAtOnce } from './bundle/media.ts';
 import { type CarriedNodes, readNodes } from './bundle/node.ts';
 import { readTool } from './bundle/tool.ts';
+import { refuseTwins } from './bundle/twins.ts';
 import type { Context } from './context.ts';
 import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
 import { entriesOf, readStore, type StoreContents } from './store.ts';
@@ -70,6 +71,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const store = context.path(options.store);
   await context.lockForReading(store);
   const contents = await readStore(store);
+  refuseTwins(contents);
   const left = base && (await leaveOut(contents, base, context));
   const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);

@@ -8,6 +8,8 @@ import type { HubFailure } from '../hub/failure.ts';
 import type { Choice, Filter } from '../hub/filter.ts';
 import { companionsNamedBy, filesOfNeed, namesCompanions } from '../hub/companions.ts';
 import type { RepoFile, RepoRequest } from '../hub/repo.ts';
+import { patternOf } from '../hub/fnmatch.ts';
+import { twinsAmong } from '../hub/names.ts';
 import { cacheOf } from '../hub/places.ts';
 import { type Naming, planSnapshot, type SnapshotPlan } from '../hub/snapshot-plan.ts';
 import { parsePythonJson } from '../hub/python-json.ts';
@@ -146,6 +148,7 @@ async function planLevel(
         await attempt(failed, request.type, modelName(request), async () => {
           model = await planSnapshot(hub, request, request.filter);
           if (request.namedBy) model.plan.namedBy = request.namedBy;
+          warnOfTwins(model.plan, context);
           const { canonical } = model.plan;
           if (canonical !== request.repo)
             context.report({
@@ -167,6 +170,16 @@ async function planLevel(
     context,
   );
   return open.filter(([, { plan }]) => !shut.has(plan));
+}
+
+/** It can be fetched and read where it is, but what it is fetched for ends early. */
+function warnOfTwins({ repo, files, notices = [] }: SnapshotPlan, { report }: Context): void {
+  for (const among of [files, notices]) {
+    const [one, other] = twinsAmong(among.map(({ path }) => path)) ?? [];
+    if (one === undefined || other === undefined) continue;
+    const text = `\`${printable(one)}\` and \`${printable(other)}\` of \`${repo}\` are one file on some file systems: no bundle carries both; leave one out with \`--exclude '${patternOf(other)}'\``;
+    report({ type: 'warning', text });
+  }
 }
 
 function withNaming(item: ReportItem, namedBy: Naming[] | undefined): ReportItem {

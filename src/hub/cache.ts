@@ -1,4 +1,4 @@
-import { lstat, mkdir, readFile, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
+import { lstat, mkdir, readFile, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachLimited } from '../core/limit.ts';
@@ -7,9 +7,9 @@ import { copyFileSynced, ensureWritable, partialSuffix, writeFileAtomic } from '
 import { syncDirectory, syncFolders } from '../fs/directories.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../fs/receive-ranges.ts';
-import { listTree } from '../fs/tree.ts';
 import { checkNames, oddPaths } from './names.ts';
 import { OtherSnapshots } from './other-snapshots.ts';
+import { prune } from './prune.ts';
 import type { RepoFile, RepoType } from './repo.ts';
 import { treeDocument } from './tree-document.ts';
 
@@ -222,14 +222,7 @@ export class RepoCache {
 
   /** What stands in a snapshot and does not belong to it: an earlier run wanted more. @returns how many files */
   async prune(commit: string, files: readonly RepoFile[]): Promise<number> {
-    const root = join(this.directory, 'snapshots', commit);
-    const wanted = new Set(files.map(({ path }) => path));
-    const extra = (await listTree(root, () => false)).filter(({ path }) => !wanted.has(path));
-    for (const { path } of extra) {
-      await rm(join(root, path));
-      await removeEmpty(root, posix.dirname(path));
-    }
-    return extra.length;
+    return prune(join(this.directory, 'snapshots', commit), files);
   }
 
   /**
@@ -290,13 +283,6 @@ export class RepoCache {
 
 async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
-}
-
-async function removeEmpty(root: string, folder: string): Promise<void> {
-  for (let path = folder; path !== '.'; path = posix.dirname(path)) {
-    if ((await readdir(join(root, path))).length > 0) return;
-    await rmdir(join(root, path));
-  }
 }
 
 /** The target of a link, empty for a file that is none; undefined when nothing stands there. */

@@ -1,3 +1,5 @@
+import { printable } from '../core/text.ts';
+
 /** One step of a pattern. */
 type Token =
   | { kind: 'star' }
@@ -116,4 +118,14 @@ function chunksOf(content: readonly number[]): number[][] {
   if (rest.length > 0) chunks.push(rest);
   else chunks.at(-1)?.push(hyphen);
   return chunks;
+}
+
+/**
+ * A pattern for this name, to be typed in single quotes: what is special stands for itself, and `?` for what nobody can type.
+ */
+export function patternOf(name: string): string {
+  return name
+    .replaceAll(/[[*?]/g, (special) => `[${special}]`)
+    .replaceAll(/\p{Surrogate}|'/gu, '?')
+    .replaceAll(/[^]/gu, (char) => (printable(char) === char ? char : '?'));
 }

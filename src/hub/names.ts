@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 import { partialSuffix } from '../fs/atomic.ts';
+import { patternOf } from './fnmatch.ts';
 
 /** Every file system takes a path of this many bytes. */
 const shortPath = 100;
@@ -25,6 +26,17 @@ export function oddPaths(paths: readonly string[]): string[] {
       path.split('/').some((part) => special.test(part)) ||
       (twins.size > 0 && withFolders(path).some((name) => twins.has(name))),
   );
+}
+
+/** Two paths that are one on some file systems, if there are such: no bundle carries both. */
+export function twinsAmong(paths: readonly string[]): [string, string] | undefined {
+  const spellings = new Map<string, string>();
+  for (const path of paths) {
+    const other = spellings.get(fold(path));
+    if (other !== undefined) return [other, path];
+    spellings.set(fold(path), path);
+  }
+  return undefined;
 }
 
 /** Of the paths and their folders those that another one differs from in its spelling only. */
@@ -84,7 +96,7 @@ async function tryName(root: string, path: string, odd: readonly string[], repo:
 function refusal(repo: string, path: string, what: string, cause?: unknown): MirrorError {
   const shown = printable(path);
   return new MirrorError('E_REFUSED', `\`${repo}/${shown}\` cannot be stored: the file system of the store ${what}`, {
-    hint: `choose a \`--store\` on ext4, xfs or the like, or leave the file out with \`--exclude '${shown}'\``,
+    hint: `choose a \`--store\` on ext4, xfs or the like, or leave the file out with \`--exclude '${patternOf(path)}'\``,
     at: { side: 'target', item: `${repo}/${shown}` },
     cause,
   });

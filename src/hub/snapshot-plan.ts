@@ -4,6 +4,7 @@ import { printable } from '../core/text.ts';
 import { hasFile } from '../fs/receive.ts';
 import type { HubClient } from './client.ts';
 import { type Choice, chooseFiles, type Filter } from './filter.ts';
+import { patternOf } from './fnmatch.ts';
 import { cacheOf, noticePath } from './places.ts';
 import type { RepoFile, RepoInfo, RepoRequest } from './repo.ts';
 
@@ -62,7 +63,7 @@ function checkPath(path: string, repo: string): void {
     const { code, message } = toMirrorError(error);
     const shown = printable(path);
     throw new MirrorError(code, message, {
-      hint: `no reader of every system can have it: ask the owner of the repo to rename it, or leave it out with \`--exclude '${shown}'\``,
+      hint: `no reader of every system can have it: ask the owner of the repo to rename it, or leave it out with \`--exclude '${patternOf(path)}'\``,
       at: { side: 'source', item: `${repo}/${shown}` },
     });
   }

@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import { forEachBySize } from '../core/limit.ts';
@@ -17,6 +17,7 @@ import type { HubClient } from './client.ts';
 import { sweepRepo } from './leftovers.ts';
 import { cacheOf, noticePartial, noticePath, noticesOf } from './places.ts';
 import { hasRightBytes } from './proof.ts';
+import { prune } from './prune.ts';
 import { refsOf } from './refs.ts';
 import type { RepoFile } from './repo.ts';
 import { Seen, sha256OfFile } from './seen.ts';
@@ -105,6 +106,8 @@ export async function fetchSnapshot(
   tally.notices = (plan.notices ?? []).map(known);
   await listFiles(job);
   tally.removed = isBare ? 0 : await cache.prune(plan.commit, plan.files);
+  // A bundle carries all that stand there.
+  await prune(join(noticesOf(store, plan), plan.commit), plan.notices ?? []);
   await options.beforeRefs?.();
   for (const revision of refsOf(plan, options.isMain))
     if (!(await cache.hasRef(revision, plan.commit))) await cache.writeRef(revision, plan.commit);

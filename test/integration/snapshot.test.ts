@@ -380,6 +380,15 @@ describe('snapshot refuses', () => {
     expect(await readSnapshot(place.cache, folder, commit)).toEqual({ 'config.json': '{}' });
   });
 
+  it('a name with a line break, and says a pattern that leaves it out', async () => {
+    const { commit } = place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}', "it's\n[1].txt": 'x' } });
+    const { error } = failureIn(await place.snapshot('org/name'));
+    const [, pattern = ''] = /--exclude '(.*)'/.exec(error?.hint ?? '') ?? [];
+    const filter = { preset: 'all', include: [], exclude: [pattern] } as const;
+    expect(await place.snapshot('org/name', { filter })).toMatchObject({ ok: true });
+    expect(await readSnapshot(place.cache, folder, commit)).toEqual({ 'config.json': '{}' });
+  });
+
   it('a file that the hub lists and does not give', async () => {
     place.hub.addRepo({ id: 'org/name', files: { 'a.json': '{}', 'b.json': '{"b":1}' } });
     place.hub.server.faults = ({ path }) =>

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, pre, property, string } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compilePattern } from '../../../src/hub/fnmatch.ts';
+import { compilePattern, patternOf } from '../../../src/hub/fnmatch.ts';
 
 const vectors = JSON.parse(readFileSync(join(import.meta.dirname, '../../../fixtures/fnmatch.json'), 'utf8')) as [
   pattern: string,
@@ -43,5 +43,23 @@ describe('a pattern', () => {
 
   it('of many stars comes to an end', () => {
     expect(compilePattern(`${'*a'.repeat(60)}b`)('a'.repeat(4000))).toBe(false);
+  });
+});
+
+describe('the pattern of a name', () => {
+  it('fits that name, and none of those that it would fit if its marks were marks', () => {
+    assert(
+      property(string(), string(), (one, other) => {
+        expect(compilePattern(patternOf(one))(one)).toBe(true);
+        pre(!patternOf(one).replaceAll('[?]', '').includes('?'));
+        expect(compilePattern(patternOf(one))(other)).toBe(one === other);
+      }),
+    );
+    expect(compilePattern(patternOf('a[1]*.txt'))('a1x.txt')).toBe(false);
+  });
+
+  it.each(['a\nb', "it's", '\u001b[31m', '\ud800x', '\u202egpj'])('can be typed: %j', (name) => {
+    expect(patternOf(name)).toMatch(/^[^'\p{Cc}\p{Cs}\u202e]+$/u);
+    expect(compilePattern(patternOf(name))(name)).toBe(true);
   });
 });

@@ -2,7 +2,7 @@ import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import { namePath, partialSuffix } from '../fs/atomic.ts';
+import { partialSuffix } from '../fs/atomic.ts';
 import { openDirect } from '../fs/direct.ts';
 import { syncDirectory } from '../fs/directories.ts';
 import { BatchBuilder, type FileMember } from './batches.ts';
@@ -10,6 +10,7 @@ import type { BundleBlob, Part } from './inventory.ts';
 import { PackedList } from './long-list.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { dataOffset, type VolumePlan } from './layout.ts';
+import { writeError } from './medium-errors.ts';
 import type { BatchResult, FileHash, OpenVolume, VolumeThread } from './volume-thread.ts';
 import type { SourceFile } from './source-file.ts';
 
@@ -58,7 +59,7 @@ export class ChainWriter {
 
   /**
    * A volume gets its final name when it is whole and on the medium.
-   * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE
+   * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE, E_MEDIUM for a medium that is gone or worn out
    */
   async write(plan: VolumePlan): Promise<VolumeRecord> {
     const path = this.#options.pathOf(plan.name);
@@ -70,24 +71,32 @@ export class ChainWriter {
     };
     const first = plan.members.at(0);
     if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.path);
-    const file = await open(`${path}${partialSuffix}`, 'w', 0o644);
-    const direct = await openDirect(`${path}${partialSuffix}`);
     try {
-      record.volume.digest = await this.#members({ file: file.fd, direct: direct?.fd }, plan, record);
-      await file.sync();
+      record.volume.digest = await this.#file(`${path}${partialSuffix}`, plan, record);
+      await rename(`${path}${partialSuffix}`, path);
+      // The journal, on another medium, must not know of a name that a power cut can still take away.
+      await syncDirectory(dirname(path));
     } catch (error) {
-      throw namePath(error, path);
-    } finally {
-      await direct?.close();
-      await file.close();
+      throw writeError(error, path);
     }
-    await rename(`${path}${partialSuffix}`, path);
-    // The journal, on another medium, must not know of a name that a power cut can still take away.
-    await syncDirectory(dirname(path));
     if (this.#open) record.open.push({ path: this.#open.source.path, parts: [...this.#open.parts] });
     this.#earlier.push(record);
     await this.#options.journal?.add(record);
     return record;
+  }
+
+  /** @returns the digest of the volume, which is on the medium then */
+  async #file(path: string, plan: VolumePlan, record: VolumeRecord): Promise<Digest> {
+    const file = await open(path, 'w', 0o644);
+    const direct = await openDirect(path);
+    try {
+      const digest = await this.#members({ file: file.fd, direct: direct?.fd }, plan, record);
+      await file.sync();
+      return digest;
+    } finally {
+      await direct?.close();
+      await file.close();
+    }
   }
 
   /** @returns the digest of the volume */

@@ -20,8 +20,14 @@ export function verifyGuide(
     '## 2. Every byte',
     block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
     `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its signatures'}.`,
+    ...(inventory.volumes.length > 1 ? severalMedia(inventory) : []),
     '## 3. With the tool in this bundle (Node.js >= 20.19 and nothing else)',
     block('tool', `node ${bundleFiles.tool} verify .${keyFlag}`),
+    ...(inventory.volumes.length > 1
+      ? [
+          `A bundle on several media: add \`--from DIR\` for each other one that is at hand, or \`--partial\` to check what is on this one.`,
+        ]
+      : []),
     ...withNodes(nodes, keyFlag),
     `The same tool brings it into the zone: \`node ${bundleFiles.tool} import . --help\`. What it is made of, and under which licences: \`${bundleFiles.licences}\`.`,
     '## 4. Unpack by hand',
@@ -33,7 +39,10 @@ export function verifyGuide(
         ]
       : []),
     ...(split
-      ? ['Files that are larger than a volume come in parts; `cat` joins them:', block('join', joinScript)]
+      ? [
+          'Files that are larger than a volume come in parts; `cat` joins them when all volumes are unpacked:',
+          block('join', joinScript),
+        ]
       : []),
     `Models: point HF_HUB_CACHE at \`hub/\` and set HF_HUB_OFFLINE=1.`,
     ...imageHints(inventory),
@@ -87,6 +96,15 @@ cp ${name} "$NODE" && chmod 755 "$NODE"
   ];
 }
 
+/** Each medium says the same: which volumes it has stands in no file of the bundle. */
+function severalMedia({ volumes }: Inventory): string[] {
+  const [first, last] = [volumes[0]?.name ?? '', volumes.at(-1)?.name ?? ''];
+  return [
+    `There are ${volumes.length} volumes, \`${first}\` to \`${last}\`. They may lie on several media, each with a copy of everything else: then this block checks what is on one of them, and every volume has to be found right on one.`,
+    block('sha256sum of one medium', `sha256sum -c --ignore-missing ${bundleFiles.sums}`),
+  ];
+}
+
 /** With `--all`, or only one platform goes and the digest changes. */
 function imageHints({ items }: Inventory): string[] {
   const names = items.flatMap((item) => (item.kind === 'image' ? [item.reference] : []));
@@ -97,9 +115,15 @@ function imageHints({ items }: Inventory): string[] {
   return ['Images, with unchanged digests (their signatures and referrers need the tool):', commands.join('\n')];
 }
 
+/** Where the other parts are on media that come later, nothing is joined yet. */
 const joinScript = `find "$UNPACK_DIR" -name '*.part-0001-of-*' | while read -r first; do
   whole="\${first%.part-0001-of-*}"
-  cat "$whole".part-*-of-* > "$whole" && rm "$whole".part-*-of-*
+  set -- "$whole".part-*-of-*
+  if [ "$#" -eq "$(expr "\${first##*-of-}" + 0)" ]; then
+    cat "$@" > "$whole" && rm "$@"
+  else
+    echo "$whole: $# parts of \${first##*-of-}, unpack the other volumes first"
+  fi
 done`;
 
 function block(name: string, script: string): string {

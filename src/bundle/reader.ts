@@ -10,6 +10,7 @@ import { isApprovalFile, otherHalf } from './approval.ts';
 import { BlobIndex } from './blob-index.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
 import { parseInventory } from './inventory-check.ts';
+import { isMediumError } from './medium-errors.ts';
 import {
   findPlaces,
   type Place,
@@ -293,14 +294,11 @@ export class BundleReader {
   }
 }
 
-/** What a drive says that is worn out, or was pulled. */
-const mediumErrors = new Set(['EIO', 'ENXIO', 'ENODEV', 'ENOMEDIUM', 'ESTALE', 'ENOENT']);
-
 /** A medium that cannot be read says nothing of the bytes: the file is named, and others can go on. */
 function ofMedium(content: Content, item: string): Content {
   return explained(content, (error) => {
+    if (!isMediumError(error)) return error;
     const { code = '', path } = error as NodeJS.ErrnoException;
-    if (!mediumErrors.has(code)) return error;
     const place = path === undefined ? '' : ` from \`${path}\``;
     return new MirrorError('E_MEDIUM', `\`${item}\` cannot be read${place}: \`${code}\``, {
       hint: 'try another port or reader, or copy that volume again; then run the same command again',

@@ -25,7 +25,7 @@ export interface WriteOptions {
 /**
  * Writes the planned volumes: each byte is read once, hashed for its file and for its volume, and
  * written once. A volume gets its final name when it is whole and on the medium.
- * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE
+ * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE, E_MEDIUM for a medium that is gone or worn out
  */
 export async function writeVolumes(
   pathOf: (volume: string) => string,

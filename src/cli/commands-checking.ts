@@ -1,5 +1,6 @@
 import type { CommandRow } from './command-row.ts';
-import { collect, fromFlag, junitFlag, keyFlags, passphraseFlag, text, trust } from './flags.ts';
+import { MirrorError } from '../core/errors.ts';
+import { collect, fromFlag, junitFlag, keyFlags, list, passphraseFlag, text, trust } from './flags.ts';
 import { runVerify, verifiedPlace } from './verify-place.ts';
 
 /** What is asked of a bundle on either side of the gap, and of what came of it in the zone. */
@@ -44,6 +45,7 @@ export const checkingCommands: readonly CommandRow[] = [
     flags: [
       { flags: '--key <key>', text: 'private key of who approves', required: true },
       passphraseFlag,
+      fromFlag,
       { flags: '--maker <pub.pem>', text: "the maker's public key: their signature is checked first", required: true },
       { flags: '--role <role>', text: 'in what capacity', fallback: 'approver' },
       { flags: '--comment <text>', text: 'what is to be remembered of it' },
@@ -57,6 +59,7 @@ export const checkingCommands: readonly CommandRow[] = [
       return approve(
         {
           bundle,
+          from: list(flags['from']),
           key: String(flags['key']),
           passphraseFile: text(flags['passphraseFile']),
           maker: String(flags['maker']),
@@ -68,25 +71,35 @@ export const checkingCommands: readonly CommandRow[] = [
     },
   },
   {
-    usage: 'inspect <bundle>',
-    text: 'show what is in a bundle, by its inventory; or what differs from another one',
+    usage: 'inspect [record]',
+    text: 'show what a bundle, an inventory, a receipt or a lock speaks of; or what differs between two of them',
     flags: [
       ...keyFlags,
       {
-        flags: '--diff <other>',
-        text: 'what came, went and changed in OTHER; both may be a bundle, an inventory, a receipt or a lock',
+        flags: '--diff <other...>',
+        text: 'what came, went and changed from the one to the other: `inspect A --diff B` or `inspect --diff A B`',
       },
     ],
     examples: [
       'sie-mirror inspect /media/usb/site-a',
       'sie-mirror inspect /media/usb/site-a --json',
+      'sie-mirror inspect site-a.receipt.json',
       'sie-mirror inspect site-a.receipt.json --diff /media/usb/site-a-2',
     ],
-    run: async ([bundle = ''], flags, context) => {
-      const other = text(flags['diff']);
-      if (other === undefined)
-        return (await import('../commands/inspect.ts')).inspect({ bundle, ...trust(flags) }, context);
-      return (await import('../commands/diff.ts')).diff({ before: bundle, after: other, ...trust(flags) }, context);
+    run: async (args, flags, context) => {
+      const others = list(flags['diff']);
+      const [first, second, ...more] = [...args, ...others];
+      if (first === undefined || more.length > 0 || (others.length > 0 && second === undefined))
+        throw new MirrorError(
+          'E_USAGE',
+          `\`inspect\` takes one record, with \`--diff\` two; ${args.length + others.length} were given`,
+          {
+            hint: 'name a bundle, an inventory, a receipt or a lock',
+          },
+        );
+      if (second === undefined)
+        return (await import('../commands/inspect.ts')).inspect({ record: first, ...trust(flags) }, context);
+      return (await import('../commands/diff.ts')).diff({ before: first, after: second, ...trust(flags) }, context);
     },
   },
 ];

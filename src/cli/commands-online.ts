@@ -3,7 +3,7 @@ import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
 import { keepHeapSmall } from '../core/engine.ts';
-import { parseCount, parseSize } from './size.ts';
+import { parseCount, parseSize, parseVolumeSize } from './size.ts';
 
 const verifyFlag = {
   flags: '--verify',
@@ -164,14 +164,14 @@ export const onlineCommands: readonly CommandRow[] = [
       },
       {
         flags: '--medium-size <size>',
-        text: 'the most that goes to one --out (default: what is free)',
+        text: 'the most that goes to one --out: 25GB, dvd, dvd-dl, bd25, bd50 (default: what is free)',
         parse: parseSize,
       },
       { flags: '--name <name>', text: 'name of the bundle (default: that of the lock, or sie-mirror-bundle)' },
       {
         flags: '--volume-size <size>',
-        text: 'largest size of a volume: 700MiB, 25GB, fat32, dvd, dvd-dl, bd25, bd50 (default: fat32, which is 4GiB-1)',
-        parse: parseSize,
+        text: 'largest size of a volume: 700MiB, 25GB, fat32 (default: 4GiB-1); dvd, dvd-dl, bd25, bd50 leave room for the rest of the bundle',
+        parse: parseVolumeSize,
       },
       {
         flags: '--volumes-at-once <n>',

@@ -36,6 +36,15 @@ export function parseSize(text: string): number {
   return size;
 }
 
+/** What is left free beside a volume that fills a medium: for the tool, the inventory and the file system. */
+const besideVolume = 64 * 1024 ** 2;
+
+/** The same for a volume: the name of a disc is what fits there beside everything else of the bundle. @throws E_USAGE */
+export function parseVolumeSize(text: string): number {
+  const name = text.trim().toLowerCase();
+  return parseSize(text) - (media.has(name) && name !== 'fat32' ? besideVolume : 0);
+}
+
 /** @throws E_USAGE */
 export function parseCount(name: string, least: number): (text: string) => number {
   return (text) => {

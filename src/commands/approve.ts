@@ -15,6 +15,8 @@ import { readSigningKey } from './signing.ts';
 
 export interface ApproveOptions {
   bundle: string;
+  /** Its other directories, when it lies on several media: each gets the approval. */
+  from?: readonly string[] | undefined;
   /** Path of the private key of who approves. */
   key: string;
   passphraseFile?: string | undefined;
@@ -30,7 +32,7 @@ export interface ApproveOptions {
  */
 export async function approve(options: ApproveOptions, context: Context): Promise<Report> {
   const key = await readSigningKey(options.key, options.passphraseFile, context);
-  const bundle = await openBundle(options.bundle, { keys: [options.maker] }, context);
+  const bundle = await openBundle(options.bundle, { keys: [options.maker], from: options.from }, context);
   const print = fingerprint(key);
   const files = approvalFiles(print);
   // What a broken run has left of this very approval is about to be written again.
@@ -48,17 +50,19 @@ export async function approve(options: ApproveOptions, context: Context): Promis
     throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` changes while it is read`);
   const { role, comment } = options;
   const signed = signApproval(sums, key, { role, comment, at: new Date().toISOString() });
-  // An earlier statement goes first and the new one comes last: it never stands beside a signature of another.
-  await rm(join(bundle.directory, files.statement), { force: true });
-  await writeFileAtomic(join(bundle.directory, files.signature), signed.signature);
-  await writeFileAtomic(join(bundle.directory, files.statement), signed.statement);
+  const directories = [options.bundle, ...(options.from ?? [])].map((directory) => context.path(directory));
+  // An earlier statement goes first, everywhere, and the new one comes last: it never stands beside a signature of another.
+  for (const directory of directories) await rm(join(directory, files.statement), { force: true });
+  for (const directory of directories) await writeFileAtomic(join(directory, files.signature), signed.signature);
+  for (const directory of directories) await writeFileAtomic(join(directory, files.statement), signed.statement);
+  const from = (options.from ?? []).map((directory) => ` --from ${directory}`).join('');
   return makeReport(
     'approve',
     [{ kind: 'approval', name: files.statement, state: 'done', digest: print, detail: { role, comment } }],
     {},
     [
       `approved as ${role} by the key ${print}`,
-      `${files.statement} and ${files.signature} belong to the bundle now; check both signatures with \`sie-mirror verify ${options.bundle} --require 2 --key MAKER.pem --key APPROVER.pem\``,
+      `${files.statement} and ${files.signature} belong to the bundle now; check both signatures with \`sie-mirror verify ${options.bundle}${from} --require 2 --key MAKER.pem --key APPROVER.pem\``,
     ],
   );
 }

@@ -1,39 +1,26 @@
-import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createHash, type Hash } from 'node:crypto';
-import { type CarriedFile, isNodeFile } from '../bundle/carried.ts';
-import { verifyGuide } from '../bundle/guide.ts';
-import {
-  bundleFiles,
-  type Inventory,
-  inventorySchemaId,
-  type BundleItem,
-  type BundleBlob,
-} from '../bundle/inventory.ts';
+import type { CarriedFile } from '../bundle/carried.ts';
+import { type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/inventory.ts';
 import { checkInventory } from '../bundle/inventory-check.ts';
-import { inventoryChunks } from '../bundle/inventory-text.ts';
 import { packed } from '../bundle/long-list.ts';
 import { TextMap } from '../bundle/text-map.ts';
 import { FileDigests } from '../bundle/file-digests.ts';
-import { chainsOf, defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
-import { VolumeJournal } from '../bundle/journal.ts';
-import { formatSums } from '../bundle/seal.ts';
-import type { SourceFile } from '../bundle/source-file.ts';
+import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
+import { writeError } from '../bundle/medium-errors.ts';
 import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
-import { checksumOf, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { toolName } from '../core/version.ts';
-import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
-import { syncDirectory } from '../fs/directories.ts';
-import { receiveFile } from '../fs/receive.ts';
+import { ensureWritable } from '../fs/atomic.ts';
 import { descriptorsOf } from '../oci/graph.ts';
 import type { ManifestDocument } from '../oci/types.ts';
 import { describeBase } from './bundle/item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import { chooseMedia, volumesAtOnce } from './bundle/media.ts';
-import { type CarriedNodes, readNodes } from './bundle/node.ts';
+import { readNodes } from './bundle/node.ts';
+import { clearDirectory, forgetLacking, openJournal, volumesThere } from './bundle/resume.ts';
+import { seal } from './bundle/seal-media.ts';
 import { readTool } from './bundle/tool.ts';
 import { refuseTwins } from './bundle/twins.ts';
 import type { Context } from './context.ts';
@@ -63,6 +50,10 @@ export interface BundleOptions extends SigningOptions {
 
 /** The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes last: without it a directory is no bundle. */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
+  if (options.base === undefined && (options.baseKeys ?? []).length > 0)
+    throw new MirrorError('E_USAGE', '`--base-key` says who signed a base, and there is none', {
+      hint: 'add `--base RECEIPT`, or leave `--base-key` out',
+    });
   const key = await openSigning(options, context);
   const tool = await readTool(context);
   const { nodes, files: nodeFiles } = await readNodes(options.withNode ?? [], context);
@@ -76,14 +67,30 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
   const directories = [options.out, ...(options.moreOut ?? [])].map((out) => join(context.path(out), name));
-  for (const directory of directories) await context.lock(directory, join(directory, '..', `.${name}.lock`));
-  const besides = carried.reduce((sum, { content }) => sum + content.size, 0) + bytesPerEntry * contents.files.length;
-  const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides });
-  const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
-  const journal = await openJournal(store, pathOf, plans, contents.files);
+  checkDifferent(directories);
+  for (const directory of directories)
+    await onMedium(directory, async () => {
+      await context.lock(directory, join(directory, '..', `.${name}.lock`));
+      await ensureWritable(directory);
+    });
+  const journal = await openJournal(store, directories[0] ?? '', plans, contents.files);
   if (!journal)
     context.report({ type: 'note', text: `\`${store}\` cannot be written to: a broken run will begin anew` });
-  for (const directory of directories) await clearDirectory(directory, name, journal);
+  const there = await volumesThere(directories, journal);
+  const besides = bytesBesides(contents, carried, left);
+  const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides, there }).catch(
+    async (error: unknown) => {
+      if (there.size === 0) await journal?.remove();
+      throw error;
+    },
+  );
+  if (journal) await forgetLacking(journal, plans, (volume) => there.get(volume) === media.get(volume));
+  for (const directory of directories) {
+    const done = (journal?.done ?? []).map(({ volume }) => volume.name);
+    const kept = new Set(done.filter((volume) => media.get(volume) === directory));
+    await onMedium(directory, async () => clearDirectory(directory, name, kept));
+  }
+  const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
   context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directories.join(', ')}` });
   context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
   const written = await writeVolumes(pathOf, plans, contents.files, {
@@ -94,13 +101,34 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   });
   // What a verifier would refuse must not leave.
   const inventory = checkInventory(makeInventory(name, contents, written, base && left && { base, left }));
-  await seal(directories, { inventory, carried, nodes }, key, context.signal);
+  await seal(directories, { inventory, carried, nodes, media }, key, context.signal);
   await journal?.remove();
   return summarise(directories, inventory, plans, key);
 }
 
-/** About what the inventory says of one file. */
-const bytesPerEntry = 400;
+/** @throws E_MEDIUM for one that is gone or worn out */
+async function onMedium(directory: string, work: () => Promise<void>): Promise<void> {
+  await work().catch((error: unknown) => {
+    throw writeError(error, directory);
+  });
+}
+
+/** @throws E_USAGE */
+function checkDifferent(directories: readonly string[]): void {
+  const twice = directories.find((directory, index) => directories.indexOf(directory) !== index);
+  if (twice !== undefined)
+    throw new MirrorError('E_USAGE', `\`${twice}\` is given as two media`, {
+      hint: 'give each `--out` once; `--medium-size` fills several directories of one disk',
+    });
+}
+
+/** What every medium has to hold beside its volumes, about: what the inventory says of a file, a link and so on has a usual length. */
+function bytesBesides(contents: StoreContents, carried: readonly CarriedFile[], left: LeftOut | undefined): number {
+  const { files, links, models } = contents;
+  const ofModels = models.reduce((sum, model) => sum + model.files.length, 0);
+  const inventory = 300 * files.length + 250 * (links.length + (left?.held.length ?? 0)) + 200 * ofModels;
+  return carried.reduce((sum, { content }) => sum + content.size, inventory);
+}
 
 function checkName(name: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
@@ -108,67 +136,6 @@ function checkName(name: string): string {
       hint: 'use letters, digits, `.`, `_` and `-`, at most 63',
     });
   return name;
-}
-
-/** What of these volumes an earlier run has written, as long as it is still there. */
-async function openJournal(
-  store: string,
-  pathOf: (volume: string) => string,
-  plans: readonly VolumePlan[],
-  files: readonly SourceFile[],
-): Promise<VolumeJournal | undefined> {
-  const decided = createHash('sha256').update(toolName);
-  for (const { name, members } of plans) {
-    decided.update(name);
-    for (const member of members)
-      decided.update(
-        `${member.path}\n${member.offset} ${member.kind === 'file' ? `${member.start} ${member.size}` : member.target}\n`,
-      );
-  }
-  for (const file of files) decided.update(`${JSON.stringify(await identityOf(file))}\n`);
-  const id = sha256(plans.map(({ name }) => pathOf(name)).join('\n')).slice('sha256:'.length, 'sha256:'.length + 16);
-  const journal = await VolumeJournal.open(join(store, `.bundle-${id}.journal`), `sha256:${decided.digest('hex')}`);
-  const lacking = new Set<string>();
-  for (const chain of chainsOf(plans)) {
-    let isWhole = true;
-    // A file goes over from one to the next: what comes after one that is gone has to be written again as well.
-    for (const { name, size } of chain) {
-      isWhole &&= (await stat(pathOf(name)).catch(() => undefined))?.size === size;
-      if (!isWhole) lacking.add(name);
-    }
-  }
-  await journal?.forget(lacking);
-  return journal;
-}
-
-/** What a file is, without reading it: what it is named after, or when it was written. */
-async function identityOf({ path, from, size, checksum }: SourceFile): Promise<unknown[]> {
-  return [path, size, checksum?.hex ?? (await stat(from)).mtimeMs];
-}
-
-/** Takes away what a broken run left and cannot be used; anything else that stands there is somebody's. */
-async function clearDirectory(directory: string, name: string, journal: VolumeJournal | undefined): Promise<void> {
-  const kept = new Set(journal?.done.map(({ volume }) => volume.name));
-  await ensureWritable(directory);
-  const found = await readdir(directory);
-  if (found.includes(bundleFiles.sums))
-    throw new MirrorError('E_REFUSED', `\`${directory}\` holds a finished bundle already`, {
-      hint: 'choose another `--out` or `--name`, or delete it first',
-    });
-  const ours = (file: string): boolean => {
-    const plain = file.replace(/(?:\.[0-9a-f]{8})?\.partial$/, '');
-    return (
-      Object.values<string>(bundleFiles).includes(plain) ||
-      isNodeFile(plain) ||
-      (plain.startsWith(`${name}.`) && /\.\d{4,}\.tar$/.test(plain))
-    );
-  };
-  const foreign = found.find((file) => !ours(file));
-  if (foreign !== undefined)
-    throw new MirrorError('E_REFUSED', `\`${directory}\` holds \`${foreign}\`, which is not part of a bundle`, {
-      hint: 'choose another `--out` or `--name`, or move it away',
-    });
-  for (const file of found) if (!kept.has(file)) await rm(join(directory, file), { recursive: true });
 }
 
 function makeInventory(
@@ -223,60 +190,9 @@ function makeInventory(
   return { schema: inventorySchemaId, name, tool: toolName, ...(base ? { base } : {}), items, ...volumes };
 }
 
-interface Sealable {
-  inventory: Inventory;
-  carried: readonly CarriedFile[];
-  nodes: CarriedNodes['nodes'];
-}
-
 /** What an artifact is; images say nothing of the kind. */
 function kindOf({ artifactType }: ManifestDocument): string | undefined {
   return /\.image\.(?:config\.)?v1\+json$/.test(artifactType ?? '') ? undefined : artifactType;
-}
-
-/** Each medium gets everything but the volumes of the others, and SHA256SUMS when all of them are written. */
-async function seal(
-  directories: readonly string[],
-  { inventory, carried, nodes }: Sealable,
-  key: SigningKey | undefined,
-  signal: AbortSignal,
-): Promise<void> {
-  const sums = new Map(inventory.volumes.map((volume) => [volume.name, volume.digest.slice('sha256:'.length)]));
-  const put = async (name: string, data: string | Buffer): Promise<void> => {
-    for (const directory of directories) await writeFileAtomic(join(directory, name), data);
-  };
-  const add = async (name: string, data: string | Buffer): Promise<void> => {
-    await put(name, data);
-    sums.set(name, createHash('sha256').update(data).digest('hex'));
-  };
-  for (const { name, content, sha256: hex } of carried) {
-    const expected = { size: content.size, checksum: checksumOf(`sha256:${hex}`), item: name };
-    for (const directory of directories) await receiveFile(join(directory, name), content, expected, { signal });
-    sums.set(name, hex);
-  }
-  await add(bundleFiles.guide, verifyGuide(inventory, key?.fingerprint, nodes));
-  const hash = createHash('sha256');
-  for (const [index, directory] of directories.entries()) {
-    const chunks = inventoryChunks(inventory);
-    await writeFileAtomic(join(directory, bundleFiles.inventory), index === 0 ? hashing(chunks, hash) : chunks);
-  }
-  sums.set(bundleFiles.inventory, hash.digest('hex'));
-  // What the sums speak of is on the medium before they are.
-  for (const directory of directories) await syncDirectory(directory);
-  const text = formatSums(sums);
-  if (key) {
-    const { plain, sigstore } = await key.sign(Buffer.from(text));
-    await put(bundleFiles.signature, plain);
-    await put(bundleFiles.sigstore, sigstore);
-  }
-  await put(bundleFiles.sums, text);
-}
-
-function* hashing(chunks: Iterable<Buffer>, hash: Hash): Generator<Buffer> {
-  for (const chunk of chunks) {
-    hash.update(chunk);
-    yield chunk;
-  }
 }
 
 function summarise(

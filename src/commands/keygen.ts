@@ -5,11 +5,11 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
-import { readPassphrase } from './signing.ts';
+import { newPassphrase } from './signing.ts';
 
 export interface KeygenOptions {
   out: string;
-  /** The private key is encrypted with what stands in this file. */
+  /** The private key is encrypted with the first line of this file; else with what the environment has, if it has one. */
   passphraseFile?: string | undefined;
 }
 
@@ -17,6 +17,7 @@ const keyFiles = { private: 'sie-mirror.key.pem', public: 'sie-mirror.pub.pem' }
 
 /** An ECDSA P-256 pair; the private file is readable by its owner only, and nothing is ever overwritten. */
 export async function keygen(options: KeygenOptions, context: Context): Promise<Report> {
+  const passphrase = await newPassphrase(options.passphraseFile, context);
   const directory = context.path(options.out);
   await ensureWritable(directory);
   const privatePath = join(directory, keyFiles.private);
@@ -26,8 +27,6 @@ export async function keygen(options: KeygenOptions, context: Context): Promise<
       throw new MirrorError('E_REFUSED', `\`${path}\` exists, and a key is never overwritten`, {
         hint: 'choose another directory with `--out`',
       });
-  const passphrase =
-    options.passphraseFile === undefined ? undefined : await readPassphrase(options.passphraseFile, context);
   const { privatePem, publicPem } = makeKeyPair(passphrase);
   await writeFileAtomic(privatePath, privatePem, 0o600);
   await writeFileAtomic(publicPath, publicPem);
@@ -37,7 +36,7 @@ export async function keygen(options: KeygenOptions, context: Context): Promise<
     [{ kind: 'key', name: publicPath, state: 'done', digest: print, detail: { privateKey: privatePath } }],
     {},
     [
-      `private key  ${privatePath}  (keep it to yourself)`,
+      `private key  ${privatePath}  (${passphrase === undefined ? 'NOT ENCRYPTED, ' : 'encrypted, '}keep it to yourself)`,
       `public key   ${publicPath}  (carry it to the zone on another way than the bundle)`,
       `fingerprint  ${print}`,
     ],

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { type KeyObject, verify } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isCosignKey, readCosignKey } from '../bundle/cosign-key.ts';
+import { isOpenPgp, signaturesIn } from '../bundle/ecdsa-answer.ts';
 import {
   checkKey,
   fingerprint,
@@ -14,6 +15,7 @@ import {
 } from '../bundle/seal.ts';
 import { readAll } from '../core/stream.ts';
 import { MirrorError } from '../core/errors.ts';
+import { printable } from '../core/text.ts';
 import type { Context } from './context.ts';
 
 /** How a bundle is signed: with a key in a file, or by a command that has the key. */
@@ -37,6 +39,12 @@ export interface SigningKey {
 export async function openSigning(options: SigningOptions, context: Context): Promise<SigningKey | undefined> {
   if (options.sign !== undefined && options.signCommand !== undefined)
     throw new MirrorError('E_USAGE', '`--sign` and `--sign-cmd` cannot be given together');
+  // Whoever gives one of these wants a signature, and would get none.
+  const lost = options.signPublic !== undefined ? '--sign-pub' : options.passphraseFile && '--passphrase-file';
+  if (lost !== undefined && options.sign === undefined && options.signCommand === undefined)
+    throw new MirrorError('E_USAGE', `\`${lost}\` says with what to sign, and nothing is to be signed`, {
+      hint: 'add `--sign KEY` or `--sign-cmd COMMAND`',
+    });
   if (options.sign !== undefined) {
     const key = await readSigningKey(options.sign, options.passphraseFile, context);
     return { fingerprint: fingerprint(key), sign: async (sums) => signSums(sums, key) };
@@ -55,15 +63,48 @@ export async function readSigningKey(
   context: Context,
 ): Promise<KeyObject> {
   const pem = await readFile(context.path(path), 'utf8');
-  const passphrase = await readPassphrase(passphraseFile, context);
+  const passphrases = await readPassphrases(passphraseFile, context);
+  for (const [index, passphrase] of passphrases.entries())
+    try {
+      return await openKey(pem, path, passphrase);
+    } catch (error) {
+      if (index === passphrases.length - 1) throw error;
+    }
+  return openKey(pem, path, undefined);
+}
+
+async function openKey(pem: string, path: string, passphrase: string | undefined): Promise<KeyObject> {
   if (!isCosignKey(pem)) return readPrivateKey(pem, path, passphrase);
   if (passphrase === undefined) throw noPassphrase(path);
   return checkKey(await readCosignKey(pem, path, passphrase), path);
 }
 
-export async function readPassphrase(file: string | undefined, context: Context): Promise<string | undefined> {
-  if (file !== undefined) return (await readFile(context.path(file), 'utf8')).replace(/\r?\n$/, '');
-  return context.env['SIE_MIRROR_PASSPHRASE'] ?? context.env['COSIGN_PASSWORD'];
+/**
+ * What a new key is to be encrypted with: the first line of a file, as openssl reads it, or what the environment has.
+ * @throws E_USAGE for an empty one, which protects nothing
+ */
+export async function newPassphrase(file: string | undefined, context: Context): Promise<string | undefined> {
+  const [passphrase] = await readPassphrases(file, context);
+  if (passphrase !== '') return passphrase;
+  const place = file === undefined ? 'in the environment' : `in the first line of \`${file}\``;
+  throw new MirrorError('E_USAGE', `the passphrase ${place} is empty: it would protect nothing`, {
+    hint: 'give one that is not, or none at all for a key that is not encrypted',
+  });
+}
+
+/** In the order in which they are tried: cosign takes the line feed of a passphrase that was piped into it for a part of it. */
+async function readPassphrases(file: string | undefined, context: Context): Promise<string[]> {
+  if (file !== undefined) {
+    const text = await readFile(context.path(file), 'utf8');
+    return [...new Set([...firstLine(text), text.replace(/\r?\n$/, ''), text])];
+  }
+  const { env } = context;
+  const given = env['SIE_MIRROR_PASSPHRASE'] ?? env['COSIGN_PASSWORD'];
+  return given === undefined ? [] : [given];
+}
+
+function firstLine(text: string): string[] {
+  return text.split(/\r?\n/, 1);
 }
 
 async function byCommand(command: string, publicKey: string | undefined, context: Context): Promise<SigningKey> {
@@ -73,17 +114,26 @@ async function byCommand(command: string, publicKey: string | undefined, context
     });
   const key = readPublicKey(await readFile(context.path(publicKey), 'utf8'), publicKey);
   const sign = async (sums: Uint8Array): Promise<Signatures> => {
+    // It may ask for a PIN, or for a touch.
+    context.report({ type: 'stage', text: 'waiting for the signature of `--sign-cmd`' });
     const answer = await run(command, sums, context.signal);
-    const der = [answer, Buffer.from(answer.toString('latin1').trim(), 'base64')].find((signature) =>
-      verify('sha256', sums, key, signature),
-    );
-    if (!der)
-      throw new MirrorError('E_SIGNATURE', `what \`--sign-cmd\` wrote is no signature by the key in \`${publicKey}\``, {
-        hint: 'it has to write an ECDSA signature over SHA-256 of its input, in DER or base64 of it',
-      });
+    const der = signaturesIn(answer).find((signature) => verify('sha256', sums, key, signature));
+    if (!der) throw noSignature(answer, publicKey);
     return formatSignatures(sums, der, key);
   };
   return { fingerprint: fingerprint(key), sign };
+}
+
+function noSignature(answer: Buffer, publicKey: string): MirrorError {
+  const said = printable(answer.toString('latin1', 0, 200).trim());
+  const wanted = isOpenPgp(answer)
+    ? 'openssl and cosign read no OpenPGP signature: let the agent of GnuPG sign, as `docs/bundle.md` has it'
+    : 'it has to write an ECDSA signature over SHA-256 of its input: DER, r and s of 32 bytes each, or base64 of either';
+  return new MirrorError(
+    'E_SIGNATURE',
+    `\`--sign-cmd\` wrote ${said === '' ? 'nothing' : `\`${said}\``}, which is no signature by the key in \`${publicKey}\``,
+    { hint: `${wanted}; then run the same command again, what is written stays` },
+  );
 }
 
 /** @throws E_SIGNATURE when the command fails, E_SIZE_MISMATCH when it writes without end, E_ABORTED */
@@ -100,7 +150,7 @@ async function run(command: string, input: Uint8Array, signal: AbortSignal): Pro
     const [output, code] = await Promise.all([readAll(child.stdout, 64 * 1024, 'the signature'), ended]);
     if (code === 0) return output;
     throw new MirrorError('E_SIGNATURE', `\`--sign-cmd\` ended with exit code ${code}`, {
-      hint: 'what it printed stands above; nothing was sealed',
+      hint: 'what it printed stands above; nothing was sealed. Run the same command again when it works: what is written stays',
     });
   } finally {
     child.kill();

@@ -120,9 +120,21 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
     text: 'the file is too large for its file system',
     hint: 'use a smaller `--volume-size` or another file system',
   },
-  EROFS: { code: 'E_REFUSED', text: 'the file system is read-only' },
-  EACCES: { code: 'E_REFUSED', text: 'permission denied' },
-  EPERM: { code: 'E_REFUSED', text: 'operation not permitted' },
+  EROFS: {
+    code: 'E_REFUSED',
+    text: 'the file system is read-only',
+    hint: 'mount it so that it can be written to, or choose another place',
+  },
+  EACCES: {
+    code: 'E_REFUSED',
+    text: 'permission denied',
+    hint: 'run it as a user who may read or write there, or choose another place',
+  },
+  EPERM: {
+    code: 'E_REFUSED',
+    text: 'operation not permitted',
+    hint: 'run it as a user who may do that, or choose another place',
+  },
   ENOTDIR: {
     code: 'E_PATH',
     text: 'a part of the path is a file, a directory was wanted',

@@ -357,6 +357,15 @@ describe('a store that rotted', () => {
   });
 });
 
+it('two bundles into one directory: one is made, the other is refused', async () => {
+  const make = (): Promise<CliResult> =>
+    run(['bundle', '--store', 'store', '--out', 'usb-both', '--volume-size', '64KiB']);
+  const results = await Promise.all([make(), make()]);
+  expect(results.map(({ code }) => code).sort((a, b) => a - b)).toEqual([0, 8]);
+  expect(await run(['verify', 'usb-both/sie-mirror-bundle'])).toMatchObject({ code: 0 });
+  expect((await filesBelow(join(directory, 'usb-both'))).filter((path) => /lock|partial/.test(path))).toEqual([]);
+});
+
 /** A limit on the size of files: the disk says no in the middle of a write, as a full one does. */
 async function limited(
   args: string[],

@@ -172,7 +172,18 @@ it('can be seen before it is carried: what came, went and changed', async () => 
     };
     expect(items.map(({ kind, detail }) => `${kind} ${detail.change}`)).toEqual(['model changed', 'image came']);
     expect(items[0]?.detail.files?.changed).toEqual(['config.json']);
-    expect(totals).toEqual({ came: 1, went: 0, changed: 1, bytes: '{"new":true}'.length });
+    // Of the new image what the old one did not have, whatever is known of the sizes of that.
+    const images = items.filter(({ kind }) => kind === 'image').reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+    expect(totals).toMatchObject({ came: 1, went: 0, changed: 1, bytes: images + '{"new":true}'.length });
+    expect(images).toBeGreaterThan(2 * 9000);
+    expect(images).toBeLessThan(2 * 9000 + 8000);
   }
   expect(await good(['inspect', 'usb/first', '--diff', 'usb/first'])).toContain('the same');
+  const [between, inOrder] = [
+    ['usb/first', '--diff', 'usb/second'],
+    ['--diff', 'usb/first', 'usb/second'],
+  ].map(async (args) => good(['inspect', ...args]));
+  expect(await inOrder).toBe(await between);
+  for (const args of [[], ['--diff', 'usb/first'], ['usb/first', '--diff', 'usb/second', 'usb/first']])
+    expect(await run(['inspect', ...args])).toMatchObject({ code: 2 });
 });

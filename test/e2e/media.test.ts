@@ -87,6 +87,31 @@ describe('a bundle that lies on two media', () => {
     expect(await good(['import', 'two', ...targets()], world.inside)).toContain('was there already');
   });
 
+  it('is approved with both at hand, and the approval is on both then', async () => {
+    for (const who of ['maker', 'officer']) await good(['keygen', '--out', who]);
+    const sign = ['--sign', 'maker/sie-mirror.key.pem'];
+    await good(['bundle', '--out', 'signed', '--name', 'b', '--volume-size', '104KiB', ...sign]);
+    await cp(join(place.path, 'signed'), join(place.path, 'other-half'), { recursive: true });
+    for (const [index, name] of volumes.entries())
+      await rm(join(place.path, index % 2 === 0 ? 'signed' : 'other-half', 'b', name));
+    const keys = ['--key', 'maker/sie-mirror.pub.pem', '--key', 'officer/sie-mirror.pub.pem', '--require', '2'];
+    const approve = [
+      'approve',
+      'signed/b',
+      '--key',
+      'officer/sie-mirror.key.pem',
+      '--maker',
+      'maker/sie-mirror.pub.pem',
+    ];
+
+    expect(await cli(approve)).toMatchObject({ code: 4 });
+    expect(await cli(['verify', 'signed/b', '--from', 'other-half/b', ...keys])).toMatchObject({ code: 4 });
+    await good([...approve, '--from', 'other-half/b']);
+
+    await good(['verify', 'signed/b', '--from', 'other-half/b', ...keys]);
+    for (const half of ['signed/b', 'other-half/b']) await good(['verify', half, '--partial', ...keys]);
+  });
+
   it('that are parts of two bundles is refused', async () => {
     await good(['bundle', '--out', 'other', '--name', 'b', '--volume-size', '1MiB']);
     expect(await importFrom('one', '--from', 'other/b')).toMatchObject({ code: 4 });

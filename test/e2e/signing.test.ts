@@ -1,7 +1,11 @@
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeKeyPair } from '../../src/bundle/seal.ts';
+import { readSigningKey } from '../../src/commands/signing.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
+import { testContext } from '../support/context.ts';
+import { sealCosignKey } from '../support/cosign-key.ts';
 import { temporaryDirectory, textBelow } from '../support/place.ts';
 import { waitFor } from '../support/wait.ts';
 import { modelId, startWorld } from '../support/world.ts';
@@ -53,6 +57,43 @@ describe.each([
   });
 });
 
+it.each([
+  ['without a line feed', passphrase],
+  ['with the line end of Windows', `${passphrase}\r\n`],
+  ['with more lines, as openssl reads it', `${passphrase}\nand notes\n`],
+])('a passphrase file %s opens a key', async (what, text) => {
+  await writeFile(join(place.path, 'other-passphrase'), text);
+  const flags = ['--sign', join(keys, 'openssl.key.pem'), '--passphrase-file', 'other-passphrase'];
+  expect(await bundle(`lines-${what.length}`, flags)).toMatchObject({ code: 0 });
+});
+
+it('a key that cosign made of a piped passphrase is opened, of which the line feed is a part', async () => {
+  const { context } = await testContext({ cwd: place.path });
+  await writeFile(join(place.path, 'piped.key'), sealCosignKey(makeKeyPair().privatePem, 'piped\n'));
+  await writeFile(join(place.path, 'piped'), 'piped\n');
+  expect((await readSigningKey('piped.key', 'piped', context)).type).toBe('private');
+});
+
+it.each<[string, string[]]>([
+  ['--sign-pub', ['--sign-pub', join(keys, 'openssl.pub.pem')]],
+  ['--passphrase-file', ['--passphrase-file', 'passphrase']],
+])('%s alone makes no bundle that is not signed', async (_, flags) => {
+  expect(await bundle('unsigned', flags)).toMatchObject({ code: 2 });
+});
+
+it('makes no key with an empty passphrase', async () => {
+  await writeFile(join(place.path, 'empty'), '\n');
+  expect(await run(['keygen', '--out', 'none', '--passphrase-file', 'empty'])).toMatchObject({ code: 2 });
+  expect(await run(['keygen', '--out', 'none'], { SIE_MIRROR_PASSPHRASE: '' })).toMatchObject({ code: 2 });
+  expect(await readdir(place.path)).not.toContain('none');
+});
+
+it('makes an encrypted pair with a passphrase of the environment, and says so', async () => {
+  const made = await run(['keygen', '--out', 'by-env'], { SIE_MIRROR_PASSPHRASE: passphrase });
+  expect([made.code, made.stdout]).toEqual([0, expect.stringContaining('(encrypted')]);
+  expect(await bundle('by-env', ['--sign', 'by-env/sie-mirror.key.pem'])).toMatchObject({ code: 2 });
+});
+
 it('makes an encrypted pair that signs', async () => {
   expect(await run(['keygen', '--out', 'own', '--passphrase-file', 'passphrase'])).toMatchObject({ code: 0 });
   expect(await readFile(join(place.path, 'own/sie-mirror.key.pem'), 'utf8')).toContain('ENCRYPTED PRIVATE KEY');
@@ -101,6 +142,25 @@ describe('a command', () => {
     kill('SIGTERM');
     const { code, stderr } = await result;
     expect([code, stderr]).toEqual([143, expect.stringContaining('run the same command again')]);
+  });
+
+  it('that takes so long that the medium is pulled meanwhile seals no empty directory in its place', async () => {
+    const result = await bundle('pulled', flags(`mv usb/pulled gone && ${node} hsm/sign.cjs`));
+    expect([result.code, result.stderr]).toEqual([3, expect.stringContaining('put it in again')]);
+    expect(await readdir(join(place.path, 'usb/pulled')).catch(() => [])).not.toContain('SHA256SUMS');
+  });
+
+  it('that failed is asked again by the next run, which writes no volume again', async () => {
+    expect(await bundle('again', flags('exit 3'))).toMatchObject({ code: 4 });
+    const volume = join(place.path, 'usb/again/again.0001.tar');
+    const { ino } = await stat(volume);
+    expect(await bundle('again', flags(`${node} hsm/sign.cjs`))).toMatchObject({ code: 0 });
+    expect((await stat(volume)).ino).toBe(ino);
+  });
+
+  it('is told how the agent of GnuPG signs when it writes an OpenPGP signature', async () => {
+    const result = await bundle('gpg', flags('echo -----BEGIN PGP SIGNATURE-----'));
+    expect([result.code, result.stderr]).toEqual([4, expect.stringContaining('agent of GnuPG')]);
   });
 
   it('needs the public key, and excludes a key file', async () => {

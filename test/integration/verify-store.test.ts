@@ -79,7 +79,7 @@ describe('stores and bundles', () => {
     expect((await made.verifyStore()).ok).toBe(true);
     const { context } = await testContext({ cwd: made.path });
     expect(await verify({ bundle: 'usb/b' }, context)).toMatchObject({ ok: true });
-    expect(await inspect({ bundle: 'usb/b' }, context)).toMatchObject({ ok: true });
+    expect(await inspect({ record: 'usb/b' }, context)).toMatchObject({ ok: true });
     await context.close();
     expect(connect).not.toHaveBeenCalled();
     connect.mockRestore();

@@ -56,7 +56,7 @@ it.each<[string, (volumes: string[], to: string) => Promise<unknown>]>([
       await runCommand(tools.hubs[0]?.path ?? '', [script, to, ...volumes]);
     },
   ],
-])('by %s', async (name, unpack) => {
+])('the volumes are unpacked into what went in by %s', async (name, unpack) => {
   const to = join(place.path, name.replaceAll(' ', '-'));
   await mkdir(to);
   await unpack(

@@ -1,4 +1,5 @@
-import type { BundleItem, Inventory, InventoryBase } from '../../bundle/inventory.ts';
+import type { BundleItem, HeldBlob, Inventory, InventoryBase } from '../../bundle/inventory.ts';
+import type { Digest } from '../../core/digest.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 
@@ -25,7 +26,7 @@ export function describeItem(item: BundleItem, inventory: Inventory): ReportItem
       },
     };
   }
-  const held = new Map([...inventory.blobs, ...(inventory.base?.held ?? [])].map(({ digest, size }) => [digest, size]));
+  const held = imageSizes(inventory);
   const bytes = item.digests.reduce((sum, digest) => sum + (held.get(digest) ?? 0), 0);
   return {
     kind: 'image',
@@ -39,6 +40,19 @@ export function describeItem(item: BundleItem, inventory: Inventory): ReportItem
       ...(item.to === undefined ? {} : { to: item.to }),
     },
   };
+}
+
+const sizes = new WeakMap<Inventory, ReadonlyMap<Digest, number>>();
+
+/** Of every blob that an image may have; looked up once, as there may be many images, and many other files. */
+function imageSizes(inventory: Inventory): ReadonlyMap<Digest, number> {
+  const known = sizes.get(inventory);
+  if (known) return known;
+  const blobs = inventory.blobs.filter(({ path }) => path.startsWith('oci/blobs/'));
+  const held: HeldBlob[] = inventory.base?.held.filter(({ repository }) => repository !== undefined) ?? [];
+  const found = new Map([...blobs, ...held].map(({ digest, size }) => [digest, size]));
+  sizes.set(inventory, found);
+  return found;
 }
 
 /** What a delta leaves to its base, as a line. */

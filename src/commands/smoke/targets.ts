@@ -2,15 +2,15 @@ import { MirrorError } from '../../core/errors.ts';
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
-import { type Holdings, readHoldings } from '../holdings.ts';
+import { readHoldings } from '../holdings.ts';
 
 /** What was mirrored: commits by repo. */
 export type Mirrored = ReadonlyMap<string, string>;
 
 /** @param path receipt, lock, inventory or bundle @throws E_NOT_FOUND, E_CORRUPT, E_USAGE */
 export async function readMirrored(path: string, context: Context): Promise<Mirrored> {
-  const { models }: Holdings = await readHoldings(path, { keys: undefined, require: undefined }, context);
-  return new Map([...models].map(([repo, { commit }]) => [repo, commit]));
+  const { repos } = await readHoldings(path, { keys: undefined, require: undefined }, context);
+  return new Map(repos.filter(({ kind }) => kind === 'model').map(({ repo, commit }) => [repo, commit]));
 }
 
 /** The commit that has to answer for one model; undefined when nothing says so. @throws E_NOT_FOUND */

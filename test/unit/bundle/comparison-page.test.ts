@@ -19,3 +19,19 @@ it.each(rows.map((row) => [row.split('|')[1]?.trim() ?? '', row]))('claims only 
   expect(tests.length).toBeGreaterThan(0);
   expect(tests.filter((path) => !existsSync(join(projectRoot, path)))).toEqual([]);
 });
+
+const claims = ['bundle-comparison.md', 'bundle.md'].flatMap((file) =>
+  [
+    ...readFileSync(join(projectRoot, 'docs', file), 'utf8').matchAll(
+      /\[`([^`]+)`\]\(\.\.\/(test\/[^)]+\.test\.ts)\)/g,
+    ),
+  ].map(([, title = '', path = '']) => ({ title, path })),
+);
+
+it('the pages name tests by their titles', () => {
+  expect(claims.length).toBeGreaterThan(20);
+});
+
+it.each(claims)('there is a test `$title` in $path', ({ title, path }) => {
+  expect(readFileSync(join(projectRoot, path), 'utf8')).toContain(`'${title}'`);
+});

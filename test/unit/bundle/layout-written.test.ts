@@ -66,6 +66,7 @@ it('volumes go to media in their order, none is filled over its size, and none i
       fc.nat(500),
       async (sizes, media, mediumSize, besides) => {
         const directories = Array.from({ length: media }, (_, index) => join(place.path, `medium-${index}`));
+        for (const directory of directories) await mkdir(directory, { recursive: true });
         const named = sizes.map((each, index) => ({ name: `b.${String(index).padStart(4, '0')}.tar`, size: each }));
         let chosen: Map<string, string>;
         try {

@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
@@ -98,6 +99,17 @@ it.each([
   await spoil();
 
   expect(await codeOf(write('out', { atOnce: 2 }))).toBe(code);
+});
+
+it('a medium that is gone in the middle is said to be gone, and not that a file was not found', async () => {
+  let isGone = false;
+  const report = (): void => {
+    if (!isGone) renameSync(join(root, 'out'), join(root, 'pulled'));
+    isGone = true;
+  };
+
+  expect(await codeOf(write('out', { report }))).toBe('E_MEDIUM');
+  expect(isGone).toBe(true);
 });
 
 it('an interruption stops it', async () => {

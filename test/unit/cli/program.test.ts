@@ -91,7 +91,7 @@ it.each<[string, string[]]>([
   ['no command', []],
   ['an unknown command', ['no-such-command']],
   ['an unknown flag', ['--no-such-flag']],
-  ['an argument that is missing', ['inspect']],
+  ['an argument that is missing', ['import']],
   ['an argument too many', ['verify', 'a', 'b']],
   ['a flag without its value', ['bundle', '--out']],
   ['a flag that is required', ['bundle']],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseCount, parseSize } from '../../../src/cli/size.ts';
+import { parseCount, parseSize, parseVolumeSize } from '../../../src/cli/size.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 it.each([
@@ -43,6 +43,17 @@ it.each([
   'floppy',
 ])('refuses %j as a size', (text) => {
   expect(codeOfCall(() => parseSize(text))).toBe('E_USAGE');
+});
+
+it.each(['dvd', 'dvd-dl', 'bd25', 'bd50', 'BD25'])(
+  'a volume for %s leaves room on it for the tool, the inventory and the file system',
+  (disc) => {
+    expect(parseSize(disc) - parseVolumeSize(disc)).toBe(64 * 1024 ** 2);
+  },
+);
+
+it.each(['fat32', '4GiB-1', '700MiB', '1048576'])('a volume of %s is as large as that', (text) => {
+  expect(parseVolumeSize(text)).toBe(parseSize(text));
 });
 
 it('refuses a size beyond counting', () => {

@@ -12,6 +12,7 @@ const mebi = 1024 * 1024;
 const small = seededBytes('small', 5000);
 const large = seededBytes('large', 20 * mebi);
 const tokens = { kind: 'bearer', ...copyUser } as const;
+const wrong = `sha256:${'b'.repeat(64)}`;
 
 describe('a new blob', () => {
   it('costs POST and PUT, and a token before the first of all', async () => {
@@ -130,6 +131,20 @@ describe('a blob that another repository of the host holds', () => {
     });
   });
 
+  it('is sent when what was mounted is said to be another one', async () => {
+    await withRegistry({}, async (pushing) => {
+      await push(pushing, 'from', small);
+      pushing.registry.server.faults = ({ path }) =>
+        path.includes('mount=')
+          ? { kind: 'status', status: 201, headers: { 'docker-content-digest': wrong } }
+          : undefined;
+
+      await push(pushing, 'to', small);
+
+      expect(isThere(pushing, small, 'to')).toBe(true);
+    });
+  });
+
   it('is sent when a mount was said to be done and the blob is not known', async () => {
     await withRegistry({}, async (pushing) => {
       await push(pushing, 'from', small);
@@ -141,6 +156,26 @@ describe('a blob that another repository of the host holds', () => {
       await target.push(blobOf(small), contentOf(small));
 
       expect(pushing.log()).toEqual(['POST to/blobs/uploads/', 'PUT to/blobs/uploads/ID?digest']);
+    });
+  });
+});
+
+describe('a registry that takes a blob and says that it has another one', () => {
+  it.each(['PUT', 'PATCH'])('is refused, and both digests are named (%s)', async (method) => {
+    const options: RegistryOptions = method === 'PATCH' ? { maxUploadBytes: 6 * mebi } : {};
+    const bytes = seededBytes('changed', method === 'PATCH' ? 7 * mebi : 100);
+    await withRegistry(options, async (pushing) => {
+      const { server } = pushing.registry;
+      server.faults = ({ method: asked, headers }) =>
+        asked === 'PUT' && (method === 'PUT' || headers['content-length'] === '0')
+          ? { kind: 'status', status: 201, headers: { 'docker-content-digest': wrong } }
+          : undefined;
+
+      const error = await failureOf(pushing.target().push(blobOf(bytes), contentOf(bytes)));
+
+      expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
+      expect(error.message).toContain(wrong);
+      expect(error.message).toContain(blobOf(bytes).digest);
     });
   });
 });

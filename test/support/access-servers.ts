@@ -4,7 +4,7 @@ import { HttpClient, type HttpClientOptions } from '../../src/http/client.ts';
 import type { Credential } from '../../src/oci/access/credentials.ts';
 import { Registry } from '../../src/oci/registry/registry.ts';
 import type { RegistryRepository } from '../../src/oci/registry/repository.ts';
-import { type Handler, TestServer } from './server.ts';
+import { type Handler, type ServerOptions, TestServer } from './server.ts';
 
 /** Servers that say little, a repository behind credentials that must not leak, and what each server was told. */
 
@@ -22,8 +22,8 @@ afterEach(async () => {
   for (const each of opened.splice(0).toReversed()) await each.close();
 });
 
-export async function start(handler: Handler): Promise<TestServer> {
-  const server = await TestServer.start(handler);
+export async function start(handler: Handler, tls?: ServerOptions['tls']): Promise<TestServer> {
+  const server = await TestServer.start(handler, tls === undefined ? {} : { tls });
   opened.push(server);
   return server;
 }

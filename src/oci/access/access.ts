@@ -7,6 +7,7 @@ import { TokensForAnybody } from './anybody.ts';
 import { RegistryAuth } from './auth.ts';
 import type { CredentialFinder } from './credentials.ts';
 import { dockerHub } from '../reference.ts';
+import { sendOn } from './sent-on.ts';
 
 /** Where and how the API of a registry is asked. */
 export interface RegistryEndpoint {
@@ -100,7 +101,7 @@ export class RegistryAccess {
 
   /**
    * Sends a request with the right credentials; `make` is called again when they have to be renewed, as often as it takes
-   * while the registry takes other requests with those that it gives.
+   * while the registry takes other requests with those that it gives, and when the registry sends what writes elsewhere.
    * @throws E_AUTH, E_USAGE, and what `HttpClient.send` throws
    */
   async send(
@@ -115,7 +116,11 @@ export class RegistryAccess {
     for (let attempt = 1; ; attempt += 1) {
       const request = make();
       const kind = request.method === 'GET' || request.method === 'HEAD' ? 'reads' : 'writes';
-      const once = async (): Promise<Sent> => this.#sendOnce(request, scope, repository);
+      const once = async (): Promise<Sent> =>
+        sendOn(request, make, async (each, from) => {
+          if (from) await this.#client.checkReach(from, each.url, each.at);
+          return this.#sendOnce(each, scope, repository);
+        });
       // One after the other has a token of its own, which the requests of the others do not use up.
       const { response, authorization } = await (attempt > 2 ? this.#inTurn(once) : once());
       // What another host says of credentials is not the registry's word: it would choose where a password goes.

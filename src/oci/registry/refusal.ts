@@ -1,6 +1,6 @@
 import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
-import type { HttpResponse } from '../../http/client.ts';
+import { type HttpResponse, redactUrl } from '../../http/client.ts';
 import { statusError } from '../../http/failure.ts';
 import { parseChallenges } from '../access/auth.ts';
 import { readErrors } from './error-codes.ts';
@@ -35,6 +35,7 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
   function errorOf(): MirrorError {
     const at = { ...asked.at, status: response.status };
     const why = `(${response.status}${said === '' ? '' : `: ${printable(said)}`})`;
+    if (response.status >= 300 && response.status < 400) return sentAway(response, asked, at);
     if (asked.writes && name === 'NAME_UNKNOWN')
       return new MirrorError('E_REFUSED', `the target has no repository \`${asked.repository}\` ${why}`, {
         hint: `create it, then run the same command again: ${creation(asked, text)}`,
@@ -52,7 +53,9 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
       });
     if (code === 'E_AUTH' && response.url.origin !== asked.origin)
       return new MirrorError(code, `\`${response.url.host}\`, where \`${asked.host}\` sent us, refuses ${why}`, {
-        hint: 'credentials do not go there, and signed addresses are short-lived: let the host through proxy and firewall, and check the clock',
+        hint: speaksHttps(asked, response.url)
+          ? withoutInsecure(asked)
+          : 'credentials do not go there, and signed addresses are short-lived: let the host through proxy and firewall, and check the clock',
         at,
       });
     const unknown = response.status === 401 ? unknownSchemes(response) : '';
@@ -69,6 +72,34 @@ export function refusalOf(response: HttpResponse, text: string, asked: Asked): R
       return new MirrorError(code, `\`${asked.item}\`: not authorised ${why}`, { hint: loginHint(asked), at });
     return statusError(response, asked.at, said, code);
   }
+}
+
+/** A redirect that nobody can follow, or under which what is written would become a question. */
+function sentAway({ status, headers, url }: HttpResponse, asked: Asked, at: ErrorPlace): MirrorError {
+  const { location = '' } = headers;
+  const to = URL.canParse(location, url.href) ? new URL(location, url.href) : undefined;
+  if (!to)
+    return new MirrorError('E_PROTOCOL', `\`${url.host}\` answered ${status}, and does not say where to go`, { at });
+  return new MirrorError(
+    'E_PROTOCOL',
+    `\`${url.host}\` answered ${status}: it sends what is written to \`${printable(redactUrl(to))}\`, in a way that would take its body away`,
+    {
+      hint: speaksHttps(asked, to)
+        ? withoutInsecure(asked)
+        : 'if the registry is there, name it so; if not, a page to log in or a proxy stands before it. Redirects of what is written have to be 307 or 308',
+      at,
+    },
+  );
+}
+
+/** Whether the way to the registry leads to itself by HTTPS, where it was asked without. */
+function speaksHttps({ origin }: Asked, to: URL): boolean {
+  const asked = new URL(origin);
+  return asked.protocol === 'http:' && to.protocol === 'https:' && asked.hostname === to.hostname;
+}
+
+function withoutInsecure({ host }: Asked): string {
+  return `it speaks HTTPS: leave out \`--insecure-host ${host}\``;
 }
 
 /** What a server asks for that offers neither a password nor a token, by name. */

@@ -1,9 +1,11 @@
 import { type Digest, isDigest } from '../../core/digest.ts';
 import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
-import { type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
+import type { HttpRequest, HttpResponse } from '../../http/client.ts';
 import { errorText } from '../../http/failure.ts';
+import { nextLink } from './next-link.ts';
 import { type Refusal, refusalOf } from './refusal.ts';
 import type { SendOptions } from '../access/access.ts';
+import { addressIn } from '../access/sent-on.ts';
 import type { HostFacts } from './host-facts.ts';
 
 /** What a repository needs of its registry. */
@@ -111,6 +113,6 @@ export class RepositoryApi {
 const maxPages = 1000;
 
 function nextPage(response: HttpResponse, at: ErrorPlace): URL | undefined {
-  const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers['link'] ?? '')?.[1];
-  return link === undefined ? undefined : redirectTarget(response.url, link, at);
+  const link = nextLink(response.headers['link'] ?? '');
+  return link === undefined ? undefined : addressIn(response.url, link, at);
 }

@@ -1,8 +1,9 @@
 import type { Digest } from '../../core/digest.ts';
 import { type ErrorPlace, MirrorError } from '../../core/errors.ts';
 import { readAll } from '../../core/stream.ts';
-import { type HttpRequest, type HttpResponse, redirectTarget } from '../../http/client.ts';
+import type { HttpRequest, HttpResponse } from '../../http/client.ts';
 import { sendWatched } from '../../http/stall.ts';
+import { addressIn } from '../access/sent-on.ts';
 import { blobAnswerMs } from './answer-time.ts';
 import type { RepositoryApi } from './repository-api.ts';
 import type { VerifiedReader } from '../verified-reader.ts';
@@ -98,15 +99,11 @@ export class UploadSession {
     return kept;
   }
 
-  /** Goes on where an answer says. Behind a proxy that ends TLS a registry may name itself with http. */
+  /** Goes on where an answer says. */
   follow(response: HttpResponse): void {
     this.#api.facts.uploads.noteSmallest(response.headers['oci-chunk-min-length']);
     const location = response.headers['location'];
-    if (location === undefined) return;
-    const from = response.url;
-    const named = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
-    if (named && named.host === from.host) named.protocol = from.protocol;
-    this.#url = redirectTarget(from, named?.href ?? location, this.#at);
+    if (location !== undefined) this.#url = addressIn(response.url, location, this.#at);
   }
 
   forget(): void {

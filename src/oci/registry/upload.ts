@@ -170,12 +170,15 @@ class BlobUpload {
     const { digest } = this.#blob;
     const { facts, name, delivered } = this.#api;
     // What it took and does not know is not helped by mounting it once more.
-    const from = digest === undefined || delivered.has(digest) ? undefined : facts.blobs.mountFrom(digest, name);
+    if (digest === undefined || delivered.has(digest)) return false;
+    const from = facts.blobs.mountFrom(digest, name);
     if (from === undefined) return false;
     try {
       const response = await this.#session.open(from);
-      if (response.status === 201) await response.discard();
-      else if (response.status !== 202) throw await this.#api.failure(response, this.#blob.name, true);
+      if (response.status === 201) {
+        await response.discard();
+        this.#api.checkDigest(response, digest);
+      } else if (response.status !== 202) throw await this.#api.failure(response, this.#blob.name, true);
       return response.status === 201;
     } catch (error) {
       const known = toMirrorError(error);

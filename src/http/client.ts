@@ -99,8 +99,9 @@ export class HttpClient {
 
   /** `http` for hosts that the user named as insecure, else `https`. */
   schemeOf(host: string): 'http' | 'https' {
-    const insecure = this.#options.insecureHosts ?? [];
-    return insecure.includes(host) || insecure.includes(host.replace(/:\d+$/, '')) ? 'http' : 'https';
+    const insecure = (this.#options.insecureHosts ?? []).map((each) => each.toLowerCase());
+    const name = host.toLowerCase();
+    return insecure.includes(name) || insecure.includes(name.replace(/:\d+$/, '')) ? 'http' : 'https';
   }
 
   /**

@@ -85,7 +85,7 @@ function splitPath(path: string): { registry: string; repository: string } {
   const slash = path.indexOf('/');
   const first = slash < 0 ? '' : path.slice(0, slash);
   if (/[.:]/.test(first) || first === 'localhost') {
-    const registry = /^(?:index|registry-1)\.docker\.io$/.test(first) ? dockerHub : first;
+    const registry = /^(?:(?:index|registry-1)\.)?docker\.io$/i.test(first) ? dockerHub : first;
     const repository = path.slice(slash + 1);
     return {
       registry,

@@ -28,6 +28,8 @@ export interface CredentialFile {
   entryFor(registry: string, repository: string): Credential | undefined;
   /** Name of the helper for all others. */
   readonly store: string | undefined;
+  /** A host as the file spells it: helpers know it by that, letter by letter. */
+  spelt(registry: string): string;
 }
 
 /**
@@ -57,10 +59,15 @@ export function parseCredentialFile(text: string, path: string): CredentialFile 
   const document = validate(fileSchema, parseJson(text, path, 'E_USAGE'), path, 'E_USAGE');
   const helpers = byHost(document.credHelpers ?? {});
   const auths = byHost(document.auths ?? {});
+  const keys = [...Object.keys(document.credHelpers ?? {}), ...Object.keys(document.auths ?? {})];
   return {
-    helperFor: (registry) => helpers.get(registry)?.value || undefined,
+    helperFor: (registry) => helpers.get(registry.toLowerCase())?.value || undefined,
+    spelt: (registry) => {
+      const same = keys.filter((key) => key.toLowerCase() === registry.toLowerCase());
+      return same.includes(registry) ? registry : (same[0] ?? registry);
+    },
     entryFor: (registry, repository) => {
-      for (const name of placesAbove(`${registry}/${repository}`)) {
+      for (const name of placesAbove(`${registry.toLowerCase()}/${repository}`)) {
         const entry = auths.get(name);
         const found = entry && credentialOf(entry.value, entry.key, path);
         if (found) return found;
@@ -71,7 +78,7 @@ export function parseCredentialFile(text: string, path: string): CredentialFile 
   };
 }
 
-/** What is named `https://index.docker.io/v1/`, `https://host`, `host/` in a file, by host as references have it. */
+/** What is named `https://index.docker.io/v1/`, `https://host`, `host/`, `Host` in a file, by host in lower case. */
 function byHost<T>(entries: Record<string, T>): Map<string, { key: string; value: T }> {
   const found = new Map<string, { key: string; value: T }>();
   for (const [key, value] of Object.entries(entries)) {
@@ -83,9 +90,9 @@ function byHost<T>(entries: Record<string, T>): Map<string, { key: string; value
 }
 
 function normalise(key: string): string {
-  const plain = key.replace(/^https?:\/\//, '');
+  const plain = key.replace(/^https?:\/\//i, '');
   const named = plain === key ? plain.replace(/\/(?:v[12]\/)?$/, '') : plain.replace(/\/.*$/, '');
-  return named.replace(/^(?:index|registry-1)\.docker\.io(?=\/|$)/, dockerHub);
+  return named.toLowerCase().replace(/^(?:index|registry-1)\.docker\.io(?=\/|$)/, dockerHub);
 }
 
 /** `a/b/c`, `a/b`, `a`. */

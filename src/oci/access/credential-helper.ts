@@ -50,7 +50,7 @@ export class CredentialHelpers {
   }
 
   async #ask(helper: string, registry: string): Promise<Credential | undefined> {
-    const server = registry === dockerHub ? 'https://index.docker.io/v1/' : registry;
+    const server = registry.toLowerCase() === dockerHub ? 'https://index.docker.io/v1/' : registry;
     const program = `docker-credential-${helper}`;
     const { failed, output } = await this.#run(program, server);
     if (failed && /credentials not found/i.test(output)) return undefined;

@@ -50,8 +50,8 @@ async function lookUp(
   refused: Credential | undefined,
 ): Promise<Credential | undefined> {
   const helper = file.helperFor(registry);
-  if (helper !== undefined) return helpers.get(helper, registry, refused);
+  if (helper !== undefined) return helpers.get(helper, file.spelt(registry), refused);
   const stored = file.entryFor(registry, repository);
   if (stored) return stored;
-  return file.store === undefined ? undefined : helpers.get(file.store, registry, refused);
+  return file.store === undefined ? undefined : helpers.get(file.store, file.spelt(registry), refused);
 }

@@ -73,6 +73,11 @@ describe('the key of an entry', () => {
     ['r.example:5000', 'r.example:5000'],
     ['r.example:5000', 'https://r.example:5000'],
     ['[::1]:5000', '[::1]:5000'],
+    // Names of hosts know no upper case.
+    ['r.example', 'R.Example'],
+    ['R.Example:5000', 'r.example:5000'],
+    ['R.example', 'HTTPS://r.EXAMPLE/v2/'],
+    ['docker.io', 'https://Index.Docker.io/v1/'],
   ])('of %s may be %s', async (registry, key) => {
     await put(docker, { auths: { [key]: login('me') } });
 
@@ -90,6 +95,18 @@ describe('the key of an entry', () => {
     await put(docker, { auths: { [key]: login('me') } });
 
     expect(await find(registry)).toBeUndefined();
+  });
+
+  it('that is written as hosts are wins over one in capitals', async () => {
+    await put(docker, { auths: { 'R.Example': login('old'), 'r.example': login('new') } });
+
+    expect(await find('R.Example')).toEqual(basic('new'));
+  });
+
+  it('may name a part of a registry in capitals', async () => {
+    await put(podman, { auths: { 'R.Example/team': login('team'), 'r.example': login('all') } });
+
+    expect(await find('r.EXAMPLE')).toEqual(basic('team'));
   });
 
   it('in its plain form wins over what an older login left', async () => {
@@ -267,6 +284,17 @@ describe('a helper', () => {
 
     expect(await find('docker.io', 'library/nats')).toEqual(basic('me'));
     expect(await asked()).toEqual(['get https://index.docker.io/v1/']);
+  });
+
+  it('is asked by the name that the file has for the host: it compares letter by letter', async () => {
+    await putHelper('common', "say('me', 'secret')");
+    await putHelper('host', "say('host', 'secret')");
+    await put(docker, { credsStore: 'common', auths: { 'A.Example': {} }, credHelpers: { 'B.Example': 'host' } });
+
+    expect(await find('a.example')).toEqual(basic('me'));
+    expect(await find('b.EXAMPLE')).toEqual(basic('host'));
+    expect(await find('C.example')).toEqual(basic('me'));
+    expect(await asked()).toEqual(['get A.Example', 'get B.Example', 'get C.example']);
   });
 
   it('may give an identity token', async () => {

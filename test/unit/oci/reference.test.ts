@@ -59,6 +59,7 @@ it.each<[string, Reference]>([
   ['my.app:12', { registry: 'docker.io', repository: 'library/my.app', tag: '12' }],
   ['nats:5000', { registry: 'docker.io', repository: 'library/nats', tag: '5000' }],
   ['docker.io/nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
+  ['Index.Docker.IO/nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
   ['index.docker.io/library/nats', { registry: 'docker.io', repository: 'library/nats', tag: 'latest' }],
   ['superlinked/sie', { registry: 'docker.io', repository: 'superlinked/sie', tag: 'latest' }],
   ['localhost/a', { registry: 'localhost', repository: 'a', tag: 'latest' }],

@@ -11,6 +11,7 @@ import { copyOne, type Wanted } from './copy/image.ts';
 import { type ListOptions, type Order, readOrders } from './copy/list.ts';
 import { CopyPlaces } from './copy/places.ts';
 import type { SourceEndpoint } from './endpoint.ts';
+import type { OpenPlaces } from './local-source.ts';
 import type { TrustOptions } from './sealed.ts';
 
 export interface CopyCommandOptions extends ListOptions, TrustOptions {
@@ -43,15 +44,13 @@ export async function copy(options: CopyCommandOptions, context: Context): Promi
     },
     includeForeign: options.includeForeign === true,
   };
-  const orders = await readOrders(options, context);
-  const places = new CopyPlaces(context, wanted, options);
+  const opened: OpenPlaces = new Map();
+  const orders = await readOrders(options, context, opened);
+  const places = new CopyPlaces(context, wanted, options, opened);
   const one = async (from: SourceEndpoint, target: string): Promise<Outcome> => {
-    if (!options.dryRun) {
-      const { item, lines } = await copyOne(from, target, wanted, places, context);
-      return { items: [item], lines };
-    }
+    if (!options.dryRun) return copyOne(from, target, wanted, places, context);
     const planned = await planOne(from, target, wanted, places, context);
-    return { items: [planned.item], lines: planned.lines, planned };
+    return { items: planned.items, lines: planned.lines, planned };
   };
   const isList = options.fromFile !== undefined || options.allTags === true || (options.tags ?? []).length > 0;
   context.report({ type: 'stage', text: stageOf(options, orders) });
@@ -120,25 +119,27 @@ function stageOf({ dryRun, target, source }: CopyCommandOptions, orders: readonl
 
 function summarise(outcomes: readonly Outcome[], isList: boolean, dryRun: boolean): Report {
   const items = outcomes.flatMap((outcome) => outcome.items);
+  const images = items.filter(({ kind }) => kind === 'image');
   const lines = outcomes.flatMap((outcome) => (isList ? indented(outcome.lines) : outcome.lines));
   const planned = outcomes.flatMap((outcome) => (outcome.planned ? [outcome.planned] : []));
-  const failed = items.filter(({ state }) => state === 'failed').length;
+  const failed = images.filter(({ state }) => state === 'failed').length;
   if (dryRun) {
     const total = totalOf(planned);
     if (isList)
       lines.push(
-        `${plural(items.length, 'image')}${failed > 0 ? `, ${failed} of them cannot be copied` : ''}: ${formatBytes(total.bytes)} would move; nothing was written`,
+        `${plural(images.length, 'image')}${failed > 0 ? `, ${failed} of them cannot be copied` : ''}: ${formatBytes(total.bytes)} would move; nothing was written`,
       );
-    return makeReport('copy', items, { images: items.length, ...total }, lines);
+    return makeReport('copy', items, { images: images.length, ...total }, lines);
   }
-  const copied = items.reduce((sum, { detail }) => sum + Number(detail?.['copied'] ?? 0), 0);
-  const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
-  const present = items.filter(({ state }) => state === 'present').length;
+  const copied = images.reduce((sum, { detail }) => sum + Number(detail?.['copied'] ?? 0), 0);
+  const bytes = images.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const present = images.filter(({ state }) => state === 'present').length;
+  const lacking = new Set(items.filter(({ kind }) => kind === 'referrers').map(({ name }) => name)).size;
   if (isList)
     lines.push(
-      `${plural(items.length - failed, 'image')} of ${items.length} at the target, ${present} of them as before; ${formatBytes(bytes)} moved${failed > 0 ? `; ${failed} FAILED, run the same command again when what is said above is mended` : ''}`,
+      `${plural(images.length - failed, 'image')} of ${images.length} at the target, ${present} of them as before; ${formatBytes(bytes)} moved${lacking > 0 ? `; ${lacking} INCOMPLETE, without some of what belongs to them` : ''}${failed > 0 ? `; ${failed} FAILED, run the same command again when what is said above is mended` : ''}`,
     );
-  return makeReport('copy', items, { images: items.length, copied, bytes }, lines);
+  return makeReport('copy', items, { images: images.length, copied, bytes }, lines);
 }
 
 function indented([first, ...rest]: readonly string[]): string[] {

@@ -9,7 +9,7 @@ import { formatReference, parseReference, type Reference, wantedOf } from '../oc
 import { resilientSource, resilientTarget } from '../oci/registry/resilient.ts';
 import { at } from '../oci/side.ts';
 import type { Context } from './context.ts';
-import { type LocalPlace, localPlace, openLocal } from './local-source.ts';
+import { type LocalPlace, localPlace, type OpenPlaces, openLocal } from './local-source.ts';
 import type { TrustOptions } from './sealed.ts';
 
 /** Where an image comes from, opened. */
@@ -45,13 +45,19 @@ export type TargetView = Omit<TargetEndpoint, 'target'> & { target: ContentSourc
  * @param text `registry/repository:tag`, or `oci:DIR`, `docker-archive:FILE`, `oci-archive:FILE`, `bundle:DIR`, each with
  *   a name or digest after it where it holds several images
  * @param trust whom to trust as the maker of a bundle
+ * @param places what this command has open already
  */
-export async function openSource(context: Context, text: string, trust: TrustOptions = {}): Promise<SourceEndpoint> {
+export async function openSource(
+  context: Context,
+  text: string,
+  trust: TrustOptions = {},
+  places?: OpenPlaces,
+): Promise<SourceEndpoint> {
   const place = await localPlace(text, context);
   if (!place) return openRemoteSource(context, parseReference(text));
   const shown = `${place.kind}:${place.path}`;
   const { layout, name, repository, reference } = await at('source', shown, async () => {
-    const opened = await openLocal(place, { context, trust });
+    const opened = await openLocal(place, { context, trust, opened: places });
     return { layout: opened, ...(await chooseImage(opened, place.choice, shown)) };
   });
   return {

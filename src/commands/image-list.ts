@@ -5,7 +5,7 @@ import { parseReference } from '../oci/reference.ts';
 import { resilientSource } from '../oci/registry/resilient.ts';
 import type { Context } from './context.ts';
 import { namesTag } from './endpoint.ts';
-import { type LocalPlace, localPlace, openLocal } from './local-source.ts';
+import { type LocalOptions, type LocalPlace, localPlace, type OpenPlaces, openLocal } from './local-source.ts';
 import type { TrustOptions } from './sealed.ts';
 
 /** An image that a repository, layout, archive or bundle has by name. */
@@ -19,11 +19,17 @@ export interface ListedImage {
 /**
  * Every tag of a repository, or of what a place in the file system holds; sorted.
  * @param text `registry/repository`, `oci:DIR` or `oci:DIR:REPOSITORY`; `docker-archive:` and `bundle:` likewise
+ * @param opened what the command has open already
  * @throws E_USAGE, E_NOT_FOUND
  */
-export async function listImages(context: Context, text: string, trust: TrustOptions): Promise<ListedImage[]> {
+export async function listImages(
+  context: Context,
+  text: string,
+  trust: TrustOptions,
+  opened?: OpenPlaces,
+): Promise<ListedImage[]> {
   const place = await localPlace(text, context);
-  const images = place ? await listPlace(place, context, trust) : await listRepository(context, text);
+  const images = place ? await listPlace(place, { context, trust, opened }) : await listRepository(context, text);
   return images.sort((a, b) => (a.text < b.text ? -1 : 1));
 }
 
@@ -37,8 +43,8 @@ async function listRepository(context: Context, text: string): Promise<ListedIma
   return (await source.tags()).map((tag) => ({ text: `${registry}/${repository}:${tag}`, repository, tag }));
 }
 
-async function listPlace(place: LocalPlace, context: Context, trust: TrustOptions): Promise<ListedImage[]> {
-  const layout = await openLocal(place, { context, trust });
+async function listPlace(place: LocalPlace, options: LocalOptions): Promise<ListedImage[]> {
+  const layout = await openLocal(place, options);
   const images = (await layout.named()).map((each) => {
     const { repository, reference } = splitName(each.name);
     return { text: `${place.kind}:${place.path}:${each.name}`, repository, tag: reference };

@@ -21,7 +21,12 @@ export interface LocalOptions {
   context: Context;
   /** Whom to trust as the maker of a bundle. */
   trust: TrustOptions;
+  /** What the command has open already, and what is opened now. */
+  opened?: OpenPlaces | undefined;
 }
+
+/** Each place is opened once, however many images are taken out of it. */
+export type OpenPlaces = Map<string, Promise<OciLayout>>;
 
 /** A place in the file system, as the user wrote it. */
 export interface LocalPlace {
@@ -75,6 +80,14 @@ function unsaid(path: string): MirrorError {
 
 /** @throws E_NOT_FOUND, E_CORRUPT, E_USAGE, and for a bundle what `import` throws before it writes */
 export async function openLocal(place: LocalPlace, options: LocalOptions): Promise<OciLayout> {
+  const { opened } = options;
+  const key = `${place.kind}:${place.path}`;
+  const layout = opened?.get(key) ?? openPlace(place, options);
+  opened?.set(key, layout);
+  return layout;
+}
+
+async function openPlace(place: LocalPlace, options: LocalOptions): Promise<OciLayout> {
   return new OciLayout(await kinds[place.kind].open(place, options), place.path);
 }
 

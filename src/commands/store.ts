@@ -14,6 +14,7 @@ import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout/layout.ts';
 import { splitName } from '../oci/layout/index-file.ts';
+import { lostReferrers } from '../oci/lost.ts';
 import { digestTag } from '../oci/reference.ts';
 import { lockFile, readLock } from './store-lock.ts';
 import { filesFolder } from './files.ts';
@@ -258,6 +259,7 @@ async function readImages(store: string, contents: StoreContents): Promise<void>
     const root = await view.resolve(reference);
     if (covered.has(root.digest) && !plain.includes(name)) continue;
     const graph = await readImage(view, root, { slots: 8, referrers: true });
+    if (graph.lost.length > 0) throw lostReferrers(graph.lost, `of \`${name}\` `);
     contents.images.push({ reference: name, graph });
     for (const { digest } of descriptorsOf(graph)) {
       if (!covered.has(digest))

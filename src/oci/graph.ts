@@ -5,6 +5,7 @@ import { type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { contentOf, metadataLimit, readVerified } from '../core/stream.ts';
 import { DigestTags } from './digest-tags.ts';
+import { type Lost, unlessLost } from './lost.ts';
 import { at } from './side.ts';
 import { formatPlatform } from './platform.ts';
 import { printable } from '../core/text.ts';
@@ -41,8 +42,8 @@ export interface ImageGraph {
   tagged: { tag: string; node: GraphNode }[];
   /** Referrers and cosign's tags of indexes that were made smaller: they speak of another digest, and stay behind. */
   leftBehind: number;
-  /** Listed as referrers by the source, which does not have them. */
-  lost: Descriptor[];
+  /** What the source lists as belonging to the image, and does not have whole. */
+  lost: Lost[];
   /** How many the source lists as referrers that do not refer to what they are listed for: no part of the image. */
   strays: number;
 }
@@ -74,7 +75,7 @@ const maxReferrerDepth = 16;
 
 /**
  * Reads every manifest of an image from its source, children and referrers included, and verifies each. Referrers that are
- * listed and not there are `lost`.
+ * listed and not there, or not whole, are `lost`.
  * @throws E_NOT_FOUND, E_DIGEST_MISMATCH, E_CORRUPT
  */
 export async function readImage(source: ContentSource, root: Descriptor, options: GraphOptions): Promise<ImageGraph> {
@@ -247,29 +248,26 @@ export class GraphReader {
       image.leftBehind += referrers.length + tags.length;
       return [];
     }
-    const nodes = await Promise.all(referrers.map(async (listed) => this.#referrer(listed, image)));
+    const nodes = await Promise.all(
+      referrers.map(async (listed) =>
+        unlessLost(listed.digest, image.lost, async () => describe(await this.read(asManifest(listed), 0), listed)),
+      ),
+    );
     const attached = nodes
       // oras, for one, lists the children of a subject under its tag where a registry resolves that to the subject.
       .filter((referrer) => referrer?.document.subject?.digest === subject.digest)
       .map((referrer) => ({ subject, referrer: referrer as GraphNode }));
     image.strays += nodes.filter((node) => node !== undefined).length - attached.length;
     const tagged = await Promise.all(
-      tags.map(async (tag) => ({ tag, node: await this.read(await this.#limit(() => this.#source.resolve(tag)), 0) })),
+      tags.map(async (tag) => {
+        const behind = async (): Promise<Descriptor> => this.#limit(() => this.#source.resolve(tag));
+        const node = await unlessLost(tag, image.lost, async () => this.read(await at('source', tag, behind), 0));
+        return node ? [{ tag, node }] : [];
+      }),
     );
     image.attached.push(...attached);
-    image.tagged.push(...tagged);
-    return [...attached.map(({ referrer }) => referrer), ...tagged.map(({ node }) => node)];
-  }
-
-  /** Undefined for one that is listed and not there: nobody deletes from a list what he deletes. */
-  async #referrer(listed: Descriptor, image: ImageGraph): Promise<GraphNode | undefined> {
-    try {
-      return describe(await this.read(asManifest(listed), 0), listed);
-    } catch (error) {
-      if (!isMissing(error, listed)) throw error;
-      image.lost.push(listed);
-      return undefined;
-    }
+    image.tagged.push(...tagged.flat());
+    return [...attached.map(({ referrer }) => referrer), ...tagged.flat().map(({ node }) => node)];
   }
 
   /** What says of itself that it refers to `subject`: referrers, and tags that cosign named after it. */

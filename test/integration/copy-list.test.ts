@@ -119,7 +119,8 @@ describe('a list of images', () => {
       source.put('org/two', image('two'), 'v2');
       source.put('three', image('three'), 'v3');
       const list = [
-        '# images of the release',
+        // As editors of Windows begin a file.
+        '\ufeff# images of the release',
         '',
         `${source.host}/org/one:v1`,
         `${source.host}/org/two:v2   renamed/two   # by another name`,
@@ -272,6 +273,7 @@ describe('a list of images', () => {
     ['no target', 'a.example/x:v1 path', undefined, /line 1.*target/],
     ['two images for one name', 'a.example/x:v1 same:v1\nb.example/x:v1 same:v1', 'ZONE/m', /both/],
     ['a target that is an address', 'a.example/x:v1', 'https://ZONE/m', /not an image reference/],
+    ['a list in UTF-16', '\ufeffg\0o\0o\0d\0/\0a\0:\0v\0', 'ZONE/m', /UTF-8/],
     ['a target that names one image of a layout', 'a.example/x:v1', 'oci:layout:name', /one image/],
   ])('is refused for %s before anything is asked', async (_, list, target, message) => {
     await withCopyWorld({}, async ({ source, zone, directory, run }) => {

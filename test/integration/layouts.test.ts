@@ -132,9 +132,24 @@ describe('what refers to an image of a layout comes with it', () => {
     expect(place.zone.manifest('app', other.digest)).toBeUndefined();
   });
 
+  it('and what regctl lists and is missing is told', async () => {
+    const list = buildIndex({ children: [sbom] });
+    await writeLayout(
+      [image, { ...list, manifests: new Map([[list.digest, list]]), blobs: new Map() }],
+      [named(image, 'v1'), named(list, fallbackTag(image.digest))],
+    );
+    const error = await failureOf(place.toZone('oci:layout:v1'));
+    expect([error.code, error.at.side]).toEqual(['E_NOT_FOUND', 'source']);
+    expect(error.message).toContain(sbom.digest);
+    expect(place.zone.manifest('app', 'x')?.digest).toBe(image.digest);
+  });
+
   it('and an entry whose manifest is missing is told, if nothing but its subject leads to it', async () => {
     await writeLayout([image], [named(image, 'v1'), descriptorOf(sbom)]);
-    expect(await codeOf(place.toZone('oci:layout'))).toBe('E_NOT_FOUND');
+    const error = await failureOf(place.toZone('oci:layout'));
+    expect([error.code, error.at.side]).toEqual(['E_NOT_FOUND', 'source']);
+    expect(error.message).toContain(sbom.digest);
+    expect(place.zone.manifest('app', 'x')?.digest).toBe(image.digest);
     await writeLayout([image], [named(image, 'v1'), named(other, 'v2')]);
     expect(await place.toZone('oci:layout:v1')).toBe(image.digest);
   });
@@ -315,6 +330,15 @@ describe('a bundle', () => {
       place.context,
     );
     expect(report).toMatchObject({ ok: true });
+  });
+
+  it('is not made of a store that has lost what belongs to an image', async () => {
+    await makeBundle();
+    await rm(join(place.path, 'store/oci/blobs', sbom.digest.replace(':', '/')));
+    const withTool = { ...place.context, toolFile: await placeTool(place.path) };
+    const error = await failureOf(bundle({ store: 'store', out: '.', name: 'c' }, withTool));
+    expect(error.code).toBe('E_NOT_FOUND');
+    expect(error.message).toContain(sbom.digest);
   });
 
   it('is proven by the key of its maker, or not read', async () => {

@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { asked, type CopyWorld, withCopyWorld } from '../support/copy-command.ts';
 import { failureOf } from '../support/failures.ts';
@@ -5,6 +7,7 @@ import {
   buildArtifact,
   buildImage,
   buildIndex,
+  type BuiltImage,
   cosignSignature,
   cosignTag,
   descriptorOf,
@@ -24,17 +27,30 @@ function seed({ source }: CopyWorld, listed: Parameters<typeof buildIndex>[0]['c
   source.put('app', buildIndex({ children: listed }), fallbackTag(image.digest));
 }
 
+/** The last layer of an image. */
+const layerOf = (built: BuiltImage): string => [...built.blobs.keys()].at(-1) ?? '';
+
 describe('a referrer that a source lists and does not have', () => {
-  it('is named when all else is there', async () => {
+  it('is named when all else is there, as an incomplete copy', async () => {
     await withCopyWorld({ source: withoutApi }, async (world) => {
       seed(world, [sbom, deleted]);
       world.source.remove('app', deleted.digest);
 
-      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
+      const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
 
-      expect([error.code, error.at.side]).toEqual(['E_NOT_FOUND', 'source']);
-      expect(error.message).toContain(deleted.digest);
-      expect(error.hint).toContain('--no-referrers');
+      expect([report.ok, report.exit]).toEqual([false, 3]);
+      expect(report.items).toMatchObject([
+        { kind: 'image', state: 'done', detail: { referrers: 1 } },
+        {
+          kind: 'referrers',
+          state: 'failed',
+          detail: { names: [deleted.digest] },
+          error: { code: 'E_NOT_FOUND', at: { side: 'source', item: `${world.source.host}/app:v1` } },
+        },
+      ]);
+      expect(report.items[1]?.error?.message).toContain(deleted.digest);
+      expect(report.items[1]?.error?.hint).toContain('--no-referrers');
+      expect(report.summary.at(-1)).toContain('INCOMPLETE');
       expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
       expect(world.zone.manifest('app', sbom.digest)).toBeDefined();
     });
@@ -45,10 +61,117 @@ describe('a referrer that a source lists and does not have', () => {
       seed(world, [deleted]);
       world.source.remove('app', deleted.digest);
 
-      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', dryRun: true }));
+      const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', dryRun: true });
 
-      expect(error.code).toBe('E_NOT_FOUND');
-      expect(error.message).toContain(deleted.digest);
+      expect(report.exit).toBe(3);
+      expect(report.items.map(({ kind, state }) => `${kind} ${state}`)).toEqual(['image planned', 'referrers failed']);
+      expect(report.items[1]?.error?.message).toContain(deleted.digest);
+    });
+  });
+});
+
+describe('what belongs to an image and is not whole at its source', () => {
+  const child = buildImage({ seed: 'child of a referrer' });
+  const indexed = buildIndex({ children: [child], subject: descriptorOf(image) });
+
+  it.each<[string, (world: CopyWorld) => void, string, string]>([
+    [
+      'a referrer without its layer',
+      ({ source }) => {
+        source.put('app', deleted);
+        source.remove('app', layerOf(deleted));
+      },
+      deleted.digest,
+      layerOf(deleted),
+    ],
+    [
+      'a referrer without one of its manifests',
+      ({ source }) => {
+        source.put('app', indexed);
+        source.remove('app', child.digest);
+      },
+      indexed.digest,
+      child.digest,
+    ],
+    [
+      'a signature without its layer',
+      ({ source }) => {
+        source.put('app', signature, cosignTag(image.digest));
+        source.remove('app', layerOf(signature));
+      },
+      cosignTag(image.digest),
+      layerOf(signature),
+    ],
+    [
+      'a tag of a signature that is gone',
+      ({ source }) => {
+        source.put('app', signature, cosignTag(image.digest));
+        source.remove('app', signature.digest);
+      },
+      cosignTag(image.digest),
+      cosignTag(image.digest),
+    ],
+  ])('does not keep the image back, nor the rest, and is named: %s', async (_, lose, name, part) => {
+    await withCopyWorld({}, async (world) => {
+      world.source.put('app', image, 'v1');
+      lose(world);
+      world.source.put('app', sbom);
+
+      for (const state of ['done', 'present']) {
+        const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+
+        expect(report.exit).toBe(3);
+        expect(report.items.map((item) => `${item.kind} ${item.state}`)).toEqual([
+          `image ${state}`,
+          'referrers failed',
+        ]);
+        expect(report.items[1]).toMatchObject({
+          detail: { names: [name] },
+          error: { code: 'E_NOT_FOUND', at: { side: 'source' } },
+        });
+        expect(report.items[1]?.error?.message).toContain(part);
+      }
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
+      expect(world.zone.manifest('app', sbom.digest)).toBeDefined();
+      expect(world.zone.tags('app')).toEqual(['v1']);
+      for (const lost of [deleted, indexed, signature]) expect(world.zone.manifest('app', lost.digest)).toBeUndefined();
+    });
+  });
+
+  it('is told of the one image of a list that it belongs to', async () => {
+    await withCopyWorld({}, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', multiArch('plain'), 'v2');
+      world.source.put('app', deleted);
+      world.source.remove('app', layerOf(deleted));
+
+      const report = await world.run({ source: 'SOURCE/app', target: 'ZONE/app', allTags: true });
+
+      expect(report.items.map(({ kind, state, name }) => `${kind} ${state} ${name.split(':').at(-1)}`)).toEqual([
+        'image done v1',
+        'referrers failed v1',
+        'image done v2',
+      ]);
+      expect(report.totals['images']).toBe(2);
+      expect(report.summary.at(-1)).toContain('2 images of 2 at the target');
+      expect(report.summary.at(-1)).toContain('1 INCOMPLETE');
+      expect(report.items[1]?.error?.at.item).toBe(`${world.source.host}/app:v1`);
+    });
+  });
+
+  it('does not keep it back on the way into a layout and out of it either', async () => {
+    await withCopyWorld({}, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', sbom);
+      world.source.put('app', deleted);
+      world.source.remove('app', layerOf(deleted));
+
+      const into = await world.run({ source: 'SOURCE/app:v1', target: 'oci:layout:v1' });
+      await rm(join(world.directory, 'layout/blobs', layerOf(sbom).replace(':', '/')));
+      const out = await world.run({ source: 'oci:layout:v1', target: 'ZONE/app:v1' });
+
+      expect([into, out].map(({ items }) => items[1]?.detail?.['names'])).toEqual([[deleted.digest], [sbom.digest]]);
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
     });
   });
 });

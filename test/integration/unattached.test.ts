@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { withCopyWorld } from '../support/copy-command.ts';
-import { failureOf } from '../support/failures.ts';
 import { buildArtifact, cosignSignature, cosignTag, descriptorOf, multiArch } from '../support/images.ts';
 
 /** A target where referrers cannot be found: it has no API for them, and keeps the tag that stands in for it to itself. */
@@ -21,16 +20,44 @@ describe('referrers', () => {
         world.source.put('app', sbom);
         world.source.put('app', signature, cosignTag(image.digest));
 
-        const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
+        const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
 
-        expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
-        expect(error.message).toContain(sbom.digest);
+        expect([report.ok, report.exit]).toEqual([false, 3]);
+        expect(report.items).toMatchObject([
+          { kind: 'image', state: 'done' },
+          {
+            kind: 'referrers',
+            state: 'failed',
+            detail: { names: [sbom.digest] },
+            error: { code: 'E_REFUSED', at: { side: 'target', item: `${world.zone.host}/app:v1` } },
+          },
+        ]);
+        expect(report.items[1]?.error?.message).toContain(sbom.digest);
         expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
         expect(world.zone.tags('app')).toEqual([cosignTag(image.digest), 'v1']);
         expect(world.zone.manifest('app', sbom.digest) !== undefined).toBe(arrives);
       });
     },
   );
+
+  it('behind a tag that may not be moved there do not keep the image back', async () => {
+    await withCopyWorld({ zone: { immutableTags: 409 } }, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', signature, cosignTag(image.digest));
+      world.zone.put('app', sbom, cosignTag(image.digest));
+
+      const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+
+      expect(report.exit).toBe(3);
+      expect(report.items[1]).toMatchObject({
+        detail: { names: [cosignTag(image.digest)] },
+        error: { code: 'E_REFUSED', at: { side: 'target' } },
+      });
+      expect(report.items[1]?.error?.message).toContain(sbom.digest);
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
+      expect(world.zone.manifest('app', cosignTag(image.digest))?.digest).toBe(sbom.digest);
+    });
+  });
 
   it('are left out when that is asked for', async () => {
     await withCopyWorld({ zone }, async (world) => {
@@ -43,7 +70,7 @@ describe('referrers', () => {
     });
   });
 
-  it('fail one image of a list, and no other', async () => {
+  it('make one image of a list incomplete, and no other', async () => {
     await withCopyWorld({ zone }, async (world) => {
       world.source.put('app', image, 'v1');
       world.source.put('app', sbom);
@@ -51,7 +78,11 @@ describe('referrers', () => {
 
       const report = await world.run({ source: 'SOURCE/app', target: 'ZONE/app', allTags: true });
 
-      expect(report.items.map(({ state }) => state)).toEqual(['failed', 'done']);
+      expect(report.items.map(({ kind, state }) => `${kind} ${state}`)).toEqual([
+        'image done',
+        'referrers failed',
+        'image done',
+      ]);
       expect(world.zone.tags('app')).toEqual(['v1', 'v2']);
     });
   });

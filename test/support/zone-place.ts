@@ -1,6 +1,7 @@
 import { afterEach, beforeEach } from 'vitest';
 import type { Context } from '../../src/commands/context.ts';
 import { copy } from '../../src/commands/copy.ts';
+import { MirrorError } from '../../src/core/errors.ts';
 import { testContext } from './context.ts';
 import { temporaryDirectory } from './place.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
@@ -11,10 +12,13 @@ class ZonePlace {
   zone!: TestRegistry;
   context!: Context;
 
-  /** Copies with all that refers to it. @returns the digest of what was copied */
+  /** Copies with all that refers to it. @returns the digest of what was copied @throws also what did not come along */
   async toZone(source: string, target = 'app:x'): Promise<string | undefined> {
     const options = { source, target: `${this.zone.host}/${target}`, referrers: true };
-    return (await copy(options, this.context)).items[0]?.digest;
+    const { items } = await copy(options, this.context);
+    const [error] = items.flatMap((item) => item.error ?? []);
+    if (error) throw new MirrorError(error.code, error.message, { at: error.at });
+    return items[0]?.digest;
   }
 }
 

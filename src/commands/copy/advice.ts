@@ -36,7 +36,8 @@ export async function withAdvice<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function advised(error: MirrorError): MirrorError {
+/** The error with what to do about it. */
+export function advised(error: MirrorError): MirrorError {
   const { code, message, at, hint, cause, retryAfterMs } = error;
   const found = advice[code]?.[at.side ?? 'source'];
   if (hint !== undefined || found === undefined) return error;

@@ -8,13 +8,13 @@ import { GraphReader } from '../../oci/graph.ts';
 import { lostReferrers } from '../../oci/lost.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
-import { detailOf, remarksOn, type Wanted } from './image.ts';
+import { detailOf, incomplete, leftOutItem, remarksOn, type Wanted } from './image.ts';
 import { type CopyPlaces, resolveSource } from './places.ts';
 import { type SourceEndpoint, viewTarget } from '../endpoint.ts';
 
 /** What a copy would do with one image. */
 export interface PlannedImage {
-  item: ReportItem;
+  items: ReportItem[];
   lines: string[];
   /** The repository in which a blob of several images is moved once. */
   place: string;
@@ -41,7 +41,6 @@ export async function planOne(
     signal: context.signal,
   });
   const image = await reader.image(await chooseRoot(reader, root, wanted.choice));
-  if (image.lost.length > 0) throw lostReferrers(image.lost);
   const { digest } = image.root.descriptor;
   checkReference(image.root.descriptor, to.expected ?? to.reference);
   const plan = await planCopy(image, { target: to.target, local: to.local, named }, places.pool.requests);
@@ -53,28 +52,32 @@ export async function planOne(
     state === 'present'
       ? 'is there already, nothing would move'
       : `${plural(move.count, 'part')}, ${formatBytes(move.bytes)}, would move; ${formatBytes(present.bytes)} are there`;
-  return {
-    item: {
-      kind: 'image',
-      name: to.name,
-      state,
-      digest,
-      bytes: move.bytes,
-      detail: {
-        source: from.shown,
-        target: to.name,
-        mediaType: root.mediaType,
-        move,
-        present,
-        ...replaces,
-        ...detailOf(image, root.digest, wanted),
-      },
+  const item: ReportItem = {
+    kind: 'image',
+    name: to.name,
+    state,
+    digest,
+    bytes: move.bytes,
+    detail: {
+      source: from.shown,
+      target: to.name,
+      mediaType: root.mediaType,
+      move,
+      present,
+      ...replaces,
+      ...detailOf(image, root.digest, wanted),
     },
+  };
+  const names = [...new Set(image.lost.map(({ name }) => name))];
+  const lost = names.length > 0 ? [leftOutItem(from, to.name, { names, error: lostReferrers(image.lost) })] : [];
+  return {
+    items: [item, ...lost],
     lines: [
       `${to.name}  ${digest}`,
       ...remarksOn(image, wanted),
       ...(replaces.replaces === undefined ? [] : [`the tag is there and names ${replaces.replaces}`]),
       done,
+      ...incomplete(lost),
     ],
     place: `${to.host}/${to.repository}`,
     plan,

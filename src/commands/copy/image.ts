@@ -1,10 +1,12 @@
 import type { Descriptor } from '../../core/descriptor.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { ContentSource } from '../../core/ports.ts';
-import type { ReportItem } from '../../core/report.ts';
+import { MirrorError } from '../../core/errors.ts';
+import { failedItem, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import type { Choice } from '../../oci/copy/choose-platforms.ts';
 import { readAndCopy } from '../../oci/copy/graph.ts';
+import type { LeftOut } from '../../oci/copy/belongings.ts';
 import { hasWhole } from '../../oci/copy/plan.ts';
 import type { CopyTally } from '../../oci/copy/run.ts';
 import type { CopyPool, Destination } from '../../oci/copy/pool.ts';
@@ -12,6 +14,7 @@ import { type ImageGraph, nodesOf } from '../../oci/graph.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
+import { advised } from './advice.ts';
 import { type CopyPlaces, resolveSource } from './places.ts';
 import type { SourceEndpoint, TargetEndpoint } from '../endpoint.ts';
 
@@ -36,6 +39,8 @@ export interface MovedImage {
   root: Descriptor;
   /** Absent when nothing about the image can have changed, and so nothing of it was read. */
   image?: ImageGraph;
+  /** What belongs to the image and did not arrive, though the image did. */
+  leftOut: LeftOut[];
 }
 
 /** What the images of one command share, and what has been asked for this one already. */
@@ -58,12 +63,12 @@ export async function moveImage(
   if (isAlone(wanted) && (await named)?.digest === root.digest) {
     // A registry that has the root has the rest; in a directory that is seen.
     if (!target.local || (await hasWhole(target, root, context.slots)))
-      return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, root };
+      return { tally: { copied: 0, copiedBytes: 0, present: 1, presentBytes: root.size }, root, leftOut: [] };
   }
   const { slots, report, signal } = context;
   const options = { ...wanted, ...shared, named, expected, slots, report, signal };
-  const { image, tally } = await readAndCopy(source, target, root, reference, options);
-  return { tally, root: image.root.descriptor, image };
+  const { image, tally, leftOut } = await readAndCopy(source, target, root, reference, options);
+  return { tally, root: image.root.descriptor, image, leftOut };
 }
 
 /** Whether the root says all: nothing refers to it from outside, and nothing of it is chosen. */
@@ -78,7 +83,7 @@ export async function copyOne(
   wanted: Wanted,
   places: CopyPlaces,
   context: Context,
-): Promise<{ item: ReportItem; lines: string[] }> {
+): Promise<{ items: ReportItem[]; lines: string[] }> {
   const to = await places.target(target, from);
   // Both sides are asked at once; if both fail it is the source that is named.
   const named = resolved(to.target, to.reference);
@@ -108,7 +113,25 @@ export async function copyOne(
       ...detailOf(moved.image, root.digest, wanted),
     },
   };
-  return { item, lines: [`${to.name}  ${moved.root.digest}`, ...remarksOn(moved.image, wanted), done] };
+  const items = [item, ...moved.leftOut.map((each) => leftOutItem(from, to.name, each))];
+  const lines = [`${to.name}  ${moved.root.digest}`, ...remarksOn(moved.image, wanted), done, ...incomplete(items)];
+  return { items, lines };
+}
+
+/** What did not arrive of what belongs to an image, as an item of its own. */
+export function leftOutItem(from: SourceEndpoint, target: string, { names, error }: LeftOut): ReportItem {
+  const { code, message, hint, at } = advised(error);
+  // Of a list it has to be said of which image it speaks.
+  const image = at.side === 'target' ? target : from.shown;
+  const told = new MirrorError(code, message, { ...(hint === undefined ? {} : { hint }), at: { ...at, item: image } });
+  return { ...failedItem('referrers', target, told), detail: { names } };
+}
+
+/** The same for people, who see the errors elsewhere. */
+export function incomplete(items: readonly ReportItem[]): string[] {
+  return items.some(({ kind }) => kind === 'referrers')
+    ? ['INCOMPLETE: not all that belongs to it came along, see the error above']
+    : [];
 }
 
 /** What a report says of an image beside sizes. */

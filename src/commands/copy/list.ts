@@ -8,6 +8,7 @@ import { tagGlob } from '../../oci/tag-glob.ts';
 import type { Context } from '../context.ts';
 import { namesTag, type SourceEndpoint } from '../endpoint.ts';
 import { listImages } from '../image-list.ts';
+import type { OpenPlaces } from '../local-source.ts';
 import type { TrustOptions } from '../sealed.ts';
 
 /** What `copy` is told of sources and targets. */
@@ -30,21 +31,35 @@ export interface Order {
 
 /**
  * The images that the command line means, in their order.
+ * @param opened gets what is opened to list them
  * @throws E_USAGE, naming the line of a list; E_NOT_FOUND when there is no such tag or file
  */
-export async function readOrders(options: ListOptions & TrustOptions, context: Context): Promise<Order[]> {
+export async function readOrders(
+  options: ListOptions & TrustOptions,
+  context: Context,
+  opened: OpenPlaces,
+): Promise<Order[]> {
   const { source, target, allTags = false, tags = [], fromFile } = options;
   const ways = [fromFile !== undefined, allTags, tags.length > 0].filter(Boolean).length;
   if (ways > 1) throw wrongUse('`--from-file`, `--all-tags` and `--tags` exclude each other', 'choose one of them');
   if (fromFile !== undefined) {
     if (source !== undefined && target !== undefined)
       throw wrongUse('with `--from-file` the sources stand in the file', 'name the target alone');
-    return readList(await readFile(context.path(fromFile), 'utf8'), fromFile, target ?? source);
+    return readList(textOf(await readFile(context.path(fromFile)), fromFile), fromFile, target ?? source);
   }
   if (source === undefined || target === undefined)
     throw wrongUse('a source and a target are wanted', 'write `sie-mirror copy SOURCE TARGET`, or see `--help`');
   if (ways === 0) return [{ source, target: () => target }];
-  return tagsOf({ source, target, patterns: tags }, options, context);
+  return tagsOf({ source, target, patterns: tags }, options, context, opened);
+}
+
+/** @throws E_USAGE for what some editors and shells write in place of UTF-8 */
+function textOf(bytes: Buffer, file: string): string {
+  if (!bytes.includes(0)) return bytes.toString('utf8');
+  throw wrongUse(
+    `\`${file}\` is no text in UTF-8`,
+    'save it as UTF-8; in PowerShell `... | Out-File -Encoding utf8 LIST` does so, and `>` does not',
+  );
 }
 
 /** One image a line: its reference, and where it goes if not by the rule; `#` begins a comment. */
@@ -85,6 +100,7 @@ async function tagsOf(
   { source, target, patterns }: { source: string; target: string; patterns: readonly string[] },
   trust: TrustOptions,
   context: Context,
+  opened: OpenPlaces,
 ): Promise<Order[]> {
   const registry = !target.startsWith('oci:');
   if (registry && (namesTag(target) || target.includes('@')))
@@ -95,7 +111,7 @@ async function tagsOf(
   if (registry) parseReference(target);
   else checkPrefix(target);
   // What cosign names after a digest travels with the image of that digest.
-  const images = (await listImages(context, source, trust)).filter(({ tag }) => !isDigestTag(tag));
+  const images = (await listImages(context, source, trust, opened)).filter(({ tag }) => !isDigestTag(tag));
   const globs = patterns.map(tagGlob);
   const chosen = images.filter(({ tag }) => globs.length === 0 || globs.some((fits) => fits(tag)));
   if (chosen.length === 0)

@@ -7,6 +7,7 @@ import type { WritableLayout } from '../../oci/layout/layout.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { openSource, openTarget, type SourceEndpoint, type TargetEndpoint } from '../endpoint.ts';
+import type { OpenPlaces } from '../local-source.ts';
 import type { TrustOptions } from '../sealed.ts';
 
 /** A target with what the copies of this command share there. */
@@ -22,18 +23,21 @@ export class CopyPlaces {
   readonly #includeForeign: boolean;
   readonly #sources = new Map<string, ContentSource>();
   readonly #targets = new Map<string, ContentTarget>();
+  readonly #opened: OpenPlaces;
   readonly #layouts = new Map<string, Promise<WritableLayout>>();
 
-  constructor(context: Context, options: { includeForeign: boolean }, trust: TrustOptions) {
+  /** @param opened places that sources lie in, and are opened already */
+  constructor(context: Context, options: { includeForeign: boolean }, trust: TrustOptions, opened: OpenPlaces) {
     this.#context = context;
     this.#trust = trust;
     this.#includeForeign = options.includeForeign;
+    this.#opened = opened;
     this.pool = new CopyPool(context.slots);
   }
 
   /** @throws what `openSource` throws */
   async source(text: string): Promise<SourceEndpoint> {
-    const opened = await openSource(this.#context, text, this.#trust);
+    const opened = await openSource(this.#context, text, this.#trust, this.#opened);
     const key = opened.shown.slice(0, -opened.wanted.length);
     const source = this.#sources.get(key) ?? this.#shared(opened.source);
     this.#sources.set(key, source);

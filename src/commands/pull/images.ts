@@ -70,7 +70,9 @@ async function pullImage(image: LockedImage, store: string, context: Context): P
   context.report({ type: 'stage', text: `copying ${image.reference}` });
   const from = await openSource(context, image.reference);
   const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
-  const { tally } = await moveImage(from.source, to, image.root, wholeImage, context);
+  const { tally, leftOut } = await moveImage(from.source, to, image.root, wholeImage, context);
+  const [lacking] = leftOut;
+  if (lacking) throw lacking.error;
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
   return {

@@ -5,7 +5,7 @@ import type { ContentSource, ContentTarget } from '../../core/ports.ts';
 import { type Choice, chooseRoot } from './choose-platforms.ts';
 import { type CopyOptions, CopyRun, type CopyTally } from './run.ts';
 import { GraphReader, type ImageGraph } from '../graph.ts';
-import { lostReferrers } from '../lost.ts';
+import type { LeftOut } from './belongings.ts';
 
 export interface ImageOptions extends CopyOptions {
   choice: Choice;
@@ -19,6 +19,7 @@ export interface ImageOptions extends CopyOptions {
  * The one copy algorithm. Skips what the target has, pushes children before parents, then referrers, and tags last, so
  * that whatever can be found at the target is whole. Waiting for children holds no slot.
  * @param reference tag or digest under which the root is to be found
+ * @throws E_REFUSED, E_NOT_FOUND also for what belongs to the image, when all else is there
  */
 export async function copyImage(
   source: ContentSource,
@@ -29,15 +30,16 @@ export async function copyImage(
 ): Promise<CopyTally> {
   const run = new CopyRun(source, target, reference, options);
   await run.all([() => run.node(image.root)]);
-  await run.finish(image);
+  const [leftOut] = await run.finish(image);
+  if (leftOut) throw leftOut.error;
   return run.tally;
 }
 
 /**
  * The same while the image is being read: blobs of a manifest move as soon as it is there.
  * @param root as the source resolved it
- * @throws what `readImage` throws; E_USAGE when the target is a digest that the image does not have; E_NOT_FOUND, when all
- *   else is there, for referrers that the source lists and does not have
+ * @returns also what belongs to the image and could not be had, or was not taken, when all else is there
+ * @throws what `readImage` throws; E_USAGE when the target is a digest that the image does not have
  */
 export async function readAndCopy(
   source: ContentSource,
@@ -45,7 +47,7 @@ export async function readAndCopy(
   root: Descriptor,
   reference: string,
   options: ImageOptions,
-): Promise<{ image: ImageGraph; tally: CopyTally }> {
+): Promise<{ image: ImageGraph; tally: CopyTally; leftOut: LeftOut[] }> {
   const whole = options.choice.platforms.length === 0 && !options.choice.sparse;
   const wanted = options.expected ?? reference;
   if (whole) checkReference(root, wanted);
@@ -59,11 +61,11 @@ export async function readAndCopy(
   });
   try {
     const node = await run.one(() => chooseRoot(reader, root, options.choice));
+    run.isRead();
     checkReference(node.descriptor, wanted);
     const [image] = await Promise.all([run.one(() => reader.image(node)), run.one(() => run.node(node))]);
-    await run.finish(image);
-    if (image.lost.length > 0) throw lostReferrers(image.lost, 'the image is at the target, but ');
-    return { image, tally: run.tally };
+    const leftOut = await run.finish(image);
+    return { image, tally: run.tally, leftOut };
   } finally {
     await run.settled();
   }

@@ -6,13 +6,13 @@ import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../../core/ports.ts';
 import { contentOf, counted } from '../../core/stream.ts';
+import { Belongings, bySubject, isSpared, type LeftOut } from './belongings.ts';
 import { healing, refusedForHoles } from './missing-children.ts';
 import { CopyPool, Destination } from './pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from '../graph.ts';
 import { lostPart } from '../lost.ts';
 import { at, fromSource, resolved } from '../side.ts';
 import { embeddedBytes, isForeign } from '../types.ts';
-import { type Unattached, unlessRefused, withoutReferrers } from './unattached.ts';
 
 export interface CopyOptions {
   slots: number;
@@ -52,6 +52,8 @@ export class CopyRun {
   readonly #begun = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
   #failed: { error: unknown } | undefined;
+  /** All of the image itself has been read, or moved: what is begun then belongs to it, and can be done without. */
+  readonly #image = { isRead: false, isThere: false };
 
   constructor(source: ContentSource, target: ContentTarget, reference: string, options: CopyOptions) {
     this.#source = source;
@@ -72,62 +74,75 @@ export class CopyRun {
   begin(manifest: Pick<GraphNode, 'descriptor' | 'blobs'>): void {
     this.#root ??= manifest.descriptor;
     const root = this.#root;
+    const belongs = this.#image.isRead;
     const blobs = async (): Promise<void> => {
       // What a registry has needs none; a directory is looked through.
       const there = (await this.#isThere(root)) || (await this.#isThere(manifest.descriptor));
-      if (!there || this.#target.local) await this.all(manifest.blobs.map((blob) => () => this.#blob(blob)));
+      if (there && !this.#target.local) return;
+      await this.all(
+        manifest.blobs.map((blob) => () => this.#blob(blob)),
+        belongs,
+      );
     };
     // Its failure stops the run, which says so where it waits for the same blobs.
-    void this.one(blobs).catch(() => {});
+    void this.one(blobs, belongs).catch(() => {});
+  }
+
+  /** What is begun from now on is no part of the image itself. */
+  isRead(): void {
+    this.#image.isRead = true;
   }
 
   /**
    * What refers to the image, and tags.
-   * @throws E_REFUSED for referrers that the target does not take or cannot find, when all else is there
+   * @returns what cannot be had or is not taken of what belongs to the image, when all else is there
    */
-  async finish(image: ImageGraph): Promise<void> {
-    const attached = bySubject(image);
-    const refused: Unattached[] = [];
+  async finish(image: ImageGraph): Promise<LeftOut[]> {
+    this.#image.isThere = true;
+    const belongings = new Belongings(image.lost);
+    const attached = new Map<Descriptor, readonly GraphNode[]>();
     // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
     const inTurn = async (subject: Descriptor, referrers: readonly GraphNode[]): Promise<void> => {
       const taken: GraphNode[] = [];
-      for (const node of referrers) {
-        const error = await this.node(node).catch(unlessRefused);
-        if (error) refused.push({ referrers: [node], error });
-        else taken.push(node);
-      }
+      for (const node of referrers)
+        if (await belongings.bring([node.descriptor.digest], () => this.node(node))) taken.push(node);
       attached.set(subject, taken);
     };
+    const tagged: ImageGraph['tagged'] = [];
+    const behindTag = async (each: ImageGraph['tagged'][number]): Promise<void> => {
+      if (await belongings.bring([each.tag], () => this.node(each.node))) tagged.push(each);
+    };
     await this.all([
-      ...[...attached].map(
+      ...[...bySubject(image)].map(
         ([subject, referrers]) =>
           () =>
             inTurn(subject, referrers),
       ),
-      ...image.tagged.map(
-        ({ node }) =>
-          () =>
-            this.node(node),
-      ),
+      ...image.tagged.map((each) => () => behindTag(each)),
     ]);
     for (const [subject, referrers] of attached) {
-      const error = await this.#attach(subject, referrers).catch(unlessRefused);
-      if (error) refused.push({ referrers, error });
+      const names = referrers.map(({ descriptor }) => descriptor.digest);
+      await belongings.bring(names, () => this.#attach(subject, referrers));
     }
-    for (const { tag, node } of image.tagged) await this.#tag(node, tag);
+    for (const { tag, node } of tagged) await belongings.bring([tag], () => this.#tag(node, tag));
     await this.#tag(image.root, this.#reference);
-    if (refused.length > 0) throw withoutReferrers(refused);
+    return belongings.leftOut();
   }
 
   /** The first error stops the run; all that has begun is waited for, so that nothing moves after it was handed up. */
-  async all(work: (() => Promise<void>)[]): Promise<void> {
-    const outcomes = await Promise.allSettled(work.map((start) => this.one(start)));
-    if (this.#failed && outcomes.some(({ status }) => status === 'rejected')) throw this.#failed.error;
+  async all(work: (() => Promise<void>)[], belongs = this.#image.isThere): Promise<void> {
+    const outcomes = await Promise.allSettled(work.map((start) => this.one(start, belongs)));
+    const rejected = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (rejected) throw this.#failed ? this.#failed.error : rejected.reason;
   }
 
-  /** Work whose failure stops the run; what is thrown is the error that came first. */
-  async one<T>(start: () => Promise<T>): Promise<T> {
+  /**
+   * Work whose failure stops the run; what is thrown is the error that came first.
+   * @param belongs whether it is for what belongs to the image, which stops nothing where it can be done without
+   */
+  async one<T>(start: () => Promise<T>, belongs = this.#image.isThere): Promise<T> {
     const work = start().catch((error: unknown) => {
+      if (belongs && !this.#failed && isSpared(error)) throw error;
       this.#failed ??= { error };
       this.#stop.abort();
       throw this.#failed.error;
@@ -327,11 +342,4 @@ function memo<T>(known: Map<Digest, Promise<T>>, digest: Digest, work: () => Pro
   const begun = known.get(digest) ?? work();
   known.set(digest, begun);
   return begun;
-}
-
-function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
-  const subjects = new Map<Descriptor, GraphNode[]>();
-  for (const { subject, referrer } of image.attached)
-    subjects.set(subject, [...(subjects.get(subject) ?? []), referrer]);
-  return subjects;
 }

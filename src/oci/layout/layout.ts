@@ -153,7 +153,8 @@ export class OciLayout {
   async referrersOf(subject: Digest): Promise<Descriptor[]> {
     const { manifests } = await this.index();
     this.#referrers ??= referrersBySubject(manifests, this);
-    return (await this.#referrers).get(subject) ?? [];
+    const { bySubject, lost } = await this.#referrers;
+    return [...(bySubject.get(subject) ?? []), ...lost];
   }
 }
 

@@ -8,7 +8,7 @@ import type { Context } from './context.ts';
 import { withAdvice } from './copy/advice.ts';
 import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
 import { copyOne, type Wanted } from './copy/image.ts';
-import { type ListOptions, type Order, readOrders } from './copy/list.ts';
+import { checkTarget, type ListOptions, type Order, readOrders } from './copy/list.ts';
 import { CopyPlaces } from './copy/places.ts';
 import type { SourceEndpoint } from './endpoint.ts';
 import type { OpenPlaces } from './local-source.ts';
@@ -82,7 +82,9 @@ async function copyEach(
   for (const [place, order] of orders.entries()) {
     const open = async (): Promise<void> => {
       const from = await places.source(order.source);
-      opened.push({ from, target: order.target(from), order, place });
+      const target = order.target(from);
+      checkTarget(target);
+      opened.push({ from, target, order, place });
     };
     await attempt(outcomes[place]?.items ?? [], 'image', order.source, async () => withAdvice(open));
   }

@@ -273,6 +273,8 @@ describe('a list of images', () => {
     ['no target', 'a.example/x:v1 path', undefined, /line 1.*target/],
     ['two images for one name', 'a.example/x:v1 same:v1\nb.example/x:v1 same:v1', 'ZONE/m', /both/],
     ['a target that is an address', 'a.example/x:v1', 'https://ZONE/m', /not an image reference/],
+    ['a second column that is no path', 'a.example/x:v1 good\nb.example/x:v1 Upper/x', 'ZONE/m', /line 2.*repository/],
+    ['a second column that is read only', 'a.example/x:v1 docker-archive:x.tar', undefined, /line 1.*read only/],
     ['a list in UTF-16', '\ufeffg\0o\0o\0d\0/\0a\0:\0v\0', 'ZONE/m', /UTF-8/],
     ['a target that names one image of a layout', 'a.example/x:v1', 'oci:layout:name', /one image/],
   ])('is refused for %s before anything is asked', async (_, list, target, message) => {
@@ -312,6 +314,30 @@ describe('a list of images', () => {
       const error = await failureOf(run({ source: `SOURCE/${repository}`, target: 'ZONE/app', allTags: true }));
 
       expect([error.code, error.at.item]).toEqual([code, `${source.host}/${repository}`]);
+    });
+  });
+
+  it('is refused for names that no registry takes before anything moves', async () => {
+    await withCopyWorld({}, async ({ source, zone, run }) => {
+      source.put(repository, image('v1'), 'v1');
+      await run({ source: `SOURCE/${repository}:v1`, target: 'oci:layout:good' });
+      await run({ source: `SOURCE/${repository}:v1`, target: 'oci:layout:no tag' });
+
+      const error = await failureOf(run({ source: 'oci:layout', target: 'ZONE/app', allTags: true }));
+
+      expect(error.code).toBe('E_USAGE');
+      expect(error.message).toContain('no tag');
+      expect(asked(zone)).toEqual([]);
+    });
+  });
+
+  it('that is a directory is told by its name', async () => {
+    await withCopyWorld({}, async ({ directory, run }) => {
+      await mkdir(join(directory, 'folder'));
+
+      const error = await failureOf(run({ fromFile: 'folder', target: 'ZONE/m' }));
+
+      expect([error.code, error.at.item]).toEqual(['E_PATH', 'folder']);
     });
   });
 

@@ -125,6 +125,7 @@ describe('what belongs to an image and is not whole at its source', () => {
           `image ${state}`,
           'referrers failed',
         ]);
+        expect(report.items[0]?.detail).toMatchObject({ referrers: 1 });
         expect(report.items[1]).toMatchObject({
           detail: { names: [name] },
           error: { code: 'E_NOT_FOUND', at: { side: 'source' } },

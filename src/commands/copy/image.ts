@@ -110,12 +110,12 @@ export async function copyOne(
       target: to.name,
       mediaType: root.mediaType,
       ...tally,
-      ...detailOf(moved.image, root.digest, wanted),
+      ...detailOf(moved.image, root.digest, wanted, moved.leftOut),
     },
   };
   const items = [item, ...moved.leftOut.map((each) => leftOutItem(from, to.name, each))];
-  const lines = [`${to.name}  ${moved.root.digest}`, ...remarksOn(moved.image, wanted), done, ...incomplete(items)];
-  return { items, lines };
+  const remarks = remarksOn(moved.image, wanted, moved.leftOut);
+  return { items, lines: [`${to.name}  ${moved.root.digest}`, ...remarks, done, ...incomplete(items)] };
 }
 
 /** What did not arrive of what belongs to an image, as an item of its own. */
@@ -135,7 +135,12 @@ export function incomplete(items: readonly ReportItem[]): string[] {
 }
 
 /** What a report says of an image beside sizes. */
-export function detailOf(image: ImageGraph | undefined, source: Digest, wanted: Wanted): Record<string, unknown> {
+export function detailOf(
+  image: ImageGraph | undefined,
+  source: Digest,
+  wanted: Wanted,
+  leftOut: readonly LeftOut[] = [],
+): Record<string, unknown> {
   if (!image) return {};
   const { platforms, sparse } = wanted.choice;
   const changed = image.root.descriptor.digest !== source;
@@ -144,14 +149,18 @@ export function detailOf(image: ImageGraph | undefined, source: Digest, wanted: 
     ...(platforms.length > 0 ? { platforms: platforms.map(formatPlatform) } : {}),
     ...(sparse ? { sparse: image.root.sparse === true } : {}),
     ...(changed ? { sourceDigest: source, leftBehind: image.leftBehind } : {}),
-    ...(referrersOf(image) > 0 ? { referrers: referrersOf(image) } : {}),
+    ...(referrersOf(image, leftOut) > 0 ? { referrers: referrersOf(image, leftOut) } : {}),
     ...(image.strays > 0 ? { strays: image.strays } : {}),
     ...(foreign.count > 0 ? { foreign } : {}),
   };
 }
 
 /** The same for people. */
-export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: Wanted): string[] {
+export function remarksOn(
+  image: ImageGraph | undefined,
+  { choice, referrers }: Wanted,
+  leftOut: readonly LeftOut[] = [],
+): string[] {
   if (!image) return [];
   const lines: string[] = [];
   const { madeFrom, sparse } = image.root;
@@ -161,7 +170,8 @@ export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: 
     );
   if (madeFrom && referrers && image.leftBehind > 0)
     lines.push(`left out, as they speak of the source's digest: ${plural(image.leftBehind, 'signature or referrer')}`);
-  if (referrersOf(image) > 0) lines.push(`signatures and referrers that belong to it: ${referrersOf(image)}`);
+  const belonging = referrersOf(image, leftOut);
+  if (belonging > 0) lines.push(`signatures and referrers that belong to it: ${belonging}`);
   if (image.strays > 0)
     lines.push(
       `left out, as it does not refer to the image, though the source lists it so: ${plural(image.strays, 'manifest')}`,
@@ -175,13 +185,14 @@ export function remarksOn(image: ImageGraph | undefined, { choice, referrers }: 
   return lines;
 }
 
-/** How many signatures, SBOMs and the like belong to an image. */
-function referrersOf(image: ImageGraph): number {
-  return new Set(
-    [...image.attached.map(({ referrer }) => referrer), ...image.tagged.map(({ node }) => node)].map(
-      ({ descriptor }) => descriptor.digest,
-    ),
-  ).size;
+/** How many signatures, SBOMs and the like belong to an image, and came along. */
+function referrersOf({ attached, tagged }: ImageGraph, leftOut: readonly LeftOut[]): number {
+  const lacking = new Set(leftOut.flatMap(({ names }) => names));
+  const digests = [
+    ...attached.map(({ referrer }) => referrer.descriptor.digest).filter((digest) => !lacking.has(digest)),
+    ...tagged.filter(({ tag }) => !lacking.has(tag)).map(({ node }) => node.descriptor.digest),
+  ];
+  return new Set(digests).size;
 }
 
 /** Layers that are carried as references to where their owner has them. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { MirrorError } from '../../core/errors.ts';
+import { MirrorError, placeError } from '../../core/errors.ts';
 import { plural, printable } from '../../core/text.ts';
 import { defaultPlacement } from '../../manifest/placement.ts';
 import { splitName } from '../../oci/layout/index-file.ts';
@@ -45,7 +45,7 @@ export async function readOrders(
   if (fromFile !== undefined) {
     if (source !== undefined && target !== undefined)
       throw wrongUse('with `--from-file` the sources stand in the file', 'name the target alone');
-    return readList(textOf(await readFile(context.path(fromFile)), fromFile), fromFile, target ?? source);
+    return readList(await readText(fromFile, context), fromFile, target ?? source);
   }
   if (source === undefined || target === undefined)
     throw wrongUse('a source and a target are wanted', 'write `sie-mirror copy SOURCE TARGET`, or see `--help`');
@@ -54,7 +54,10 @@ export async function readOrders(
 }
 
 /** @throws E_USAGE for what some editors and shells write in place of UTF-8 */
-function textOf(bytes: Buffer, file: string): string {
+async function readText(file: string, context: Context): Promise<string> {
+  const bytes = await readFile(context.path(file)).catch((error: unknown) => {
+    throw placeError(error, { item: file });
+  });
   if (!bytes.includes(0)) return bytes.toString('utf8');
   throw wrongUse(
     `\`${file}\` is no text in UTF-8`,
@@ -74,7 +77,7 @@ function readList(text: string, file: string, prefix: string | undefined): Order
     try {
       if (more.length > 0) throw wrongUse('there are more than two columns', 'write `SOURCE` or `SOURCE TARGET`');
       if (!hasScheme(source)) parseReference(source);
-      if (to !== undefined && isPlace(to) && !hasScheme(to)) parseReference(to);
+      if (to !== undefined) checkColumn(prefix, to);
       if (prefix === undefined && (to === undefined || !isPlace(to)))
         throw wrongUse(
           'the line names no target',
@@ -87,6 +90,18 @@ function readList(text: string, file: string, prefix: string | undefined): Order
   });
   if (orders.length === 0) throw wrongUse(`\`${file}\` names no image`, 'write one reference a line');
   return orders;
+}
+
+/** @throws E_USAGE for a second column that is no target */
+function checkColumn(prefix: string | undefined, to: string): void {
+  if (isPlace(to)) checkTarget(to);
+  else if (prefix?.startsWith('oci:') === false) parseReference(`${prefix}/${to}`);
+}
+
+/** @throws E_USAGE for what cannot be written to, whatever is there */
+export function checkTarget(target: string): void {
+  if (!hasScheme(target)) parseReference(target);
+  else if (!target.startsWith('oci:')) throw wrongUse(`\`${target}\` can be read only`, 'copy to a layout: `oci:DIR`');
 }
 
 function placeBelow(prefix: string, to: string | undefined, from: SourceEndpoint): string {

@@ -157,6 +157,25 @@ describe('where a registry puts uploads', () => {
     }
   });
 
+  it('with another port and http, behind a proxy that ends TLS, is told with what the proxy lacks', async () => {
+    const registry = await TestServer.start(
+      (_, response) => {
+        response.writeHead(202, { location: 'http://127.0.0.1:5000/v2/team/app/blobs/uploads/1?_state=canary' }).end();
+        return true;
+      },
+      { tls: serverTls() },
+    );
+    opened.push(registry);
+    const repository = repositoryAt(registry.host, basic, { insecureHosts: [], ca: pem('ca.pem') });
+
+    const error = await failureOf(repository.push(blob, contentOf(bytes)));
+
+    expect([error.code, error.at.side]).toEqual(['E_PROTOCOL', 'target']);
+    expect(error.message).toContain('http://127.0.0.1:5000');
+    expect(error.hint).toContain('X-Forwarded-Proto');
+    expect(`${error.message} ${error.hint}`).not.toContain('canary');
+  });
+
   it.each(['http://169.254.169.254/upload', 'file:///tmp/upload'])('%s is refused', async (location) => {
     const registry = await uploading(() => location);
 

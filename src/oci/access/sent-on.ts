@@ -12,6 +12,15 @@ const maxHops = 10;
 export function addressIn(from: URL, location: string, at: ErrorPlace): URL {
   const named = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
   if (named?.host === from.host) named.protocol = from.protocol;
+  if (named?.hostname === from.hostname && named.protocol === 'http:' && from.protocol === 'https:')
+    throw new MirrorError(
+      'E_PROTOCOL',
+      `\`${from.host}\` calls itself \`${named.origin}\`: it does not know by which address it is asked`,
+      {
+        hint: 'have the proxy before it pass on `Host` and `X-Forwarded-Proto`, or set the address in the registry (distribution: `http.host`)',
+        at: { ...at, url: redactUrl(from) },
+      },
+    );
   return redirectTarget(from, named?.href ?? location, at);
 }
 

@@ -44,7 +44,7 @@ export function lostReferrers(lost: readonly Lost[], before = ''): MirrorError {
     'E_NOT_FOUND',
     `${before}the source does not have ${plural(each.length, 'referrer')} that it lists: ${named.join('; ')}${more}`,
     {
-      hint: 'have them pushed there again, or taken off the list; `--no-referrers` copies the image without any',
+      hint: 'have them pushed there again, or taken off the list; `copy --no-referrers` leaves them out',
       at: { side: 'source', item: each[0]?.name ?? '' },
     },
   );

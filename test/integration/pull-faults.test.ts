@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { pull } from '../../src/commands/pull.ts';
 import { testContext } from '../support/context.ts';
 import { failureIn } from '../support/hub-store.ts';
-import { buildImage } from '../support/images.ts';
+import { buildArtifact, buildImage, descriptorOf } from '../support/images.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startRegistry } from '../support/registry.ts';
 
@@ -31,6 +31,41 @@ it('an image with a layer of other bytes fails, named, with what to do, and the 
     const { error } = failureIn(report);
     expect([error?.code, error?.at.side]).toEqual(['E_DIGEST_MISMATCH', 'source']);
     expect(error?.hint).toContain('pushed there again');
+  } finally {
+    await context.close();
+    await registry.close();
+  }
+});
+
+it('an image comes without a referrer that its source has lost, which is named', async () => {
+  await using place = await temporaryDirectory();
+  const registry = await startRegistry();
+  const image = buildImage({ seed: 'signed' });
+  const lost = buildArtifact({ seed: 'lost', subject: descriptorOf(image) });
+  registry.put('team/app', image, 'v1');
+  registry.put('team/app', lost);
+  registry.remove('team/app', [...lost.blobs.keys()].at(-1) ?? '');
+  const manifest = {
+    apiVersion: 'sie-mirror/v1',
+    kind: 'MirrorManifest',
+    metadata: { name: 'x' },
+    images: [{ ref: `${registry.host}/team/app:v1`, to: 'app' }],
+  };
+  await writeFile(join(place.path, 'm.yaml'), JSON.stringify(manifest));
+  const { context } = await testContext({ cwd: place.path, insecureHosts: [registry.host] });
+  try {
+    const report = await pull({ manifest: 'm.yaml', store: 'store' }, context);
+
+    expect(report.exit).toBe(3);
+    expect(report.items).toMatchObject([
+      { kind: 'image', state: 'done', digest: image.digest },
+      {
+        kind: 'referrers',
+        state: 'failed',
+        detail: { names: [lost.digest] },
+        error: { code: 'E_NOT_FOUND', at: { side: 'source' } },
+      },
+    ]);
   } finally {
     await context.close();
     await registry.close();

@@ -7,7 +7,7 @@ import { sweepBlobs, syncBlobs } from '../../oci/layout/blob-folders.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 import { withAdvice } from '../copy/advice.ts';
-import { moveImage, wholeImage } from '../copy/image.ts';
+import { leftOutItem, moveImage, wholeImage } from '../copy/image.ts';
 import { openSource, openTarget } from '../endpoint.ts';
 import { reportFreed } from '../freed.ts';
 import { storeHashPool } from '../verify/check-store.ts';
@@ -56,26 +56,30 @@ async function pullEach(
 ): Promise<void> {
   for (const image of images)
     await attempt(items, 'image', image.reference, async () => {
-      const item = await withAdvice(async () => pullImage(image, store, context));
+      const { item, leftOut } = await withAdvice(async () => pullImage(image, store, context));
       const before = items.findIndex(
         ({ kind, name, state }) => kind === 'image' && name === item.name && state !== 'failed',
       );
       const former = items[before];
       if (!former) items.push(item);
       else if (item.state === 'done') items[before] = { ...item, bytes: (former.bytes ?? 0) + (item.bytes ?? 0) };
+      if (!former) items.push(...leftOut);
     });
 }
 
-async function pullImage(image: LockedImage, store: string, context: Context): Promise<ReportItem> {
+/** @returns also what belongs to the image and did not come along */
+async function pullImage(
+  image: LockedImage,
+  store: string,
+  context: Context,
+): Promise<{ item: ReportItem; leftOut: ReportItem[] }> {
   context.report({ type: 'stage', text: `copying ${image.reference}` });
   const from = await openSource(context, image.reference);
   const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
   const { tally, leftOut } = await moveImage(from.source, to, image.root, wholeImage, context);
-  const [lacking] = leftOut;
-  if (lacking) throw lacking.error;
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
-  return {
+  const item: ReportItem = {
     kind: 'image',
     name: image.reference,
     state,
@@ -83,6 +87,7 @@ async function pullImage(image: LockedImage, store: string, context: Context): P
     bytes: tally.copiedBytes,
     detail: { to: image.to, ...tally },
   };
+  return { item, leftOut: leftOut.map((each) => leftOutItem(from, image.reference, each)) };
 }
 
 /** @returns what is wrong in the layout, once for each blob; what was damaged is gone now */

@@ -121,6 +121,26 @@ describe('what a registry redirects', () => {
     ]);
   });
 
+  it('to another host and back is asked for as anybody may: that host does not choose what is done in our name', async () => {
+    let elsewhere = '';
+    const registry = await taking((asked, path) =>
+      asked.startsWith('PUT') ? { status: 307, location: `${elsewhere}${path}` } : undefined,
+    );
+    const sendsBack = await start(async (request, response) => {
+      await readBody(request);
+      response.writeHead(307, { location: `${registry.url}/v2/other/manifests/back` }).end();
+      return true;
+    });
+    elsewhere = sendsBack.url;
+
+    const error = await failureOf(pushBlob(repositoryAt(registry.host)));
+
+    expect(error.code).toBe('E_AUTH');
+    const back = registry.requests.filter(({ path }) => path.includes('back'));
+    expect(back.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+    expect(registry.taken.filter(({ asked }) => asked.includes('back'))).toEqual([]);
+  });
+
   it('by http behind a proxy that ends TLS goes on by HTTPS', async () => {
     const registry = await taking((asked, path) => {
       const location = `http://${registry.host}${path}&moved`;

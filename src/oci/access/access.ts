@@ -43,6 +43,8 @@ const maxTries = 20;
 interface Sent {
   response: HttpResponse;
   authorization: string | undefined;
+  /** Whether it was asked for in the user's name, as far as the registry wants to know that. */
+  isOwn: boolean;
 }
 
 /** A registry as references name it. @param host e.g. `docker.io` or `registry.zone:5000` */
@@ -116,15 +118,11 @@ export class RegistryAccess {
     for (let attempt = 1; ; attempt += 1) {
       const request = make();
       const kind = request.method === 'GET' || request.method === 'HEAD' ? 'reads' : 'writes';
-      const once = async (): Promise<Sent> =>
-        sendOn(request, make, async (each, from) => {
-          if (from) await this.#client.checkReach(from, each.url, each.at);
-          return this.#sendOnce(each, scope, repository);
-        });
+      const once = async (): Promise<Sent> => this.#sendFollowing(request, make, scope, repository);
       // One after the other has a token of its own, which the requests of the others do not use up.
-      const { response, authorization } = await (attempt > 2 ? this.#inTurn(once) : once());
+      const { response, authorization, isOwn } = await (attempt > 2 ? this.#inTurn(once) : once());
       // What another host says of credentials is not the registry's word: it would choose where a password goes.
-      const asked = response.status === 401 && response.url.origin === this.#origin.origin;
+      const asked = response.status === 401 && isOwn && response.url.origin === this.#origin.origin;
       if (!asked) {
         this.#taken[kind] += 1;
         return kind === 'reads' && response.status === 401 ? this.#asAnybody(request, response) : response;
@@ -144,14 +142,25 @@ export class RegistryAccess {
     return this.#auth.redact(text);
   }
 
+  /** What comes back from another host goes on as from anybody: else that host would choose what is done in the user's name. */
+  async #sendFollowing(first: HttpRequest, make: () => HttpRequest, scope: string, repository: string): Promise<Sent> {
+    const { origin } = this.#origin;
+    let isOwn = first.url.origin === origin;
+    return sendOn(first, make, async (request, from) => {
+      if (from) await this.#client.checkReach(from, request.url, request.at);
+      isOwn &&= request.url.origin === origin;
+      if (isOwn) return this.#sendOnce(request, scope, repository);
+      await this.#client.checkReach(this.#origin, request.url, request.at);
+      return { response: await this.#client.send(request), authorization: undefined, isOwn };
+    });
+  }
+
   async #sendOnce(request: HttpRequest, scope: string, repository: string): Promise<Sent> {
-    const own = request.url.origin === this.#origin.origin;
-    if (!own) await this.#client.checkReach(this.#origin, request.url, request.at);
     // Who asks to be left alone means the next request of what is under way too.
-    else await this.#pause.over(request.signal);
-    const authorization = own ? await this.#auth.header(scope, repository) : undefined;
+    await this.#pause.over(request.signal);
+    const authorization = await this.#auth.header(scope, repository);
     const headers = authorization === undefined ? { ...request.headers } : { ...request.headers, authorization };
-    return { response: await this.#send({ ...request, headers }), authorization };
+    return { response: await this.#send({ ...request, headers }), authorization, isOwn: true };
   }
 
   /** Adds what belongs to the registry's own origin. */

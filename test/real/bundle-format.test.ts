@@ -1,6 +1,7 @@
-import { cp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { approve } from '../../src/commands/approve.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
 import { verify } from '../../src/commands/verify.ts';
@@ -43,11 +44,10 @@ async function command<T>(work: (context: Context) => Promise<T>): Promise<T> {
   }
 }
 
-async function ours(directory: string, key?: string): Promise<Verdict> {
+async function ours(directory: string, keys: readonly string[]): Promise<Verdict> {
   try {
-    const { ok, items } = await command((context) =>
-      verify({ bundle: directory, keys: key === undefined ? [] : [key] }, context),
-    );
+    const require = keys.length === 0 ? undefined : keys.length;
+    const { ok, items } = await command((context) => verify({ bundle: directory, keys, require }, context));
     const problems = items.flatMap(({ name, detail }) => {
       const problem = detail?.['problem'];
       return typeof problem === 'string' ? [`${name} ${problem}`] : [];
@@ -59,8 +59,8 @@ async function ours(directory: string, key?: string): Promise<Verdict> {
   }
 }
 
-async function theirs(directory: string, key?: string): Promise<Verdict> {
-  const args = key === undefined ? [] : ['--key', at(key)];
+async function theirs(directory: string, keys: readonly string[]): Promise<Verdict> {
+  const args = [...keys.flatMap((key) => ['--key', at(key)]), '--require', String(keys.length)];
   const { stdout, stderr, code } = await tryCommand(python, [reader, at(directory), ...args]);
   expect([0, 4], stderr).toContain(code);
   const { ok, findings, damaged } = JSON.parse(stdout) as {
@@ -72,8 +72,9 @@ async function theirs(directory: string, key?: string): Promise<Verdict> {
   return { ok, findings: findings.map((each) => each.join(' ')).sort(), damaged };
 }
 
-async function bothSay(directory: string, key?: string): Promise<Verdict> {
-  const [one, other] = [await ours(directory, key), await theirs(directory, key)];
+/** @param keys as many have to have signed as are given */
+async function bothSay(directory: string, ...keys: string[]): Promise<Verdict> {
+  const [one, other] = [await ours(directory, keys), await theirs(directory, keys)];
   // What ends the reading is one file, and each says in its own words what is wrong with it.
   const endsEarly = one.findings.length === 1 && !one.findings[0]?.includes(' ');
   const comparable = endsEarly ? other.findings.map((each) => each.split(' ')[0] ?? '') : other.findings;
@@ -97,10 +98,15 @@ beforeAll(async () => {
     command((context) =>
       bundle({ store: 'store', out: 'usb', name, sign: 'maker/sie-mirror.key.pem', ...options }, context),
     );
-  for (const out of ['maker', 'other']) await command((context) => keygen({ out }, context));
+  for (const out of ['maker', 'other', 'officer']) await command((context) => keygen({ out }, context));
   await command((context) => snapshot({ repos: ['org/one', 'org/two'], store: 'store' }, context));
   await seal('single');
   await seal('several', { volumeSize: 80 * 1024 });
+  for (const name of ['single', 'several']) {
+    await cp(at(`usb/${name}`), at(`approved-${name}`), { recursive: true });
+    const [key, maker] = ['officer/sie-mirror.key.pem', 'maker/sie-mirror.pub.pem'];
+    await command((context) => approve({ bundle: `approved-${name}`, key, maker, role: 'officer' }, context));
+  }
   hub.addRepo({ id: 'org/one', files: { ...files, 'config.json': '{"new":true}' } });
   await command((context) => snapshot({ repos: ['org/one'], store: 'store' }, context));
   await seal('delta', { base: 'usb/single' });
@@ -161,10 +167,45 @@ describe('a reader that was written from the specification', () => {
     expect(findings.length + damaged.length).toBeGreaterThanOrEqual(least);
   });
 
+  it.each<[string, boolean, (bundle: string, approval: string) => Promise<unknown>]>([
+    ['as it was given', true, async () => {}],
+    ['taken away', false, async (bundle, name) => Promise.all([rm(join(bundle, name)), rm(join(bundle, sigOf(name)))])],
+    ['that was edited', false, async (bundle, name) => flip(join(bundle, name), 200)],
+    ['whose signature is another one', false, async (bundle, name) => flip(join(bundle, sigOf(name)), 20)],
+    ['without its signature', false, async (bundle, name) => rm(join(bundle, sigOf(name)))],
+    [
+      'of another bundle',
+      false,
+      async (bundle, name) =>
+        Promise.all([name, sigOf(name)].map((each) => cp(at(`approved-single/${each}`), join(bundle, each)))),
+    ],
+    [
+      'that stands there once more, under another name',
+      false,
+      async (bundle, name) =>
+        Promise.all([name, sigOf(name)].map((each) => cp(join(bundle, each), join(bundle, renamed(each))))),
+    ],
+  ])('counts an approval %s as ours does', async (what, isGood, change) => {
+    const name = `approval-${what.replaceAll(/\W+/g, '-')}`;
+    await cp(at('approved-several'), at(name), { recursive: true });
+    const approval = (await readdir(at(name))).find((each) => /\.approval-.*\.json$/.test(each)) ?? '';
+    await change(at(name), approval);
+    expect((await bothSay(name, 'maker/sie-mirror.pub.pem', 'officer/sie-mirror.pub.pem')).ok).toBe(isGood);
+    expect((await bothSay('approved-several', 'maker/sie-mirror.pub.pem', 'other/sie-mirror.pub.pem')).ok).toBe(false);
+  });
+
   it('believes no key but the one that it was given', async () => {
     expect((await bothSay('usb/single', 'other/sie-mirror.pub.pem')).ok).toBe(false);
   });
 });
+
+function sigOf(statement: string): string {
+  return statement.replace(/json$/, 'sig');
+}
+
+function renamed(name: string): string {
+  return name.replace(/-[0-9a-f]{16}\./, '-0123456789abcdef.');
+}
 
 function volume(path: string, number: number): string {
   return join(path, `several.000${number}.tar`);

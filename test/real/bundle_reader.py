@@ -1,11 +1,12 @@
 """Reads and checks a bundle of format 1: written from docs/bundle-format.md alone, with Python's standard library alone.
 
-    python3 bundle_reader.py BUNDLE [--key PUBLIC_KEY.pem]
+    python3 bundle_reader.py BUNDLE [--key PUBLIC_KEY.pem]... [--require NUMBER_OF_KEYS]
 
 Prints one JSON object: "ok", "findings" (file and what is wrong with it), "damaged" (models and images that cannot be
 used) and "held" (digests that a delta leaves to the zone). It reads no byte of a volume twice and writes nothing.
 """
 
+import argparse
 import base64
 import binascii
 import hashlib
@@ -77,6 +78,7 @@ class PublicKey:
         x, y = self.point
         if (y * y - (x * x * x - 3 * x + B)) % P:
             raise Refused("key", "not on the curve")
+        self.fingerprint = "sha256:" + hashlib.sha256(self.der).hexdigest()
 
     def verifies(self, message, der):
         numbers = der_numbers(der)
@@ -113,9 +115,12 @@ def one_line(text):
     return decoded if base64.b64encode(decoded) == text else b""
 
 
-def check_signature(directory, sums, key):
+def check_signature(directory, sums, keys):
+    """The fingerprint of the one of these keys that signed."""
     plain, sigstore = SUMS + ".sig", SUMS + ".sigstore.json"
-    if not key.verifies(sums, one_line(read_small(directory, plain))):
+    line = one_line(read_small(directory, plain))
+    key = next((each for each in keys if each.verifies(sums, line)), None)
+    if key is None:
         raise Refused(plain, "signature")
     bundle = parse_json(read_small(directory, sigstore), sigstore)
     if not isinstance(bundle, dict):
@@ -132,6 +137,47 @@ def check_signature(directory, sums, key):
     }
     if bundle != wanted or not isinstance(signature, str) or not key.verifies(sums, one_line(signature.encode())):
         raise Refused(sigstore, "signature")
+    return key.fingerprint
+
+
+APPROVAL = {
+    "schema": lambda value: value == "sie-mirror/approval/v1",
+    "sums": lambda value: re.fullmatch(r"sha256:[0-9a-f]{64}", value),
+    "key": lambda value: re.fullmatch(r"sha256:[0-9a-f]{64}", value),
+    "role": lambda value: 1 <= len(value) <= 200,
+    "comment": lambda value: len(value) <= 2000,
+    "at": lambda value: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?Z", value),
+}
+
+
+def is_approval(statement):
+    if not isinstance(statement, dict):
+        return False
+    given = {"comment": "", **statement}
+    return all(isinstance(given.get(field), str) and fits(given[field]) for field, fits in APPROVAL.items())
+
+
+def check_approvals(directory, sums, keys):
+    """The fingerprints of those of these keys that approved."""
+    trusted = {key.fingerprint: key for key in keys}
+    signers = set()
+    for name in sorted(os.listdir(directory)):
+        match = re.fullmatch(r"SHA256SUMS\.approval-([0-9a-f]{16})\.json", name)
+        if not match:
+            continue
+        text = read_small(directory, name)
+        statement = parse_json(text, name)
+        if not is_approval(statement) or statement["key"][7:23] != match[1]:
+            raise Refused(name, "signature")
+        key = trusted.get(statement["key"])
+        if key is None:
+            continue
+        other = name[: -len("json")] + "sig"
+        line = one_line(read_small(directory, other)) if os.path.lexists(os.path.join(directory, other)) else b""
+        if not key.verifies(text, line) or statement["sums"] != "sha256:" + hashlib.sha256(sums).hexdigest():
+            raise Refused(name, "signature")
+        signers.add(key.fingerprint)
+    return signers
 
 
 def b64(data):
@@ -464,10 +510,12 @@ def damaged_items(inventory, bad):
     return damaged
 
 
-def check_bundle(directory, key=None):
+def check_bundle(directory, keys, required):
     sums_bytes = read_small(directory, SUMS)
-    if key is not None:
-        check_signature(directory, sums_bytes, key)
+    if keys:
+        signers = {check_signature(directory, sums_bytes, keys)} | check_approvals(directory, sums_bytes, keys)
+        if len(signers) < required:
+            raise Refused(SUMS, "signature")
     sums = parse_sums(sums_bytes)
     findings = check_file_set(directory, sums)
     data = read_small(directory, INVENTORY)
@@ -489,14 +537,20 @@ def check_bundle(directory, key=None):
     }
 
 
-def main(directory, key_file=None):
+def read_key(path):
+    with open(path, encoding="ascii") as file:
+        return PublicKey(file.read())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle")
+    parser.add_argument("--key", action="append", default=[])
+    parser.add_argument("--require", type=int, default=1)
+    arguments = parser.parse_args()
     verdict = {"findings": [], "damaged": [], "held": []}
     try:
-        key = None
-        if key_file is not None:
-            with open(key_file, encoding="ascii") as file:
-                key = PublicKey(file.read())
-        verdict = check_bundle(directory, key)
+        verdict = check_bundle(arguments.bundle, [read_key(path) for path in arguments.key], arguments.require)
     except Refused as refused:
         verdict["findings"] = [(refused.file, refused.problem)]
     verdict["ok"] = not verdict["findings"]
@@ -505,7 +559,4 @@ def main(directory, key_file=None):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "--key"):
-        sys.exit(f"usage: {sys.argv[0]} BUNDLE [--key PUBLIC_KEY.pem]")
-    sys.exit(main(arguments[0], *arguments[2:]))
+    sys.exit(main())

@@ -24,6 +24,8 @@ export interface CommandRow {
   text: string;
   flags: readonly Flag[];
   examples: readonly string[];
+  /** Looks at the words together before anything is done or written. @throws E_USAGE */
+  check?: (args: readonly string[], flags: Record<string, unknown>) => void;
   /** What a run is about that comes to nothing; the command itself when undefined. */
   subject?: (flags: Record<string, unknown>, args: readonly string[]) => Subject | undefined;
   /** What is said of it then, in the word that a run to the end would have said. */

@@ -1,7 +1,7 @@
 import type { CommandRow } from './command-row.ts';
 import { MirrorError } from '../core/errors.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, passphraseFlag, text, trust } from './flags.ts';
-import { runVerify, verifiedPlace } from './verify-place.ts';
+import { refuseOutputsInside, runVerify, verifiedPlace } from './verify-place.ts';
 
 /** What is asked of a bundle on either side of the gap, and of what came of it in the zone. */
 export const checkingCommands: readonly CommandRow[] = [
@@ -34,6 +34,7 @@ export const checkingCommands: readonly CommandRow[] = [
       'sie-mirror verify s3://models/2026-11/models --receipt site-a.receipt.json --html evidence.html',
       'sie-mirror verify s3://models/2026-11/models --registry registry.zone:5000/mirror --receipt site-a.receipt.json',
     ],
+    check: refuseOutputsInside,
     subject: verifiedPlace,
     // Only what was looked at can be bad.
     verdict: ({ exit }) => (exit === 4 ? 'BAD' : 'NOT PROVEN'),

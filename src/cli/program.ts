@@ -68,6 +68,7 @@ function addRow(program: Command, row: CommandRow, choose: (invocation: Invocati
       .flat()
       .filter((each) => each !== undefined)
       .map(String);
+    row.check?.(args, flags);
     choose({
       command: command.name(),
       flags: flags as unknown as CommonFlags,

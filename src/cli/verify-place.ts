@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import type { Context } from '../commands/context.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
@@ -18,17 +19,17 @@ export async function runVerify(
 ): Promise<Report> {
   const store = text(flags['store']);
   const images = text(flags['registry']);
-  const isBucket = place !== undefined && /^(?:s3|file):/.test(place);
+  const bucket = place !== undefined && isBucket(place);
   if (store !== undefined) {
     refuse(flags, [...bundleOnly, 'registry', 'receipt'], '`--store`');
     if (place !== undefined) throw new MirrorError('E_USAGE', `\`${place}\` and \`--store\` are two places: name one`);
     return (await import('../commands/verify/store.ts')).verifyStore(store, context);
   }
-  if (isBucket || images !== undefined) {
+  if (bucket || images !== undefined) {
     // A key says whose receipt it has to be.
     const other = flags['receipt'] === undefined ? bundleOnly : bundleOnly.filter((name) => name !== 'key');
     refuse(flags, other, images === undefined ? `\`${place}\`` : '`--registry`');
-    if (place !== undefined && !isBucket)
+    if (place !== undefined && !bucket)
       throw new MirrorError('E_USAGE', `\`${place}\` is no bucket, and \`--registry\` is checked with one only`, {
         hint: 'name it as `s3://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
       });
@@ -45,6 +46,23 @@ export async function runVerify(
     { bundle: place, partial: flags['partial'] === true, from: list(flags['from']), ...trust(flags) },
     context,
   );
+}
+
+/** A report that lies in a bundle is a file too many, for the next who verifies it. @throws E_USAGE */
+export function refuseOutputsInside([place]: readonly string[], flags: Record<string, unknown>): void {
+  if (place === undefined || isBucket(place)) return;
+  const directories = [place, ...list(flags['from'])].map((each) => resolve(each));
+  for (const name of ['junit', 'html']) {
+    const file = text(flags[name]);
+    if (file !== undefined && directories.includes(dirname(resolve(file))))
+      throw new MirrorError('E_USAGE', `\`--${name} ${file}\` lies in the bundle, where nothing else may be`, {
+        hint: 'name a file somewhere else',
+      });
+  }
+}
+
+function isBucket(place: string): boolean {
+  return /^(?:s3|file):/.test(place);
 }
 
 /** What a verdict is about, as it was named. */

@@ -221,6 +221,14 @@ describe('evidence', () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: true, verdict: 'GOOD, NOT SIGNED' });
   });
 
+  it('is not written into the bundle, where it would be a file too many', async () => {
+    const bundle = await freshBundle('inside');
+    const before = await readdir(join(place.path, bundle));
+    for (const flag of ['--html', '--junit'])
+      expect(await run(['verify', bundle, flag, `${bundle}/./evidence`])).toMatchObject({ code: 2 });
+    expect(await readdir(join(place.path, bundle))).toEqual(before);
+  });
+
   it('that cannot be written is an error of its own, once', async () => {
     const bundle = await freshBundle('unwritable');
     const { code, stdout, stderr } = await run(['verify', bundle, '--json', '--html', `${bundle}/SHA256SUMS/x.html`]);

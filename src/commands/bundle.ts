@@ -126,7 +126,7 @@ function checkDifferent(directories: readonly string[]): void {
 function bytesBesides(contents: StoreContents, carried: readonly CarriedFile[], left: LeftOut | undefined): number {
   const { files, links, models } = contents;
   const ofModels = models.reduce((sum, model) => sum + model.files.length, 0);
-  const inventory = 300 * files.length + 250 * (links.length + (left?.held.length ?? 0)) + 200 * ofModels;
+  const inventory = 270 * files.length + 220 * (links.length + (left?.held.length ?? 0)) + 180 * ofModels;
   return carried.reduce((sum, { content }) => sum + content.size, inventory);
 }
 

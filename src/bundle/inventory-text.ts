@@ -9,7 +9,12 @@ export function formatInventory(inventory: Inventory): string {
 
 /** An inventory as a document, in pieces: of many files it is larger than all else that is kept of them. */
 export function inventoryChunks(inventory: Inventory): Generator<Buffer> {
-  return chunksOf(inventory, '\n');
+  return documentChunks(inventory);
+}
+
+/** Plain data with long lists as `JSON.stringify(value, undefined, 1)` and a line feed, in pieces. */
+export function documentChunks(value: object): Generator<Buffer> {
+  return chunksOf(value, '\n');
 }
 
 /** Plain data with long lists as a line of JSON, in pieces. */

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { digestSchema as digest, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
 import { toolName } from '../core/version.ts';
+import { documentChunks } from './inventory-text.ts';
 
 export const receiptSchemaId = 'sie-mirror/receipt/v1';
 
@@ -82,7 +84,24 @@ export function startReceipt(bundle: Receipt['bundle'], targets: Receipt['target
 }
 
 export function formatReceipt(receipt: Receipt): string {
-  return `${JSON.stringify(receipt, undefined, 1)}\n`;
+  return Buffer.concat([...documentChunks(receipt)]).toString('utf8');
+}
+
+/** A receipt as it is written. Of many files its text would be larger than the receipt, so it is made again each time it is read. */
+export interface WrittenReceipt {
+  digest: Digest;
+  size: number;
+  chunks: () => Iterable<Buffer>;
+}
+
+export function writtenReceipt(receipt: Receipt): WrittenReceipt {
+  const hash = createHash('sha256');
+  let size = 0;
+  for (const chunk of documentChunks(receipt)) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { digest: `sha256:${hash.digest('hex')}`, size, chunks: () => documentChunks(receipt) };
 }
 
 const files = z.array(z.object({ path: z.string(), digest, size: z.number() }));

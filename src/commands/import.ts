@@ -33,7 +33,7 @@ import { endShard, endWhole } from './import/end.ts';
 import type { ImportRun } from './import/run.ts';
 import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
-import { looksFor, TargetState } from './import/state.ts';
+import { TargetState } from './import/state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
 import { openObjects, viewObjects } from './objects.ts';
 import { type BundlePlace, openHere } from './sealed.ts';
@@ -79,7 +79,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   await tryRegistries([...allImages, ...(allModelImages?.models ?? [])], context);
   const { layout = 'sie' } = options;
   const kept = keysOf(reader, layout);
-  const state = store && (await TargetState.open(store, looksFor(kept), options.verify));
+  const state = store && (await TargetState.open(store, kept.looks, options.verify));
   const all: ImportWork = {
     images: allImages,
     modelImages: allModelImages,
@@ -88,7 +88,7 @@ export async function importBundle(options: ImportOptions, context: Context): Pr
   const share = shard && shareOf(shard, reader, store && layout, all);
   const { images, modelImages, besides } = share ?? all;
   await checkBase(reader, state, layout, images, context);
-  const surplus = state && !share ? await findSurplus(reader, state, layout, options) : [];
+  const surplus = state && !share ? await findSurplus(reader, kept, state, layout, options) : [];
   nameSurplus(surplus, options, context);
   const own = `sha256:${bundle.sums.get(bundleFiles.inventory) ?? ''}` as Digest;
   if (state) warnOfReaders(state, own, inventory, options, context);

@@ -15,7 +15,7 @@ import { repoFolder } from '../hub/cache.ts';
 import { treeDocument } from '../hub/tree-document.ts';
 import { isRepoName } from '../hub/repo.ts';
 import type { Context } from './context.ts';
-import type { ModelSource } from './import/models.ts';
+import type { ModelSource } from './import/placed-object.ts';
 
 interface LocalFile {
   /** Of the model. */

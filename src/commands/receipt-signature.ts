@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { parseReceipt } from '../bundle/receipt.ts';
+import { parseReceipt, type WrittenReceipt } from '../bundle/receipt.ts';
 import { fingerprint, signatureNames, verifySums } from '../bundle/seal.ts';
 import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -11,24 +11,31 @@ import type { Context } from './context.ts';
 import { readTrust, type TrustOptions } from './sealed.ts';
 import type { SigningKey } from './signing.ts';
 
-/** A signed text: what goes to which file, beside `name`; without a key the text alone. */
-export type SignedFiles = ReadonlyMap<string, string>;
-
-/** @returns the files in the order in which they are to be written: the signatures of another text must not stay */
-export async function signText(name: string, text: string, key: SigningKey | undefined): Promise<SignedFiles> {
-  const files = new Map([[name, text]]);
-  if (!key) return files;
+/** The signatures of a receipt by the files that they go to, beside `name`; none without a key. */
+export async function signaturesOf(
+  name: string,
+  receipt: WrittenReceipt,
+  key: SigningKey | undefined,
+): Promise<ReadonlyMap<string, string>> {
+  if (!key) return new Map();
   const { signature, sigstore } = signatureNames(name);
-  const signed = await key.sign(Buffer.from(text));
-  return files.set(signature, signed.plain).set(sigstore, signed.sigstore);
+  const signed = await key.sign(Buffer.concat([...receipt.chunks()]));
+  return new Map([
+    [signature, signed.plain],
+    [sigstore, signed.sigstore],
+  ]);
 }
 
 /** Writes the receipt to a file, and its signatures beside it; those of an earlier one go. */
-export async function writeReceiptFile(path: string, text: string, key: SigningKey | undefined): Promise<void> {
-  const { signature, sigstore } = signatureNames(path);
-  await rm(signature, { force: true });
-  await rm(sigstore, { force: true });
-  for (const [file, content] of await signText(path, text, key)) await writeFileAtomic(file, content);
+export async function writeReceiptFile(
+  path: string,
+  receipt: WrittenReceipt,
+  key: SigningKey | undefined,
+): Promise<void> {
+  const signatures = await signaturesOf(path, receipt, key);
+  for (const file of Object.values(signatureNames(path)).slice(1)) await rm(file, { force: true });
+  await writeFileAtomic(path, receipt.chunks());
+  for (const [file, content] of signatures) await writeFileAtomic(file, content);
 }
 
 /**

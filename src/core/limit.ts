@@ -26,8 +26,7 @@ export async function forEachLimited<T>(
   slots: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const limit = pLimit(slots);
-  await forEachInLane(items, () => limit, work);
+  await forEachInLanes([{ items, slots }], work);
 }
 
 /** The same in two lanes: few large items, the largest first, and beside them many small ones. */
@@ -36,30 +35,36 @@ export async function forEachBySize<T extends { size: number }>(
   slots: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const large = pLimit(slots);
-  const small = pLimit(requestsAtOnce(slots));
-  const largestFirst = [...items].sort((a, b) => b.size - a.size);
-  await forEachInLane(largestFirst, ({ size }) => (size > smallBody ? large : small), work);
+  const large = items.filter(({ size }) => size > smallBody).sort((a, b) => b.size - a.size);
+  const small = items.filter(({ size }) => size <= smallBody).sort((a, b) => b.size - a.size);
+  const lanes = [
+    { items: large, slots },
+    { items: small, slots: requestsAtOnce(slots) },
+  ];
+  await forEachInLanes(lanes, work);
 }
 
-async function forEachInLane<T>(
-  items: readonly T[],
-  laneOf: (item: T) => Limit,
+/** There may be very many items: each slot takes the next one when it is free, and none waits with a promise of its own. */
+async function forEachInLanes<T>(
+  lanes: readonly { items: readonly T[]; slots: number }[],
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   let failed: { error: unknown } | undefined;
-  await Promise.all(
-    items.map((item) =>
-      laneOf(item)(async () => {
-        if (failed) return;
-        try {
-          await work(item);
-        } catch (error) {
-          failed ??= { error };
-        }
-      }),
-    ),
-  );
+  const takeFrom = async (queue: Iterable<T>): Promise<void> => {
+    for (const item of queue) {
+      if (failed) return;
+      try {
+        await work(item);
+      } catch (error) {
+        failed ??= { error };
+      }
+    }
+  };
+  const takers = lanes.flatMap(({ items, slots }) => {
+    const queue = items.values();
+    return Array.from({ length: Math.min(slots, items.length) }, async () => takeFrom(queue));
+  });
+  await Promise.all(takers);
   if (failed) throw failed.error;
 }
 

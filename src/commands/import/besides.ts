@@ -5,9 +5,10 @@ import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';
 import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
-import type { ModelObject } from './models.ts';
+import type { ModelObject } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
-import { type Looks, looksFor, type TargetState } from './state.ts';
+import { ObjectKeys } from './object-keys.ts';
+import type { Looks, TargetState } from './state.ts';
 
 /** What is imported as plain files, beside models and images. */
 export interface Besides {
@@ -37,7 +38,7 @@ export async function openBesides(
     files:
       files === undefined
         ? undefined
-        : { objects, state: await opened(files, looksFor(objects.map(({ key }) => key))) },
+        : { objects, state: await opened(files, new ObjectKeys(objects.map(({ key }) => key)).looks) },
   };
 }
 

@@ -10,7 +10,7 @@ import { splitName } from '../../oci/layout/index-file.ts';
 import { attempt } from '../attempt.ts';
 import { note, putFiles } from './files.ts';
 import { placeImage, type PlacedImage } from './images.ts';
-import type { ModelObject } from './models.ts';
+import type { ModelObject } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
 import type { TargetState } from './state.ts';
 

@@ -1,10 +1,10 @@
-import { formatReceipt, type Receipt } from '../../bundle/receipt.ts';
+import { type Receipt, writtenReceipt } from '../../bundle/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
-import { putReceipt, putText } from './receipt.ts';
+import { putReceipt, putWritten } from './receipt.ts';
 import { partKey, type Shard } from './shard.ts';
 import type { TargetState } from './state.ts';
 import { writeReceiptFile } from '../receipt-signature.ts';
@@ -33,12 +33,12 @@ export async function endWhole(
   parts: readonly string[],
   context: Context,
 ): Promise<void> {
-  const text = formatReceipt(receipt);
+  const written = writtenReceipt(receipt);
   // The file first: a store that takes nothing must not cost the record of what it refused.
-  await writeReceiptFile(receiptPath, text, signing);
+  await writeReceiptFile(receiptPath, written, signing);
   if (!state) return;
   await attempt(items, 'receipt', state.store.name, () =>
-    putReceipt(state, name, text, isKept, signing, context.signal),
+    putReceipt(state, name, written, isKept, signing, context.signal),
   );
   // Where nothing may be deleted they stay, and are known by their name.
   if (receipt.complete) for (const key of parts) await state.store.remove(key).catch(() => {});
@@ -51,11 +51,11 @@ export async function endShard(
   context: Context,
 ): Promise<Report> {
   receipt.shard = { ...shard, done: items.every((item) => item.state !== 'failed') };
-  const text = formatReceipt(receipt);
-  await writeReceiptFile(receiptPath, text, signing);
+  const written = writtenReceipt(receipt);
+  await writeReceiptFile(receiptPath, written, signing);
   const key = partKey(name, inventory, shard);
-  if (state && state.receipts.get(key)?.text !== text)
-    await attempt(items, 'receipt', state.store.name, () => putText(state.store, key, text, context.signal));
+  if (state && state.receipts.get(key)?.digest !== written.digest)
+    await attempt(items, 'receipt', state.store.name, () => putWritten(state.store, key, written, context.signal));
   return summariseShard(shard, items, receipt, state ? `${state.store.name}/${key}` : receiptPath);
 }
 

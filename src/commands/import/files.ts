@@ -4,7 +4,8 @@ import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';
 import { filesFolder } from '../files.ts';
-import { type ModelObject, putObjects } from './models.ts';
+import { putObjects } from './models.ts';
+import type { ModelObject } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
 import { type Looks, TargetState } from './state.ts';
 

@@ -1,26 +1,21 @@
-import type { BundleReader } from '../../bundle/reader.ts';
 import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
-import { type HubLayout, type ModelSource, objectsOf } from './models.ts';
+import { type HubLayout, keysOfModel } from './models.ts';
+import type { ModelSource } from './placed-object.ts';
+import { type HasKey, ObjectKeys } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
 
 /**
  * Objects that receipts in the target name and that this bundle does not hold, refs before what they lead to. What is
  * no longer what the receipt says is somebody else's, and is named only.
+ * @param kept what this bundle holds
  */
-export async function findFormer(
-  reader: BundleReader,
-  target: TargetState,
-  layout: HubLayout,
-  ownReceipt: string,
-): Promise<Surplus[]> {
-  const kept = keysOf(reader, layout);
+export async function findFormer(kept: HasKey, target: TargetState, ownReceipt: string): Promise<Surplus[]> {
   const found = new Map<string, Surplus>();
   const receipts: Surplus[] = [];
-  for (const [name, { text, receipt }] of target.receipts) {
+  for (const [name, { size, receipt }] of target.receipts) {
     if (!receipt) continue;
     for (const surplus of await formerObjects(receipt, kept, target)) found.set(surplus.key, surplus);
-    const size = Buffer.byteLength(text);
     const mend = async (): Promise<void> => {
       for (const file of Object.values(signatureNames(name)).toReversed()) await target.store.remove(file);
     };
@@ -31,16 +26,15 @@ export async function findFormer(
 }
 
 /** Every object that the bundle puts into a target of this layout. */
-export function keysOf(reader: ModelSource, layout: HubLayout): Set<string> {
-  const models = reader.inventory.items.filter((item) => item.kind === 'model');
-  return new Set(models.flatMap((item) => objectsOf(item, reader, layout).flat()).map(({ key }) => key));
+export function keysOf(reader: ModelSource, layout: HubLayout): ObjectKeys {
+  return new ObjectKeys(allKeys(reader, layout));
 }
 
-async function formerObjects(
-  { bundle, models }: Receipt,
-  kept: ReadonlySet<string>,
-  target: TargetState,
-): Promise<Surplus[]> {
+function* allKeys(reader: ModelSource, layout: HubLayout): Generator<string> {
+  for (const item of reader.inventory.items) if (item.kind === 'model') yield* keysOfModel(item, reader, layout);
+}
+
+async function formerObjects({ bundle, models }: Receipt, kept: HasKey, target: TargetState): Promise<Surplus[]> {
   const found: Surplus[] = [];
   for (const object of models.flatMap(({ objects }) => objects)) {
     const { key, size } = object;

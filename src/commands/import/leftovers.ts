@@ -5,23 +5,27 @@ import type { ObjectState, ObjectStore } from '../../core/ports.ts';
 import { contentOf, metadataLimit, readAll } from '../../core/stream.ts';
 import { filesOfTree, isCacheState, isMarker } from '../../doctor/model-layout.ts';
 import { repoFolder } from '../../hub/cache.ts';
-import { type HubLayout, objectsOf } from './models.ts';
+import { headsOf, type HubLayout } from './models.ts';
+import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
 
 /**
  * What is known to break or to slow readers in the folders of the bundle's models: markers of folders, copies below
  * `blobs/`, lists of files that are not those that are there, refs with a line break; and uploads that were broken off.
  * Besides the listings that an import needs anyway, only what no receipt names is read.
+ * @param wanted keys of what the bundle puts there
  */
-export async function findLeftovers(reader: BundleReader, target: TargetState, layout: HubLayout): Promise<Surplus[]> {
+export async function findLeftovers(
+  reader: BundleReader,
+  wanted: HasKey,
+  target: TargetState,
+  layout: HubLayout,
+): Promise<Surplus[]> {
   if (layout === 'plain') return [];
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   const found: Surplus[] = [];
-  const wanted = new Set<string>();
   for (const item of models) {
-    const objects = objectsOf(item, reader, layout).flat();
-    for (const { key } of objects) wanted.add(key);
-    for (const object of objects) {
+    for (const object of headsOf(item, layout)) {
       const listed = (await target.beside(object.key)).get(object.key);
       if (!listed) continue;
       // Another commit is an update; another size is no commit.

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { formatReceipt, startReceipt } from '../../bundle/receipt.ts';
+import { formatReceipt, writtenReceipt, startReceipt } from '../../bundle/receipt.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Report, ReportItem } from '../../core/report.ts';
 import { ensureWritable } from '../../fs/atomic.ts';
@@ -9,11 +9,12 @@ import { type ImportOptions, ofRelease, summarise } from '../import.ts';
 import { keysOf } from './former.ts';
 import { MediaToCome } from './media.ts';
 import { importModelImages, placeModels, planModelImages, putReceiptImage } from './model-images.ts';
-import { importModels, type ModelSource } from './models.ts';
+import { importModels } from './models.ts';
+import type { ModelSource } from './placed-object.ts';
 import { planImport } from './plan.ts';
 import { putReceipt } from './receipt.ts';
 import type { ImportRun } from './run.ts';
-import { looksFor, TargetState } from './state.ts';
+import { TargetState } from './state.ts';
 import { readLocalModel } from '../local-model.ts';
 import { openObjects, viewObjects } from '../objects.ts';
 import { writeReceiptFile } from '../receipt-signature.ts';
@@ -65,7 +66,7 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
   const images = await placeModels(place, options, source, context);
   const state = images
     ? undefined
-    : await TargetState.open(await open(context, place), looksFor(keysOf(source, layout)), options.verify);
+    : await TargetState.open(await open(context, place), keysOf(source, layout).looks, options.verify);
   if (options.dryRun) {
     const inRegistry = images ? await planModelImages(images, context) : [];
     return planImport({ reader: source, state, layout }, context, inRegistry);
@@ -79,12 +80,12 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
   if (state) await importModels(run, state, layout, undefined);
   if (images) await importModelImages(run, images);
   receipt.complete = receipt.models.length > 0;
-  await writeReceiptFile(receiptPath, formatReceipt(receipt), signing);
+  const written = writtenReceipt(receipt);
+  await writeReceiptFile(receiptPath, written, signing);
   await attempt(items, 'receipt', place, async () => {
-    const text = formatReceipt(receipt);
     const kept = new Set(receipt.models.flatMap(({ objects }) => objects.map(({ key }) => key)));
-    if (state) await putReceipt(state, name, text, (key) => kept.has(key), signing, context.signal);
-    if (images) await putReceiptImage(images, name, text, context);
+    if (state) await putReceipt(state, name, written, (key) => kept.has(key), signing, context.signal);
+    if (images) await putReceiptImage(images, name, formatReceipt(receipt), context);
   });
   const report = summarise(items, receipt, receiptPath, source.inventory, media);
   const hashes = item.files.map(({ path, digest }) => `${digest}  ${path}`);

@@ -19,7 +19,7 @@ import type { Context } from '../context.ts';
 import { openRepository, type TargetEndpoint } from '../endpoint.ts';
 import type { MediaToCome } from './media.ts';
 import { pushModel } from './model-push.ts';
-import type { ModelSource } from './models.ts';
+import type { ModelSource } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
 import { openBase } from '../model-base.ts';
 import { identityAnnotation, identityOf, type ModelForm, type OciForm } from '../model-image.ts';

@@ -1,29 +1,16 @@
 import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
-import type { BundleReader } from '../../bundle/reader.ts';
 import type { ReceivedObject } from '../../bundle/receipt.ts';
-import { type Digest, sha256 } from '../../core/digest.ts';
+import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachBySize } from '../../core/limit.ts';
-import type { Content } from '../../core/ports.ts';
 import { contentOf, counted } from '../../core/stream.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
+import { type ModelObject, type ModelSource, placeObjects } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
-import type { TargetState } from './state.ts';
-
-/** What models are read from: the volumes of a bundle, or files at hand. */
-export type ModelSource = Pick<BundleReader, 'inventory' | 'find' | 'findEach' | 'lacking' | 'blob' | 'content'>;
-
-/** One object of a model, in the order in which it becomes visible: content, the list of files, refs. */
-export interface ModelObject {
-  key: string;
-  digest: Digest;
-  size: number;
-  /** In the bundle; or where the base of a delta put the same bytes; or in volumes of which some are not here. */
-  from: Content | { key: string } | { blob: BundleBlob };
-}
+import type { TargetState, WantedObject } from './state.ts';
 
 /**
  * How a model lies in its target: for SIE's reader, as a whole copy of a Hugging Face cache, or as plain files in
@@ -36,39 +23,61 @@ function modelFolder(repo: string, layout: HubLayout): string {
   return layout === 'plain' ? repo : repoFolder(repo);
 }
 
+/** An object by its name below the folder of its model. */
+type NamedObject = Omit<WantedObject, 'key'> & { name: string };
+
 /** Files, then the list of them, then the refs that lead to them; a plain layout has files only. */
 export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): ModelObject[][] {
   const folder = modelFolder(item.repo, layout);
-  const held = new Map((reader.inventory.base?.held ?? []).map(({ digest, key }) => [digest, key]));
-  const stored = (named: readonly { name: string; digest: Digest; size: number }[]): ModelObject[] => {
-    const found = reader.findEach(
-      named.map(({ digest }) => digest),
-      (blob) => (reader.lacking(blob).length > 0 ? { blob } : reader.content(blob)),
-    );
-    return named.map(({ name, digest, size }, index) => {
-      const old = found[index] ? undefined : held.get(digest);
-      const from = found[index] ?? (old === undefined ? reader.blob(digest) : { key: old });
-      return { key: `${folder}/${name}`, digest, size, from };
-    });
+  const { base } = reader.inventory;
+  const held = new Map((base?.held ?? []).map(({ digest, key }) => [digest, key]));
+  const stored = (named: Iterable<NamedObject>): ModelObject[] => {
+    const wanted: WantedObject[] = [];
+    // In one piece at once: a name that is put together stays in memory beside what it was put together from.
+    for (const { name, digest, size } of named) wanted.push({ key: [folder, name].join('/'), digest, size });
+    return placeObjects(wanted, reader, held);
   };
   const commit = Buffer.from(item.commit);
-  const ref = (name: string): ModelObject => ({
-    key: `${folder}/refs/${name}`,
-    digest: sha256(commit),
-    size: commit.length,
+  const refs = refsOf(item, layout).map(({ name, ...rest }) => ({
+    key: `${folder}/${name}`,
+    ...rest,
     from: contentOf(commit),
-  });
-  const files = (folderOfFiles: string): ModelObject[] =>
-    stored(item.files.map(({ path, digest, size }) => ({ name: `${folderOfFiles}${path}`, digest, size })));
-  if (layout === 'plain') return [files(''), [], []];
-  const snapshot = files(`snapshots/${item.commit}/`);
-  const blobs = layout === 'full' ? stored(blobsOf(item, reader)) : [];
-  const tree = stored([{ name: `trees/${item.commit}.json`, ...item.tree }]);
-  return [[...blobs, ...snapshot], tree, item.refs.map(ref)];
+  }));
+  return [stored(filesOf(item, reader, layout)), stored(treesOf(item, layout)), refs];
+}
+
+/** The keys of all of them. There may be very many, and nothing else is made for each of them. */
+export function* keysOfModel(item: ModelItem, reader: ModelSource, layout: HubLayout): Generator<string> {
+  const folder = modelFolder(item.repo, layout);
+  for (const { name } of filesOf(item, reader, layout)) yield `${folder}/${name}`;
+  for (const { key } of headsOf(item, layout)) yield key;
+}
+
+/** What makes a model visible: the list of its files, and its refs. */
+export function headsOf(item: ModelItem, layout: HubLayout): WantedObject[] {
+  const folder = modelFolder(item.repo, layout);
+  const heads = [...treesOf(item, layout), ...refsOf(item, layout)];
+  return heads.map(({ name, digest, size }) => ({ key: `${folder}/${name}`, digest, size }));
+}
+
+function* filesOf(item: ModelItem, reader: ModelSource, layout: HubLayout): Generator<NamedObject> {
+  if (layout === 'full') yield* blobsOf(item, reader);
+  const folder = layout === 'plain' ? '' : `snapshots/${item.commit}/`;
+  for (const { path, digest, size } of item.files) yield { name: `${folder}${path}`, digest, size };
+}
+
+function treesOf({ commit, tree }: ModelItem, layout: HubLayout): NamedObject[] {
+  return layout === 'plain' ? [] : [{ name: `trees/${commit}.json`, ...tree }];
+}
+
+function refsOf({ commit, refs }: ModelItem, layout: HubLayout): NamedObject[] {
+  const bytes = Buffer.from(commit);
+  const names = layout === 'plain' ? [] : refs;
+  return names.map((name) => ({ name: `refs/${name}`, digest: sha256(bytes), size: bytes.length }));
 }
 
 /** The files of a model once more, by the names that a cache has for them. */
-function blobsOf(item: ModelItem, reader: ModelSource): { name: string; digest: Digest; size: number }[] {
+function blobsOf(item: ModelItem, reader: ModelSource): NamedObject[] {
   const prefix = `hub/${repoFolder(item.repo)}/blobs/`;
   const own = new Set(item.files.map(({ digest }) => digest));
   return reader.inventory.blobs

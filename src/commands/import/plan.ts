@@ -6,7 +6,8 @@ import { describeItem } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../endpoint.ts';
 import type { PlacedImage } from './images.ts';
-import { type HubLayout, type ModelSource, stagesOf } from './models.ts';
+import { type HubLayout, stagesOf } from './models.ts';
+import type { ModelSource } from './placed-object.ts';
 import type { TargetState } from './state.ts';
 
 /** Where things would go. */

@@ -1,10 +1,10 @@
-import { readReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { readReceipt, type Receipt, receiptPrefix, type WrittenReceipt } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
 import { sha256 } from '../../core/digest.ts';
-import type { ObjectStore } from '../../core/ports.ts';
+import type { Content, ObjectStore } from '../../core/ports.ts';
 import { contentOf } from '../../core/stream.ts';
 import type { TargetState } from './state.ts';
-import { signText } from '../receipt-signature.ts';
+import { signaturesOf } from '../receipt-signature.ts';
 import type { SigningKey } from '../signing.ts';
 
 /** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
@@ -42,26 +42,51 @@ export function receiptKey(name: string): string {
 export async function putReceipt(
   target: TargetState,
   name: string,
-  text: string,
+  receipt: WrittenReceipt,
   isKept: (key: string) => boolean,
   signing: SigningKey | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const key = receiptKey(name);
+  const { store } = target;
   const { signature, sigstore } = signatureNames(key);
   const before = target.receipts.get(key);
-  if (before?.text === text && (before.signed || !signing)) return;
+  if (before?.digest === receipt.digest && (before.signed || !signing)) return;
   const others = before?.receipt?.models.some(({ objects }) => objects.some((object) => !isKept(object.key)));
   if (before && others) {
-    const former = `${receiptPrefix}/former/${name}.${sha256(before.text).slice('sha256:'.length, 19)}.receipt.json`;
-    if (!target.receipts.has(former)) await putText(target.store, former, before.text, signal);
+    const former = `${receiptPrefix}/former/${name}.${before.digest.slice('sha256:'.length, 19)}.receipt.json`;
+    if (!target.receipts.has(former)) await store.copy(key, former, before.size, signal);
   }
   // The signatures of another text must not stand beside this one.
-  if (before?.signed && !signing) for (const file of [signature, sigstore]) await target.store.remove(file);
-  for (const [file, content] of await signText(key, text, signing)) await putText(target.store, file, content, signal);
+  if (before?.signed && !signing) for (const file of [signature, sigstore]) await store.remove(file);
+  const signatures = await signaturesOf(key, receipt, signing);
+  await putWritten(store, key, receipt, signal);
+  for (const [file, content] of signatures) {
+    const bytes = Buffer.from(content);
+    await store.put(file, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
+  }
 }
 
-export async function putText(store: ObjectStore, key: string, text: string, signal: AbortSignal): Promise<void> {
-  const bytes = Buffer.from(text);
-  await store.put(key, contentOf(bytes), { digest: sha256(bytes), size: bytes.length }, signal);
+/** Stores a receipt, or a part of one. */
+export async function putWritten(
+  store: ObjectStore,
+  key: string,
+  receipt: WrittenReceipt,
+  signal: AbortSignal,
+): Promise<void> {
+  await store.put(key, contentOfReceipt(receipt), receipt, signal);
+}
+
+function contentOfReceipt({ size, chunks }: WrittenReceipt): Content {
+  return {
+    size,
+    async *open(offset) {
+      await Promise.resolve();
+      let skip = offset;
+      for (const chunk of chunks()) {
+        if (skip < chunk.length) yield chunk.subarray(skip);
+        skip = Math.max(skip - chunk.length, 0);
+      }
+    },
+  };
 }

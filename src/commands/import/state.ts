@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
-import type { Digest } from '../../core/digest.ts';
+import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ObjectState, ObjectStore } from '../../core/ports.ts';
 import { readAll } from '../../core/stream.ts';
@@ -31,6 +31,16 @@ export interface Looks {
   objects: number;
 }
 
+/** A receipt that lies in the target. */
+export interface StoredReceipt {
+  /** Of its text. */
+  digest: Digest;
+  size: number;
+  /** Undefined when it cannot be read as one. */
+  receipt: Receipt | undefined;
+  signed: boolean;
+}
+
 const receiptLimit = 256 * 1024 * 1024;
 /** Receipts, their signatures and the like. */
 const besides = 100;
@@ -41,8 +51,8 @@ const besides = 100;
  */
 export class TargetState {
   readonly store: ObjectStore;
-  /** The receipts that the target holds, by key; without `receipt` what cannot be read as one. */
-  readonly receipts = new Map<string, { text: string; receipt: Receipt | undefined; signed: boolean }>();
+  /** The receipts that the target holds, by key. */
+  readonly receipts = new Map<string, StoredReceipt>();
   readonly #reads: boolean;
   readonly #known = new Map<string, Digest>();
   /** By folder, where all has been listed at once. */
@@ -136,20 +146,15 @@ export class TargetState {
   async #learn(key: string, size: number, signed: boolean): Promise<void> {
     const bytes = await readAll(this.store.content(key, size).open(0), receiptLimit, key);
     const receipt = receiptIn(bytes, key);
-    this.receipts.set(key, { text: bytes.toString(), receipt, signed });
+    this.receipts.set(key, { digest: sha256(bytes), size, receipt, signed });
     for (const { objects } of receipt?.models ?? [])
       for (const { key: object, size, version, digest } of objects)
         if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
   }
 }
 
-export function looksFor(keys: Iterable<string>): Looks {
-  const all = [...keys];
-  return { folders: new Set(all.map(folderOf)).size, objects: all.length };
-}
-
 /** What a listing has to begin with that shows it. */
-function folderOf(key: string): string {
+export function folderOf(key: string): string {
   return key.slice(0, key.indexOf('/') + 1) || key;
 }
 

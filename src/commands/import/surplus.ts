@@ -7,6 +7,7 @@ import { findFormer } from './former.ts';
 import { findLeftovers } from './leftovers.ts';
 import type { HubLayout } from './models.ts';
 import { receiptKey } from './receipt.ts';
+import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
 
 /** What may be done about it. */
@@ -20,17 +21,21 @@ export interface TidyOptions {
 
 const flags = { former: 'prune', leftover: 'repair' } as const;
 
-/** What lies in the target and disturbs, and with `--prune` what imports before this one have left there. */
+/**
+ * What lies in the target and disturbs, and with `--prune` what imports before this one have left there.
+ * @param kept keys of what this bundle puts there
+ */
 export async function findSurplus(
   reader: BundleReader,
+  kept: HasKey,
   target: TargetState,
   layout: HubLayout,
   { prune }: TidyOptions,
 ): Promise<Surplus[]> {
-  const leftovers = await findLeftovers(reader, target, layout);
+  const leftovers = await findLeftovers(reader, kept, target, layout);
   if (!prune) return leftovers;
   const named = new Set(leftovers.map(({ key }) => key));
-  const former = await findFormer(reader, target, layout, receiptKey(reader.inventory.name));
+  const former = await findFormer(kept, target, receiptKey(reader.inventory.name));
   return [...leftovers, ...former.filter(({ key }) => !named.has(key))];
 }
 

@@ -246,6 +246,16 @@ async function addNotices(contents: StoreContents, store: string, folder: string
     await addFile(contents, store, `${folder}/${path}`);
 }
 
+/** An inventory knows contents by their sha256. @throws E_REFUSED */
+function refuseOtherDigests(name: string, graph: ImageGraph): void {
+  const other = descriptorsOf(graph).find(({ digest }) => !digest.startsWith('sha256:'));
+  if (other)
+    throw new MirrorError('E_REFUSED', `\`${name}\` has parts that are called by another digest than sha256`, {
+      hint: 'a bundle does not carry it: have it built with sha256, or bring it with `sie-mirror copy` and take it out of the store',
+      at: { side: 'source', item: other.digest },
+    });
+}
+
 async function readImages(store: string, contents: StoreContents): Promise<void> {
   const index = sha256(await readFile(join(store, 'oci', layoutIndexFile)));
   const layout = new OciLayout(directoryTree(join(store, 'oci')), join(store, 'oci'));
@@ -260,6 +270,7 @@ async function readImages(store: string, contents: StoreContents): Promise<void>
     if (covered.has(root.digest) && !plain.includes(name)) continue;
     const graph = await readImage(view, root, { slots: 8, referrers: true });
     if (graph.lost.length > 0) throw lostReferrers(graph.lost, `of \`${name}\` `);
+    refuseOtherDigests(name, graph);
     contents.images.push({ reference: name, graph });
     for (const { digest } of descriptorsOf(graph)) {
       if (!covered.has(digest))

@@ -332,6 +332,17 @@ describe('a bundle', () => {
     expect(report).toMatchObject({ ok: true });
   });
 
+  it('is not made of what is called by sha512, which is told', async () => {
+    const sha512 = buildArtifact({ seed: 'sha512', algorithm: 'sha512' });
+    place.zone.put('team/sha512', sha512, 'v1');
+    const source = `${place.zone.host}/team/sha512:v1`;
+    await copy({ source, target: 'oci:store/oci', referrers: true }, place.context);
+    const withTool = { ...place.context, toolFile: await placeTool(place.path) };
+    const error = await failureOf(bundle({ store: 'store', out: '.', name: 'b' }, withTool));
+    expect(error.code).toBe('E_REFUSED');
+    expect(error.message).toContain('team/sha512');
+  });
+
   it('is not made of a store that has lost what belongs to an image', async () => {
     await makeBundle();
     await rm(join(place.path, 'store/oci/blobs', sbom.digest.replace(':', '/')));

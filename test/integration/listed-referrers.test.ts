@@ -227,6 +227,22 @@ describe('a list of referrers', () => {
     });
   });
 
+  it.each([400, 403, 404, 405, 501])(
+    'is read behind the tag where the API for it is answered with %i',
+    async (status) => {
+      await withCopyWorld({ source: withoutApi, zone: withoutApi }, async (world) => {
+        seed(world, [sbom]);
+        for (const { server } of [world.source, world.zone])
+          server.faults = ({ path }) => (path.includes('/referrers/') ? { kind: 'status', status } : undefined);
+
+        const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+
+        expect(report.items[0]?.detail).toMatchObject({ referrers: 1 });
+        expect(world.zone.tags('app')).toEqual([fallbackTag(image.digest), 'v1']);
+      });
+    },
+  );
+
   it('that is no list is an error where it says to be one', async () => {
     await withCopyWorld({}, async (world) => {
       world.source.put('app', image, 'v1');

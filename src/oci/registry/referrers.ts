@@ -13,6 +13,9 @@ import { descriptorSchema, mediaTypes } from '../types.ts';
 // Go writes an empty list as null.
 const indexSchema = z.object({ manifests: z.array(descriptorSchema).nullish() });
 
+/** Will not pass, though it is a status of servers. */
+const notImplemented = 501;
+
 /** How often an index is written again that somebody else has written over. */
 const maxRounds = 5;
 
@@ -106,7 +109,7 @@ export class Referrers {
   /** @throws what says nothing of the API */
   async #learnRefusal(response: HttpResponse, subject: Descriptor): Promise<undefined> {
     const { status, name, error } = await this.#api.refusal(response, subject.digest);
-    if (error.retryable || status === 401) throw error;
+    if ((error.retryable && status !== notImplemented) || status === 401) throw error;
     // A repository that is not there yet says nothing of its registry.
     const tells = status !== 403 && name !== 'NAME_UNKNOWN';
     if (tells && this.#api.facts.referrersApi === undefined) this.#api.facts.referrersApi = false;

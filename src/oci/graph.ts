@@ -91,6 +91,8 @@ export class GraphReader {
   readonly #manifests = new Map<Digest, Promise<ReadManifest | undefined>>();
   readonly #nodes = new Map<Digest, Promise<GraphNode>>();
   readonly #tags: DigestTags;
+  /** What belongs to the image, and its source does not have whole. */
+  readonly lost: Lost[] = [];
 
   constructor(source: ContentSource, options: GraphOptions) {
     this.#source = source;
@@ -101,7 +103,7 @@ export class GraphReader {
 
   /** The image that begins at a root that has been read. */
   async image(root: GraphNode): Promise<ImageGraph> {
-    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0, lost: [], strays: 0 };
+    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0, lost: this.lost, strays: 0 };
     if (this.#options.referrers) await this.#readReferrers(image);
     return image;
   }

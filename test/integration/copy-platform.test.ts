@@ -102,6 +102,27 @@ describe('--platform', () => {
     },
   );
 
+  it('leaves an attestation out that the source has lost, and names it', async () => {
+    await withCopyWorld({}, async ({ source, zone, run }) => {
+      const index = attested(images());
+      source.put(repository, index, 'v1');
+      const [, , , , , attestation, other] = indexAt(source).manifests;
+      source.remove(repository, attestation?.digest ?? '');
+      source.remove(repository, other?.digest ?? '');
+
+      const report = await run({ ...from, platforms: ['linux/arm64', 'linux/arm/v7'] });
+
+      const before = indexAt(source).manifests;
+      expect(indexAt(zone).manifests).toEqual([before[1], before[3], before[7]]);
+      expect(holesAt(zone)).toEqual([]);
+      expect(report.exit).toBe(3);
+      expect(report.items).toMatchObject([
+        { kind: 'image', state: 'done' },
+        { kind: 'referrers', error: { code: 'E_NOT_FOUND' }, detail: { names: [attestation?.digest] } },
+      ]);
+    });
+  });
+
   it('reads and moves nothing of the other platforms', async () => {
     await withCopyWorld({}, async ({ source, zone, run }) => {
       const all = images();

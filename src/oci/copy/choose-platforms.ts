@@ -4,6 +4,7 @@ import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import { parseJson } from '../../core/validate.ts';
 import { type GraphNode, type GraphReader, isMissing, type ReadManifest } from '../graph.ts';
+import { unlessLost } from '../lost.ts';
 import { attestedBy, formatPlatform, isUnknown, samePlatform, subsetIndex } from '../platform.ts';
 import { isIndex, isManifest } from '../types.ts';
 
@@ -73,7 +74,7 @@ class Chooser {
     // Attestations name the image that they speak of; they have no platform of their own.
     for (const [place, entry] of entries.entries())
       if (chosen[place] === undefined && digests.has(attestedBy(entry) ?? ''))
-        chosen[place] = await this.#whatever(index, entry, depth + 1);
+        chosen[place] = await this.#attestation(index, entry, depth + 1);
     const kept = chosen.filter((child) => child !== undefined);
     if (kept.length === 0) return undefined;
     const node = this.#reader.node(index, kept);
@@ -95,6 +96,16 @@ class Chooser {
   async #whatever(index: ReadManifest, entry: Descriptor, depth: number): Promise<GraphNode | Descriptor | undefined> {
     const child = this.#reader.child(index, entry, depth);
     return this.#choice.sparse ? child.catch(unlessMissing(entry)) : child;
+  }
+
+  /** One that its source has lost is left out of the smaller index: nobody has a use for the hole. */
+  async #attestation(
+    index: ReadManifest,
+    entry: Descriptor,
+    depth: number,
+  ): Promise<GraphNode | Descriptor | undefined> {
+    if (this.#choice.sparse) return this.#whatever(index, entry, depth);
+    return unlessLost(entry.digest, this.#reader.lost, async () => this.#reader.child(index, entry, depth));
   }
 
   async #fits(entry: Descriptor): Promise<boolean> {

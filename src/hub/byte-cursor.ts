@@ -90,9 +90,9 @@ export class ByteCursor {
     return this.#buffer.readBigUInt64LE(this.#at - 8);
   }
 
-  text(bytes: number): string {
+  text(bytes: number, encoding: 'utf8' | 'latin1' = 'utf8'): string {
     this.#at += bytes;
-    return this.#buffer.toString('utf8', this.#at - bytes, this.#at);
+    return this.#buffer.toString(encoding, this.#at - bytes, this.#at);
   }
 
   /** Goes on behind the next `count` bytes, which are not read when they are not there yet. */
@@ -110,12 +110,12 @@ export class ByteCursor {
    * The bytes up to the next line feed, which is taken too; null for a line longer than `limit`, which is passed over.
    * Undefined when the bytes end before a line feed.
    */
-  async line(limit: number): Promise<string | null | undefined> {
+  async line(limit: number, encoding: 'utf8' | 'latin1' = 'utf8'): Promise<string | null | undefined> {
     let long = false;
     for (let seen = 0; ;) {
       const end = this.#buffer.indexOf(0x0a, this.#at + seen);
       if (end >= 0) {
-        const text = long || end - this.#at > limit ? null : this.text(end - this.#at);
+        const text = long || end - this.#at > limit ? null : this.text(end - this.#at, encoding);
         this.#at = end + 1;
         return text;
       }

@@ -27,6 +27,7 @@ export type OpcodeEffect =
         | 'stack-global'
         | 'extension'
         | 'protocol'
+        | 'frame'
         | 'stop';
     };
 
@@ -112,7 +113,7 @@ const table: readonly (readonly [code: string, argument: OpcodeArgument, effect:
   ['\u0093', none, { kind: 'stack-global' }],
   ['\u0094', none, { kind: 'memoize' }],
   // A frame announces that so many bytes follow; they are opcodes like any other.
-  ['\u0095', fixed(8), plain(0, 0)],
+  ['\u0095', fixed(8), { kind: 'frame' }],
   ['\u0096', counted(8), push],
   ['\u0097', none, push],
   ['\u0098', none, plain(1, 1)],

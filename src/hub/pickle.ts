@@ -52,6 +52,8 @@ class Walk {
   readonly #stack = new PickleStack();
   readonly #imports = new Map<string, PickleImport>();
   #protocol = 0;
+  /** Where the latest frame says that it ends. */
+  #frameEnd = 0;
 
   constructor(cursor: ByteCursor, budget: PickleBudget) {
     this.#cursor = cursor;
@@ -73,14 +75,28 @@ class Walk {
       const opcode = opcodes[this.#cursor.byte()];
       if (opcode === undefined) return 'malformed';
       if (opcode.effect.kind === 'stop') return 'stop';
+      const from = this.#cursor.position;
       const end = opcode.argument.kind === 'fixed' ? this.#doFixed(opcode) : await this.#doLong(opcode);
       if (end !== undefined) return end;
+      if (from < this.#frameEnd && this.#cursor.position > this.#frameEnd) this.#hide();
     }
+  }
+
+  /**
+   * No writer lets an argument go over the end of a frame: Python's reader in C drops what stands before that end, its other
+   * one stops, and who has the whole pickle in memory reads on. So what is asked for cannot be told.
+   */
+  #hide(): void {
+    this.#imports.set('frame', { module: null, name: null });
   }
 
   #doFixed({ argument, effect }: Opcode): PickleWalk['end'] | undefined {
     const bytes = argument.kind === 'fixed' ? argument.bytes : 0;
     if (this.#cursor.ahead < bytes) return 'truncated';
+    if (effect.kind === 'frame') {
+      this.#beginFrame();
+      return undefined;
+    }
     if (effect.kind === 'plain') {
       this.#cursor.skip(bytes);
       for (let count = effect.pops; count > 0; count -= 1) this.#stack.pop();
@@ -88,6 +104,13 @@ class Walk {
       return undefined;
     }
     return this.#apply(effect, bytes === 0 || bytes === 8 ? 0 : this.#cursor.unsigned(bytes));
+  }
+
+  #beginFrame(): void {
+    const from = this.#cursor.position;
+    const end = Number(this.#cursor.unsigned64()) + this.#cursor.position;
+    if (from < this.#frameEnd && end > this.#frameEnd) this.#hide();
+    this.#frameEnd = end;
   }
 
   #apply(effect: Opcode['effect'], value: number): PickleWalk['end'] | undefined {
@@ -134,6 +157,7 @@ class Walk {
       case 'text':
       case 'global':
       case 'instance':
+      case 'frame':
       case 'stop':
         break;
     }
@@ -145,7 +169,8 @@ class Walk {
   }
 
   async #doLines(count: 1 | 2, effect: Opcode['effect']): Promise<PickleWalk['end'] | undefined> {
-    const first = await this.#cursor.line(longestText);
+    const isRaw = effect.kind === 'text' && effect.escapes === 'unicode';
+    const first = await this.#cursor.line(longestText, isRaw ? 'latin1' : 'utf8');
     if (first === undefined) return 'truncated';
     if (count === 2) {
       const second = await this.#cursor.line(longestText);

@@ -92,7 +92,7 @@ describe('names on the stack', () => {
       op.none(), op.emptyTuple(), op.emptyDict(), op.newObjEx(), op.pop(),
       op.nextBuffer(), op.readonlyBuffer(), op.pop(),
       op.persId('7'), op.binPersId(), op.pop(),
-      op.byteArray8(Buffer.from('os')), op.pop(), op.frame(3),
+      op.byteArray8(Buffer.from('os')), op.pop(), op.frame(0),
     ]; // prettier-ignore
     const parts = [op.proto(5), op.text('os'), ...detour, op.text('system'), ...detour, op.stackGlobal(), ...run];
     expect(await importsOf(...parts)).toEqual(['os system dangerous']);
@@ -184,6 +184,39 @@ describe('what hostile pickles try', () => {
   it('tells what it saw before bytes that are no opcode', async () => {
     const found = await walk(pickle(op.global('os', 'system'), Buffer.from([0xff])));
     expect(found).toMatchObject({ truncated: true, imports: [{ module: 'os', verdict: 'dangerous' }] });
+  });
+
+  describe('with frames that end within an argument, which readers read differently', () => {
+    const put = (text: string, half: string, rest: string): Uint8Array[] => [
+      op.binUnicode(text),
+      op.frame(1 + half.length),
+      Buffer.from(`p${half}${rest}\n`),
+      op.pop(),
+    ];
+    const get = [op.binGet(2), op.binGet(3), op.stackGlobal(), op.stop()];
+    const harmless = [op.binUnicode('collections'), op.binPut(2), op.binUnicode('OrderedDict'), op.binPut(3)];
+
+    it.each<[string, Uint8Array[]]>([
+      ['of a memo', [...harmless, ...put('os', '1', '2'), ...put('system', '1', '3'), ...get]],
+      ['of a name', [op.frame(8), op.global('collections', 'OrderedDict'), op.stop()]],
+      ['of a text', [op.frame(7), op.binUnicode('collections'), op.pop(), ...harmless, ...get]],
+      ['of a frame', [op.frame(12), op.frame(40), ...harmless, ...get]],
+    ])('%s', async (_, parts) => {
+      const { imports } = await walk(pickle(op.proto(4), ...parts));
+      expect(imports).toContainEqual({ module: null, name: null, verdict: 'dangerous' });
+    });
+
+    it('but not with frames that end where an argument does', async () => {
+      const whole = op.global('collections', 'OrderedDict');
+      const parts = [op.frame(whole.length), whole, op.frame(1), op.emptyTuple(), op.stop()];
+      expect((await walk(pickle(op.proto(4), ...parts))).imports).toMatchObject([{ verdict: 'allowed' }]);
+    });
+  });
+
+  it('reads the raw letters of a line as Python does', async () => {
+    const raw = Buffer.from('V\u00e9\n', 'latin1');
+    const { imports } = await walk(pickle(op.text('a'), raw, op.stackGlobal(), op.stop()));
+    expect(imports).toMatchObject([{ module: 'a', name: '\u00e9' }]);
   });
 
   it('goes on behind a protocol that is not there yet', async () => {

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readStore } from '../../src/commands/store.ts';
 import { pull } from '../../src/commands/pull.ts';
 import { startFileServer } from '../support/file-server.ts';
 import { type HubPlace, startHubPlace } from '../support/hub-store.ts';
@@ -82,11 +83,13 @@ describe('what a killed run left of a file that nobody wants any more', () => {
     expect(await place.snapshot('org/name')).toMatchObject({ items: [{ detail: { present: 2 } }] });
   });
 
-  it('stays while a run of another revision wants it, which goes on with it', async () => {
+  it('stays while a run of another revision wants it, which goes on with it; no bundle carries it', async () => {
     await broken('org/name@v1');
     place.hub.addRepo({ id: 'org/name', files: small });
     expect(await place.snapshot('org/name')).toMatchObject({ ok: true });
     expect(await partials()).toHaveLength(1);
+    const { files: carried } = await readStore(store());
+    expect(carried.filter(({ path }) => /partial|unfinished/.test(path))).toEqual([]);
     const before = sent();
 
     const report = await place.snapshot('org/name@v1');

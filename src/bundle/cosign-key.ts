@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, scryptSync } from 'node:crypto';
-import { MirrorError } from '../core/errors.ts';
 import { parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
+import { wrongPassphrase } from './seal.ts';
 
 const pemPattern = /-----BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END /;
 
@@ -43,6 +43,6 @@ export async function readCosignKey(pem: string, name: string, passphrase: strin
     const der = xsalsa20poly1305(secret, bytes(cipher.nonce)).decrypt(bytes(ciphertext));
     return createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
   } catch (error) {
-    throw new MirrorError('E_USAGE', `\`${name}\` cannot be opened with this passphrase`, { cause: error });
+    throw wrongPassphrase(name, error);
   }
 }

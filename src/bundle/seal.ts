@@ -60,13 +60,20 @@ export function readPrivateKey(pem: string, name: string, passphrase?: string): 
     return checkKey(createPrivateKey({ key: pem, passphrase }), name);
   } catch (error) {
     if (error instanceof MirrorError) throw error;
-    throw new MirrorError('E_USAGE', `\`${name}\` cannot be opened with this passphrase`, { cause: error });
+    throw wrongPassphrase(name, error);
   }
 }
 
 export function noPassphrase(name: string): MirrorError {
   return new MirrorError('E_USAGE', `\`${name}\` is encrypted, and there is no passphrase`, {
     hint: 'give `--passphrase-file FILE`, or set SIE_MIRROR_PASSPHRASE',
+  });
+}
+
+export function wrongPassphrase(name: string, cause: unknown): MirrorError {
+  return new MirrorError('E_USAGE', `\`${name}\` cannot be opened with this passphrase`, {
+    hint: 'check it: of `--passphrase-file` the first line counts, of SIE_MIRROR_PASSPHRASE and COSIGN_PASSWORD every character',
+    cause,
   });
 }
 

@@ -68,7 +68,7 @@ export function stockOf({ directory, tools }: Bench, hub: HubProcess, repo: stri
   const address = `${hub.url}/${repo}/resolve/main/${largeFile}`;
   const fetched = join(directory, 'store', largeFile);
   const script = `${tools.curl} -sSfL "$0" | tee "$1" | ${tools.openssl} dgst -sha256`;
-  return { argv: ['sh', '-c', `mkdir -p store && ${script}`, address, fetched], cwd: directory };
+  return { argv: ['bash', '-o', 'pipefail', '-c', `mkdir -p store && ${script}`, address, fetched], cwd: directory };
 }
 
 export function nameOf({ version }: VersionedTool): string {

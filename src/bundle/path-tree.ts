@@ -1,4 +1,4 @@
-import { checkRelativePath } from '../core/path.ts';
+import { checkRelativePath, foldName } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { corruptInventory } from './inventory.ts';
 import { TextMap } from './text-map.ts';
@@ -48,5 +48,5 @@ export const keySeparator = '\0';
 
 /** The same for names that are one on some file systems. */
 export function treeKey(path: string): string {
-  return path.normalize('NFC').toLowerCase().replaceAll('/', keySeparator);
+  return foldName(path).replaceAll('/', keySeparator);
 }

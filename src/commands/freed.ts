@@ -1,5 +1,5 @@
 import { formatBytes, plural } from '../core/text.ts';
-import type { Freed } from '../fs/atomic.ts';
+import type { Freed } from '../fs/freed.ts';
 import type { Context } from './context.ts';
 
 /** Says what was taken away of what killed runs had left, when it was something. */

@@ -5,6 +5,7 @@ import type { Receipt } from '../bundle/receipt.ts';
 import { formatChecksum } from '../core/digest.ts';
 import { filesFolder } from './files.ts';
 import { licencesFolder } from '../hub/places.ts';
+import { repoOfFolder } from '../hub/cache.ts';
 import type { Lock } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
 import { type MirrorRecord, readRecord } from './record.ts';
@@ -87,7 +88,7 @@ function heldImage(digest: string, digests: readonly string[], sizes: ReadonlyMa
   return { digest, blobs, bytes: [...blobs.values()].reduce((sum, size) => sum + size, 0) };
 }
 
-const otherRepoPath = /^hub\/(dataset|space)s--([^/]+)\/snapshots\/([^/]+)\/(.+)$/;
+const otherRepoPath = /^hub\/((dataset|space)s--[^/]+)\/snapshots\/([^/]+)\/(.+)$/;
 
 /** Datasets and spaces are no items of an inventory: nobody imports them. They are files of it, and links. */
 function otherRepos({ blobs, links }: Inventory): HeldRepo[] {
@@ -104,12 +105,12 @@ function otherRepos({ blobs, links }: Inventory): HeldRepo[] {
   );
   const repos = new Map<string, HeldRepo>();
   for (const { path, stored } of files) {
-    const [, kind, folder = '', commit = '', name = ''] = otherRepoPath.exec(path) ?? [];
+    const [, folder = '', kind, commit = '', name = ''] = otherRepoPath.exec(path) ?? [];
     const found = digests.get(stored) ?? digests.get(elsewhere.get(stored) ?? '');
-    const key = `${kind} ${folder} ${commit}`;
+    const key = `${folder} ${commit}`;
     const repo = repos.get(key) ?? {
       kind: kind === 'dataset' ? 'dataset' : 'space',
-      repo: folder.replace('--', '/'),
+      repo: repoOfFolder(folder),
       commit,
       files: new Map(),
     };

@@ -96,15 +96,11 @@ export async function newPassphrase(file: string | undefined, context: Context):
 async function readPassphrases(file: string | undefined, context: Context): Promise<string[]> {
   if (file !== undefined) {
     const text = await readFile(context.path(file), 'utf8');
-    return [...new Set([...firstLine(text), text.replace(/\r?\n$/, ''), text])];
+    return [...new Set([...text.split(/\r?\n/, 1), text.replace(/\r?\n$/, ''), text])];
   }
   const { env } = context;
   const given = env['SIE_MIRROR_PASSPHRASE'] ?? env['COSIGN_PASSWORD'];
   return given === undefined ? [] : [given];
-}
-
-function firstLine(text: string): string[] {
-  return text.split(/\r?\n/, 1);
 }
 
 async function byCommand(command: string, publicKey: string | undefined, context: Context): Promise<SigningKey> {

@@ -10,6 +10,7 @@ import { licencesFolder } from '../hub/places.ts';
 import { readTreeDocument } from '../hub/tree-document.ts';
 import { linkTarget } from '../core/path.ts';
 import { directoryTree, listTree, mayBePartial, type TreeEntry } from '../fs/tree.ts';
+import { repoOfFolder } from '../hub/cache.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../oci/layout/layout.ts';
@@ -172,7 +173,7 @@ async function readRepo(
     }
     const list = await readTree(store, tree);
     await addFile(contents, store, tree, checksumOf(sha256(list)), runAgain);
-    const repo = folder.slice(folder.indexOf('--') + 2).replace('--', '/');
+    const repo = repoOfFolder(folder);
     const listed = readTreeDocument(list, tree);
     checkFiles(files, listed, `${repo}@${commit}`);
     const model: StoredModel = { repo, commit, refs: refs.sort(), files: new PackedList(), tree };

@@ -23,6 +23,11 @@ export function checkRelativePath(path: string, where: string): string {
   return path;
 }
 
+/** The same for all names that some file system takes for one. */
+export function foldName(name: string): string {
+  return name.normalize('NFC').toLowerCase();
+}
+
 /**
  * Where a relative symbolic link at `path` leads within its tree; undefined when it leaves the tree, or goes up again
  * after it went down: with a link in between, that may be anywhere.

@@ -7,15 +7,6 @@ import { makeDirectory, syncDirectory } from './directories.ts';
 /** Suffix of everything that is not yet whole. */
 export const partialSuffix = '.partial';
 
-/** What is not whole and nobody has gone on with for this long nobody will, in milliseconds. */
-export const abandonedMs = 14 * 24 * 3600 * 1000;
-
-/** What was taken away of that. */
-export interface Freed {
-  files: number;
-  bytes: number;
-}
-
 /**
  * Writes a whole small file, or one that is made in pieces: other readers see the old one or the new one.
  * @param beside the file next to which the new one stands while it is written; on the same file system

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { smallBody } from '../core/limit.ts';
 import type { Content } from '../core/ports.ts';
 import type { Expectation } from '../core/stream.ts';
-import { type Freed, partialSuffix } from './atomic.ts';
+import { partialSuffix } from './atomic.ts';
+import type { Freed } from './freed.ts';
 import { hasEnded, type LockOwner, runId } from './lock.ts';
 import { hasFile, receiveFile, sizeOf } from './receive.ts';
 

@@ -18,6 +18,11 @@ export function repoFolder(repo: string, type: RepoType = 'model'): string {
   return `${type}s--${repo.split('/').join('--')}`;
 }
 
+/** The repo that has such a folder. */
+export function repoOfFolder(folder: string): string {
+  return folder.slice(folder.indexOf('--') + 2).replace('--', '/');
+}
+
 export interface CacheOptions {
   /** False keeps real files in `snapshots/`, as huggingface_hub does where it finds no symbolic links. */
   symlinks: boolean;

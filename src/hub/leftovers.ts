@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs';
 import { lstat, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { abandonedMs, type Freed, partialSuffix } from '../fs/atomic.ts';
+import { partialSuffix } from '../fs/atomic.ts';
+import { abandonedMs, type Freed, sumOf } from '../fs/freed.ts';
 import { noticesIn } from './places.ts';
 import { UnfinishedRuns } from './unfinished.ts';
 
@@ -12,14 +13,11 @@ const partialBlob = /^([0-9a-f]{40}|[0-9a-f]{64})\.(?:(ranges|journal|adopted|co
 
 /** The same of all repos of a store, of which none has ended well just now: what nobody went on with for long. */
 export async function sweepRepos(store: string, now: number = Date.now()): Promise<Freed> {
-  const freed: Freed = { files: 0, bytes: 0 };
-  for (const folder of await namesIn(join(store, 'hub'))) {
-    if (!repoFolderPattern.test(folder)) continue;
-    const { files, bytes } = await sweepRepo(join(store, 'hub', folder), noticesIn(store, folder), false, now);
-    freed.files += files;
-    freed.bytes += bytes;
-  }
-  return freed;
+  const freed: Freed[] = [];
+  for (const folder of await namesIn(join(store, 'hub')))
+    if (repoFolderPattern.test(folder))
+      freed.push(await sweepRepo(join(store, 'hub', folder), noticesIn(store, folder), false, now));
+  return sumOf(freed);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
+import { foldName } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { partialSuffix } from '../fs/atomic.ts';
 import { patternOf } from './fnmatch.ts';
@@ -32,9 +33,9 @@ export function oddPaths(paths: readonly string[]): string[] {
 export function twinsAmong(paths: readonly string[]): [string, string] | undefined {
   const spellings = new Map<string, string>();
   for (const path of paths) {
-    const other = spellings.get(fold(path));
+    const other = spellings.get(foldName(path));
     if (other !== undefined) return [other, path];
-    spellings.set(fold(path), path);
+    spellings.set(foldName(path), path);
   }
   return undefined;
 }
@@ -48,8 +49,8 @@ function alike(paths: readonly string[]): Set<string> {
   const spellings = new Map<string, string>();
   const twins = new Set<string>();
   for (const name of names) {
-    const other = spellings.get(fold(name));
-    if (other === undefined) spellings.set(fold(name), name);
+    const other = spellings.get(foldName(name));
+    if (other === undefined) spellings.set(foldName(name), name);
     else twins.add(other).add(name);
   }
   return twins;
@@ -85,7 +86,7 @@ async function tryName(root: string, path: string, odd: readonly string[], repo:
     await writeFile(join(root, path), '', { flag: 'wx' });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
-    const twin = odd.find((other) => other !== path && fold(other) === fold(path));
+    const twin = odd.find((other) => other !== path && foldName(other) === foldName(path));
     if (code === 'EEXIST') throw refusal(repo, path, `takes it for \`${printable(twin ?? '')}\``, error);
     if (code === 'ENAMETOOLONG') throw refusal(repo, path, 'cannot have a name so long', error);
     if (notForTheName.has(code)) throw error;
@@ -126,9 +127,4 @@ export function refuseDoubles(paths: readonly string[], repo: string): void {
 function withFolders(path: string): string[] {
   const parts = path.split('/');
   return parts.map((_, index) => parts.slice(0, index + 1).join('/'));
-}
-
-/** The same for all names that a file system may take for one. */
-function fold(name: string): string {
-  return name.normalize('NFC').toLowerCase();
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { abandonedMs } from '../fs/atomic.ts';
+import { abandonedMs } from '../fs/freed.ts';
 import type { RepoFile } from './repo.ts';
 
 /**

@@ -2,6 +2,7 @@ import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import { treeKey } from '../../bundle/path-tree.ts';
 import { TextMap } from '../../bundle/text-map.ts';
+import { repoOfFolder } from '../../hub/cache.ts';
 import { patternOf } from '../../hub/fnmatch.ts';
 import type { StoreContents } from '../store.ts';
 
@@ -29,9 +30,9 @@ function* pathsOf({ files, links }: StoreContents): Generator<string> {
 }
 
 function leaveOut(path: string): string {
-  const place = /^(?:hub|files\/licences)\/(model|dataset|space)s--([^/]+)(?:\/snapshots)?\/[0-9a-f]{40}\/(.+)$/s;
-  const [, type = '', folder = '', file] = place.exec(path) ?? [];
+  const place = /^(?:hub|files\/licences)\/((model|dataset|space)s--[^/]+)(?:\/snapshots)?\/[0-9a-f]{40}\/(.+)$/s;
+  const [, folder = '', type = '', file] = place.exec(path) ?? [];
   if (file === undefined) return 'take one of them out of the store';
-  const repo = folder.replace('--', '/') + (type === 'model' ? '' : ` --type ${type}`);
+  const repo = repoOfFolder(folder) + (type === 'model' ? '' : ` --type ${type}`);
   return `leave one of them out, e.g. \`sie-mirror snapshot ${repo} --exclude '${patternOf(file)}'\``;
 }

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedItem, type ReportItem } from '../../core/report.ts';
 import type { LockedImage } from '../../manifest/schema.ts';
-import { abandonedMs } from '../../fs/atomic.ts';
+import { abandonedMs } from '../../fs/freed.ts';
 import { sweepBlobs, syncBlobs } from '../../oci/layout/blob-folders.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
@@ -61,9 +61,8 @@ async function pullEach(
         ({ kind, name, state }) => kind === 'image' && name === item.name && state !== 'failed',
       );
       const former = items[before];
-      if (!former) items.push(item);
+      if (!former) items.push(item, ...leftOut);
       else if (item.state === 'done') items[before] = { ...item, bytes: (former.bytes ?? 0) + (item.bytes ?? 0) };
-      if (!former) items.push(...leftOut);
     });
 }
 

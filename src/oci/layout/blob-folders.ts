@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Freed } from '../../fs/atomic.ts';
 import { syncFolders } from '../../fs/directories.ts';
+import { type Freed, sumOf } from '../../fs/freed.ts';
 import type { LockOwner } from '../../fs/lock.ts';
 import { SharedFiles } from '../../fs/shared-files.ts';
 
@@ -17,13 +17,8 @@ export async function syncBlobs(layout: string): Promise<void> {
 /** Takes away parts of blobs that dead processes left, and that nobody has gone on with for so long. */
 export async function sweepBlobs(layout: string, owner: LockOwner, idleMs: number): Promise<Freed> {
   const files = new SharedFiles(owner);
-  const freed: Freed = { files: 0, bytes: 0 };
-  for (const folder of await foldersOf(layout)) {
-    const found = await files.sweep(folder, idleMs);
-    freed.files += found.files;
-    freed.bytes += found.bytes;
-  }
-  return freed;
+  const folders = await foldersOf(layout);
+  return sumOf(await Promise.all(folders.map((folder) => files.sweep(folder, idleMs))));
 }
 
 /** One for each algorithm. */

@@ -1,16 +1,23 @@
-import { headerOf, type Member } from './layout.ts';
+import { type FileMember, headerOf, type Member } from './layout.ts';
 import { endBytes, paddingOf } from './tar-header.ts';
 import type { Batch, FileHash, Step } from './volume-thread.ts';
-
-export type FileMember = Extract<Member, { kind: 'file' }>;
 
 /** Enough for a thread to be busy while the next batch is made, and few enough to be soon told of. */
 const mostBytes = 64 * 1024 * 1024;
 const mostLiteral = 256 * 1024;
 
+/**
+ * Memory that the thread sees as well, as what is copied for it stays for as long as its heap has room. Two pieces in turn:
+ * one batch is made while the one before it runs.
+ */
+const makeArea = (bytes: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(bytes));
+
+const padding = new Uint8Array(512);
+
 /** Puts the members of a volume into batches for the thread that writes it. */
 export class BatchBuilder {
-  #literal: Buffer[] = [];
+  #area = makeArea(2 * mostLiteral);
+  #other = makeArea(2 * mostLiteral);
   #literalBytes = 0;
   /** Literal bytes since the last step. */
   #pending = 0;
@@ -27,7 +34,7 @@ export class BatchBuilder {
     this.#steps.push({ literal: this.#pending, range: { path: from, start, size, hashes } });
     this.#pending = 0;
     this.#bytes += size;
-    this.#put(Buffer.alloc(paddingOf(size)));
+    this.#put(padding.subarray(0, paddingOf(size)));
   }
 
   end(): void {
@@ -38,11 +45,11 @@ export class BatchBuilder {
     return this.#bytes >= mostBytes || this.#literalBytes >= mostLiteral;
   }
 
-  /** What has been put since the last call. */
+  /** What has been put since the last call. Its literal bytes are good until the next call but one has been made. */
   take(): Batch {
     const steps = this.#pending > 0 ? [...this.#steps, { literal: this.#pending }] : this.#steps;
-    const batch = { literal: Buffer.concat(this.#literal), steps };
-    this.#literal = [];
+    const batch = { literal: this.#area.subarray(0, this.#literalBytes), steps };
+    [this.#area, this.#other] = [this.#other, this.#area];
     this.#literalBytes = 0;
     this.#pending = 0;
     this.#bytes = 0;
@@ -50,9 +57,15 @@ export class BatchBuilder {
     return batch;
   }
 
-  #put(bytes: Buffer): void {
-    this.#literal.push(bytes);
-    this.#literalBytes += bytes.length;
+  #put(bytes: Uint8Array): void {
+    const end = this.#literalBytes + bytes.length;
+    if (end > this.#area.length) {
+      const larger = makeArea(2 * end);
+      larger.set(this.#area.subarray(0, this.#literalBytes));
+      this.#area = larger;
+    }
+    this.#area.set(bytes, this.#literalBytes);
+    this.#literalBytes = end;
     this.#pending += bytes.length;
   }
 }

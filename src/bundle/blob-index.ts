@@ -3,6 +3,12 @@ import type { BundleBlob } from './inventory.ts';
 import type { LongList } from './long-list.ts';
 import { TextMap } from './text-map.ts';
 
+/** Digests that are looked for: there may be very many. */
+export interface WantedDigests {
+  readonly length: number;
+  at(index: number): Digest | undefined;
+}
+
 /** The files of a bundle by their paths and digests. */
 export class BlobIndex {
   readonly #blobs: LongList<BundleBlob>;
@@ -26,13 +32,13 @@ export class BlobIndex {
   }
 
   /** For each digest what `make` makes of its file; they are looked up in the order in which they lie, which is quicker. */
-  eachByDigest<R>(digests: readonly Digest[], make: (blob: BundleBlob) => R): (R | undefined)[] {
-    const made: (R | undefined)[] = digests.map(() => undefined);
-    const indexes = Float64Array.from(digests, (digest) => this.#digests.get(digest) ?? this.#blobs.length);
-    const order = Uint32Array.from(digests.keys()).sort((a, b) => (indexes[a] ?? 0) - (indexes[b] ?? 0));
+  eachByDigest<R>(digests: WantedDigests, make: (blob: BundleBlob) => R): (R | undefined)[] {
+    const made: (R | undefined)[] = Array.from({ length: digests.length }, () => undefined);
+    const indexes = Float64Array.from(made, (_, at) => this.#digests.get(digests.at(at) ?? '') ?? this.#blobs.length);
+    const order = Uint32Array.from(made, (_, at) => at).sort((a, b) => (indexes[a] ?? 0) - (indexes[b] ?? 0));
     for (const at of order) {
       const blob = this.#blobs.at(indexes[at] ?? 0);
-      if (blob && blob.digest === digests[at]) made[at] = make(blob);
+      if (blob && blob.digest === digests.at(at)) made[at] = make(blob);
     }
     return made;
   }

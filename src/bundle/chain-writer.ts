@@ -1,22 +1,23 @@
 import { open, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Digest, formatChecksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { partialSuffix } from '../fs/atomic.ts';
 import { openDirect } from '../fs/direct.ts';
 import { syncDirectory } from '../fs/directories.ts';
-import { BatchBuilder, type FileMember } from './batches.ts';
+import { BatchBuilder } from './batches.ts';
 import type { BundleBlob, Part } from './inventory.ts';
 import { PackedList } from './long-list.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
-import { dataOffset, type VolumePlan } from './layout.ts';
+import { dataOffset, type FileMember, type VolumePlan } from './layout.ts';
 import { writeError } from './medium-errors.ts';
 import type { BatchResult, FileHash, OpenVolume, VolumeThread } from './volume-thread.ts';
 import type { SourceFile } from './source-file.ts';
 
 export interface ChainOptions {
   pathOf: (volume: string) => string;
-  sources: ReadonlyMap<string, SourceFile>;
+  /** Directory in which the files stand at their paths. */
+  root: string;
   /** Of a volume, counted from 1. */
   numberOf: (plan: VolumePlan) => number;
   journal?: VolumeJournal | undefined;
@@ -70,7 +71,7 @@ export class ChainWriter {
       open: [],
     };
     const first = plan.members.at(0);
-    if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.path);
+    if (!this.#open && first?.kind === 'file' && first.start > 0) await this.#goOn(first.source);
     try {
       record.volume.digest = await this.#file(`${path}${partialSuffix}`, plan, record);
       await rename(`${path}${partialSuffix}`, path);
@@ -137,21 +138,23 @@ export class ChainWriter {
   }
 
   #put(member: FileMember, builder: BatchBuilder): Sent {
-    const file = this.#opened(member.path);
-    const { source } = file;
+    const { source } = member;
+    const file = this.#opened(source);
     const ends = member.start + member.size >= source.size;
     const hashes = this.#wholeHashes(file, ends);
     const part = member.split ? this.#newHash() : undefined;
     if (part !== undefined) hashes.push({ id: part, algorithm: 'sha256', total: member.size, last: true });
-    builder.file(member, source.from, hashes);
+    builder.file(member, this.#placeOf(source), hashes);
     this.#open = ends ? undefined : file;
     return { file, member, part };
   }
 
-  #opened(path: string): OpenFile {
-    if (this.#open?.source.path === path) return this.#open;
-    const source = this.#options.sources.get(path);
-    if (!source) throw new MirrorError('E_INTERNAL', `no source for \`${path}\``);
+  #placeOf({ path }: SourceFile): string {
+    return join(this.#options.root, path);
+  }
+
+  #opened(source: SourceFile): OpenFile {
+    if (this.#open?.source.path === source.path) return this.#open;
     const other = source.checksum && source.checksum.algorithm !== 'sha256';
     return { source, own: this.#newHash(), declared: other ? this.#newHash() : undefined, parts: [] };
   }
@@ -178,10 +181,9 @@ export class ChainWriter {
    * The hash of a file that an earlier run had begun cannot be kept: its first bytes go through it once more.
    * @throws E_DIGEST_MISMATCH when they are not what that run has written
    */
-  async #goOn(path: string): Promise<void> {
-    const file = this.#opened(path);
-    const { source } = file;
-    const begun = this.#earlier.at(-1)?.open.find((each) => each.path === path);
+  async #goOn(source: SourceFile): Promise<void> {
+    const file = this.#opened(source);
+    const begun = this.#earlier.at(-1)?.open.find(({ path }) => path === source.path);
     let start = 0;
     for (const part of begun?.parts ?? []) {
       const { size } = part;
@@ -190,7 +192,7 @@ export class ChainWriter {
         ...this.#wholeHashes(file, false),
         { id, algorithm: 'sha256', total: size, last: true },
       ];
-      const range = { path: source.from, start, size, hashes };
+      const range = { path: this.#placeOf(source), start, size, hashes };
       const { hexes } = await this.#thread.run({ literal: new Uint8Array(), steps: [{ literal: 0, range }] });
       if (`sha256:${hexOf(hexes, id)}` !== part.digest) throw await this.#changedSince(source, part);
       start += size;
@@ -222,7 +224,7 @@ export class ChainWriter {
 
   /** @throws E_DIGEST_MISMATCH when the store is damaged */
   async #blob({ source, own, declared, parts }: OpenFile, hexes: BatchResult['hexes']): Promise<BundleBlob> {
-    const { path, size, checksum, from } = source;
+    const { path, size, checksum } = source;
     const hex = hexOf(hexes, declared ?? own);
     if (!checksum || hex === checksum.hex) return { path, digest: `sha256:${hexOf(hexes, own)}`, size, parts };
     await this.#forgetEarlier(path);
@@ -230,7 +232,9 @@ export class ChainWriter {
       'E_DIGEST_MISMATCH',
       `\`${path}\` in the store has digest \`${formatChecksum({ algorithm: checksum.algorithm, hex })}\`, wanted \`${formatChecksum(checksum)}\``,
       {
-        hint: source.hint ?? `delete \`${from}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
+        hint:
+          source.hint ??
+          `delete \`${this.#placeOf(source)}\` and fetch it again with \`sie-mirror pull\`, \`snapshot\` or \`copy\``,
         at: { side: 'source', item: path },
       },
     );

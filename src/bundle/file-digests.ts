@@ -1,32 +1,27 @@
 import type { Digest } from '../core/digest.ts';
+import { DigestList } from './digest-list.ts';
 import type { BundleBlob } from './inventory.ts';
-import type { LongList } from './long-list.ts';
 import { NumberList } from './number-list.ts';
 import { TextMap } from './text-map.ts';
-
-const digestBytes = 32;
 
 /** What each file of a bundle is, by its path: sha256 and size. */
 export class FileDigests {
   readonly #indexes = new TextMap();
-  readonly #digests: Buffer;
+  readonly #digests = new DigestList();
   readonly #sizes = new NumberList();
 
-  constructor(blobs: LongList<BundleBlob>) {
-    this.#digests = Buffer.alloc(digestBytes * blobs.length);
-    let index = 0;
+  constructor(blobs: Iterable<BundleBlob>) {
     for (const { path, digest, size } of blobs) {
-      this.#digests.write(digest.slice('sha256:'.length), digestBytes * index, 'hex');
+      this.#indexes.set(path, this.#digests.length);
+      this.#digests.push(digest);
       this.#sizes.push(size);
-      this.#indexes.set(path, index);
-      index += 1;
     }
   }
 
   get(path: string): { digest: Digest; size: number } | undefined {
     const index = this.#indexes.get(path);
-    if (index === undefined) return undefined;
-    const hex = this.#digests.toString('hex', digestBytes * index, digestBytes * (index + 1));
-    return { digest: `sha256:${hex}`, size: this.#sizes.values[index] ?? 0 };
+    const digest = index === undefined ? undefined : this.#digests.at(index);
+    if (index === undefined || digest === undefined) return undefined;
+    return { digest, size: this.#sizes.values[index] ?? 0 };
   }
 }

@@ -1,24 +1,28 @@
 import { MirrorError } from '../core/errors.ts';
 import { formatBytes, printable } from '../core/text.ts';
 import { type LongList, PackedList } from './long-list.ts';
+import type { SourceFile } from './source-file.ts';
 import { endBytes, paddingOf, tarHeader, tarHeaderSize } from './tar-header.ts';
 
 /** What is to be put into a bundle: a regular file, or a symbolic link. */
-export type LayoutEntry = { path: string; size: number } | { path: string; link: string };
+export type LayoutEntry = SourceFile | { path: string; link: string };
 
-/** A member of a volume in its place. */
-export type Member =
-  | {
-      kind: 'file';
-      path: string;
-      name: string;
-      headerBytes: number;
-      /** Of the header. */ offset: number;
-      size: number;
-      /** In the file. */ start: number;
-      split: boolean;
-    }
-  | { kind: 'link'; path: string; target: string; headerBytes: number; offset: number };
+/** A member of a volume in its place: a file, or a part of one. */
+export interface FileMember {
+  kind: 'file';
+  source: SourceFile;
+  name: string;
+  headerBytes: number;
+  /** Of the header. */
+  offset: number;
+  /** Of the member. */
+  size: number;
+  /** In the file. */
+  start: number;
+  split: boolean;
+}
+
+export type Member = FileMember | { kind: 'link'; path: string; target: string; headerBytes: number; offset: number };
 
 export interface VolumePlan {
   name: string;
@@ -49,7 +53,7 @@ export function headerOf(member: Member): Buffer {
  * where the next one does not fit, and only what is larger than a volume in parts.
  * @throws E_USAGE when the volume size is too small to hold anything, or a file in at most 9999 parts
  */
-export function planVolumes(name: string, entries: readonly LayoutEntry[], volumeSize: number): VolumePlan[] {
+export function planVolumes(name: string, entries: Iterable<LayoutEntry>, volumeSize: number): VolumePlan[] {
   if (!(volumeSize >= smallestVolume))
     throw new MirrorError('E_USAGE', `a volume size of ${formatBytes(volumeSize)} is too small`, {
       hint: `give at least ${formatBytes(smallestVolume)}`,
@@ -57,7 +61,7 @@ export function planVolumes(name: string, entries: readonly LayoutEntry[], volum
   const planner = new Planner(name, volumeSize);
   for (const entry of entries) {
     if ('link' in entry) planner.link(entry.path, entry.link);
-    else planner.file(entry.path, entry.size);
+    else planner.file(entry);
   }
   return planner.finish();
 }
@@ -82,13 +86,15 @@ class Planner {
     this.#offset += headerBytes;
   }
 
-  file(path: string, size: number): void {
+  file(source: SourceFile): void {
+    const { path, size } = source;
     const headerBytes = tarHeaderSize({ path, size });
-    if (headerBytes + size + paddingOf(size) > this.#limit) this.#split(path, size);
-    else this.#file(path, path, headerBytes, size, 0, false);
+    if (headerBytes + size + paddingOf(size) > this.#limit) this.#split(source);
+    else this.#file({ source, name: path, headerBytes, size, start: 0, split: false });
   }
 
-  #split(path: string, size: number): void {
+  #split(source: SourceFile): void {
+    const { path, size } = source;
     this.#close();
     // All names of the parts have one length, so the header of any of them tells how much data fits.
     const most = this.#limit - tarHeaderSize({ path: partName(path, 1, 1), size: this.#limit });
@@ -101,14 +107,15 @@ class Planner {
       const start = index * most;
       const length = Math.min(most, size - start);
       const name = partName(path, index + 1, count);
-      this.#file(path, name, tarHeaderSize({ path: name, size: length }), length, start, true);
+      const headerBytes = tarHeaderSize({ path: name, size: length });
+      this.#file({ source, name, headerBytes, size: length, start, split: true });
     }
   }
 
-  #file(path: string, name: string, headerBytes: number, size: number, start: number, split: boolean): void {
-    const length = headerBytes + size + paddingOf(size);
+  #file(member: Omit<FileMember, 'kind' | 'offset'>): void {
+    const length = member.headerBytes + member.size + paddingOf(member.size);
     this.#makeRoom(length);
-    this.#members.push({ kind: 'file', path, name, headerBytes, offset: this.#offset, size, start, split });
+    this.#members.push({ kind: 'file', offset: this.#offset, ...member });
     this.#offset += length;
   }
 

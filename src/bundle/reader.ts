@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
+import { keepHeapSmall } from '../core/engine.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
 import { explained, verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, otherHalf } from './approval.ts';
-import { BlobIndex } from './blob-index.ts';
+import { BlobIndex, type WantedDigests } from './blob-index.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
 import { parseInventory } from './inventory-check.ts';
 import { isMediumError } from './medium-errors.ts';
@@ -177,6 +178,9 @@ export async function readInventory(bundle: SealedBundle): Promise<Inventory> {
   return inventory;
 }
 
+/** So many pieces of an inventory, of 1 MiB each, and what it names is worth a thought for memory. */
+const longAt = 8;
+
 /** Its bytes, read once: kept small until they are proven, as it may be large. */
 async function provenInventory({ places, sums }: SealedBundle): Promise<Iterable<Buffer>> {
   const wanted = sums.get(bundleFiles.inventory);
@@ -189,6 +193,7 @@ async function provenInventory({ places, sums }: SealedBundle): Promise<Iterable
   for await (const piece of readPieces(places, bundleFiles.inventory)) {
     hash.update(piece);
     kept.push(deflateRawSync(piece, { level: 1 }));
+    if (kept.length === longAt) keepHeapSmall();
   }
   const found = hash.digest('hex');
   if (found === wanted) return inflated(kept);
@@ -233,7 +238,7 @@ export class BundleReader {
   }
 
   /** The same for the files of many digests at once; for each of them what `make` makes of it. */
-  findEach<R>(digests: readonly Digest[], make: (blob: BundleBlob) => R): (R | undefined)[] {
+  findEach<R>(digests: WantedDigests, make: (blob: BundleBlob) => R): (R | undefined)[] {
     return this.#blobs.eachByDigest(digests, make);
   }
 

@@ -6,6 +6,7 @@ import { digestSchema as digest, parseJson, validate } from '../core/validate.ts
 import * as z from '../core/zod.ts';
 import { toolName } from '../core/version.ts';
 import { documentChunks } from './inventory-text.ts';
+import type { LongList } from './long-list.ts';
 
 export const receiptSchemaId = 'sie-mirror/receipt/v1';
 
@@ -25,11 +26,11 @@ export interface ReceivedObject {
   version?: string | undefined;
 }
 
-export interface ReceivedModel {
+export interface ReceivedModel<Objects = ReceivedObject[]> {
   repo: string;
   commit: string;
   /** Objects below the target, with what they hold; of an image the files inside. */
-  objects: ReceivedObject[];
+  objects: Objects;
   /** When the target is a registry. */
   image?: { reference: string; form: 'image' | 'modelpack'; digest: Digest; digests: Digest[] } | undefined;
 }
@@ -60,7 +61,7 @@ export interface ReceivedChart {
 }
 
 /** What a target holds after an import: the inventory of the zone. Never a secret. */
-export interface Receipt {
+export interface Receipt<Objects = ReceivedObject[]> {
   schema: typeof receiptSchemaId;
   tool: string;
   bundle: { name: string; /** Of inventory.json. */ inventory: Digest; signedBy?: string | undefined };
@@ -73,17 +74,20 @@ export interface Receipt {
   complete: boolean;
   /** Of a part of a receipt: which part, and whether all of it is there. */
   shard?: { index: number; of: number; done: boolean } | undefined;
-  models: ReceivedModel[];
+  models: ReceivedModel<Objects>[];
   images: ReceivedImage[];
   charts?: ReceivedChart[] | undefined;
   files?: ReceivedFile[] | undefined;
 }
 
-export function startReceipt(bundle: Receipt['bundle'], targets: Receipt['targets']): Receipt {
+/** One that is being made, maybe of very many objects. */
+export type NewReceipt = Receipt<LongList<ReceivedObject>>;
+
+export function startReceipt(bundle: Receipt['bundle'], targets: Receipt['targets']): NewReceipt {
   return { schema: receiptSchemaId, tool: toolName, bundle, targets, complete: false, models: [], images: [] };
 }
 
-export function formatReceipt(receipt: Receipt): string {
+export function formatReceipt(receipt: NewReceipt): string {
   return Buffer.concat([...documentChunks(receipt)]).toString('utf8');
 }
 
@@ -94,7 +98,7 @@ export interface WrittenReceipt {
   chunks: () => Iterable<Buffer>;
 }
 
-export function writtenReceipt(receipt: Receipt): WrittenReceipt {
+export function writtenReceipt(receipt: NewReceipt): WrittenReceipt {
   const hash = createHash('sha256');
   let size = 0;
   for (const chunk of documentChunks(receipt)) {

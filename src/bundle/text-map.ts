@@ -15,7 +15,8 @@ export class TextMap {
   #size = 0;
   #highs = new Float64Array(firstSize);
   #lows = new Uint32Array(firstSize);
-  #values = new Float64Array(firstSize);
+  /** None as long as all are 0: of a set nobody asks for them. */
+  #values: Float64Array | undefined;
 
   constructor() {
     const bytes = randomBytes(12);
@@ -44,7 +45,7 @@ export class TextMap {
 
   /** @returns whether it had that text before */
   set(text: string, value: number): boolean {
-    if (this.#size * 4 > this.#highs.length * 3) this.#grow();
+    if (this.#size * 8 > this.#highs.length * 7) this.#grow();
     const before = this.#size;
     this.#put(this.#hashes(text, '')[0], value);
     return this.#size === before;
@@ -52,7 +53,7 @@ export class TextMap {
 
   #get(hash: Hash): number | undefined {
     const at = this.#slotOf(hash);
-    return this.#highs[at] === 0 ? undefined : this.#values[at];
+    return this.#highs[at] === 0 ? undefined : (this.#values?.[at] ?? 0);
   }
 
   #put(hash: Hash, value: number): void {
@@ -60,7 +61,8 @@ export class TextMap {
     if (this.#highs[at] === 0) this.#size += 1;
     this.#highs[at] = hash[0];
     this.#lows[at] = hash[1];
-    this.#values[at] = value;
+    if (value !== 0) this.#values ??= new Float64Array(this.#highs.length);
+    if (this.#values) this.#values[at] = value;
   }
 
   /** Where it is, or where it would be put. */
@@ -75,10 +77,10 @@ export class TextMap {
     const [highs, lows, values] = [this.#highs, this.#lows, this.#values];
     this.#highs = new Float64Array(2 * highs.length);
     this.#lows = new Uint32Array(2 * highs.length);
-    this.#values = new Float64Array(2 * highs.length);
+    this.#values = values && new Float64Array(2 * highs.length);
     this.#size = 0;
     for (const [index, high] of highs.entries())
-      if (high !== 0) this.#put([high, lows[index] ?? 0], values[index] ?? 0);
+      if (high !== 0) this.#put([high, lows[index] ?? 0], values?.[index] ?? 0);
   }
 
   /** Of the whole text, and then of each beginning before a separator. */

@@ -1,6 +1,6 @@
-import { Worker } from 'node:worker_threads';
 import type { Checksum } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { startThread } from '../core/thread.ts';
 
 /** A hash that bytes of a file go into; it begins with its first bytes, and its number must not come again. */
 export interface FileHash {
@@ -49,7 +49,6 @@ export interface BatchResult {
   volume?: string;
 }
 
-// Plain text, because a worker that is started from a file would need that file beside the one-file tool.
 // One thread reads, hashes and writes by blocking, through one buffer that fits into the cache of its core: bytes that
 // pass from core to core cost more than all the hashing of them. Past the page cache, where nothing is passed but the
 // address, it is two larger buffers, one of which is written while the other is filled; such writes want whole blocks at
@@ -211,7 +210,7 @@ interface Waiting {
  */
 export class VolumeThread implements AsyncDisposable {
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
-  readonly #worker = new Worker(workerSource, { eval: true, workerData: this.#stop.buffer });
+  readonly #worker = startThread(workerSource, this.#stop.buffer);
   readonly #waiting: Waiting[] = [];
   readonly #signal: AbortSignal;
   readonly #onAbort = (): void => void Atomics.store(this.#stop, 0, 1);

@@ -4,7 +4,6 @@ import type { BundleBlob, BundleLink, BundleVolume } from './inventory.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { chainsOf, type VolumePlan } from './layout.ts';
 import { PackedList } from './long-list.ts';
-import type { SourceFile } from './source-file.ts';
 import { VolumeThread } from './volume-thread.ts';
 
 export interface WrittenVolumes {
@@ -25,15 +24,15 @@ export interface WriteOptions {
 /**
  * Writes the planned volumes: each byte is read once, hashed for its file and for its volume, and
  * written once. A volume gets its final name when it is whole and on the medium.
+ * @param root directory in which the planned files stand
  * @throws E_DIGEST_MISMATCH for a store that is damaged, E_NO_SPACE, E_MEDIUM for a medium that is gone or worn out
  */
 export async function writeVolumes(
   pathOf: (volume: string) => string,
   plans: readonly VolumePlan[],
-  files: readonly SourceFile[],
+  root: string,
   { report, signal, journal, atOnce = 1 }: WriteOptions,
 ): Promise<WrittenVolumes> {
-  const sources = new Map(files.map((file) => [file.path, file]));
   const numbers = new Map(plans.map((plan, index) => [plan, index + 1]));
   const records = new Map(journal?.done.map((record) => [record.volume.name, record]));
   const onBytes = (bytes: number): void => report({ type: 'bytes', bytes });
@@ -45,7 +44,7 @@ export async function writeVolumes(
   const takeFrom = async (): Promise<void> => {
     await using thread = new VolumeThread(stop, onBytes);
     for (const chain of queue) {
-      const writer = new ChainWriter(thread, { pathOf, sources, numberOf: (plan) => numbers.get(plan) ?? 0, journal });
+      const writer = new ChainWriter(thread, { pathOf, root, numberOf: (plan) => numbers.get(plan) ?? 0, journal });
       for (const plan of chain) {
         const known = records.get(plan.name);
         if (known) writer.take(known);
@@ -74,8 +73,8 @@ function inOrder(plans: readonly VolumePlan[], records: ReadonlyMap<string, Volu
     const record = records.get(name);
     if (!record) continue;
     written.volumes.push(record.volume);
-    for (const blob of record.blobs) written.blobs.push(blob);
-    for (const link of record.links) written.links.push(link);
+    written.blobs.append(record.blobs);
+    written.links.append(record.links);
   }
   return written;
 }

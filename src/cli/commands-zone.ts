@@ -1,7 +1,6 @@
 import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
 import type { HubLayout } from '../commands/import/models.ts';
 import type { OciForm } from '../commands/model-image.ts';
-import { keepHeapSmall } from '../core/engine.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
 import { smokeFlags, smokeOptions, smokeSubject } from './smoke-flags.ts';
@@ -84,7 +83,6 @@ export const zoneCommands: readonly CommandRow[] = [
         return importLocal({ path: bundle, ...target, ...given, ...local }, context);
       }
       const { importBundle } = await import('../commands/import.ts');
-      keepHeapSmall();
       return importBundle(
         {
           bundle,

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { posix } from 'node:path';
+import { join, posix } from 'node:path';
 import type { HeldBlob, Inventory } from '../bundle/inventory.ts';
+import { PackedList } from '../bundle/long-list.ts';
 import { openSealed, type SealedBundle } from '../bundle/reader.ts';
 import type { Receipt } from '../bundle/receipt.ts';
+import type { SourceFile } from '../bundle/source-file.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { forEachBySize } from '../core/limit.ts';
@@ -96,7 +98,9 @@ export async function leaveOut(contents: StoreContents, base: Base, context: Con
   const left: LeftOut = { held: [], paths: new Map() };
   await leaveOutModels(contents, base, left, context);
   leaveOutImages(contents, base, left);
-  contents.files = contents.files.filter(({ path }) => !left.paths.has(path));
+  const files = new PackedList<SourceFile>();
+  for (const file of contents.files) if (!left.paths.has(file.path)) files.push(file);
+  contents.files = files;
   left.held.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
   return left;
 }
@@ -111,9 +115,11 @@ async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut
     ({ path }) => /^hub\/models--[^/]+\/(?:blobs|snapshots)\//.test(path) && !others.has(path),
   );
   const keys = new Map<Digest, HeldBlob>();
-  await forEachBySize(blobs, context.slots, async ({ path, from, size, checksum }) => {
+  await forEachBySize(blobs, context.slots, async ({ path, size, checksum }) => {
     const digest: Digest =
-      checksum?.algorithm === 'sha256' ? `sha256:${checksum.hex}` : await digestOf(from, size, context.signal);
+      checksum?.algorithm === 'sha256'
+        ? `sha256:${checksum.hex}`
+        : await digestOf(join(contents.store, path), size, context.signal);
     const key = base.models.get(digest);
     if (key === undefined) return;
     left.paths.set(path, { digest, size });

@@ -1,9 +1,7 @@
 import { join } from 'node:path';
-import type { CarriedFile } from '../bundle/carried.ts';
 import { type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/inventory.ts';
 import { checkInventory } from '../bundle/inventory-check.ts';
 import { packed } from '../bundle/long-list.ts';
-import { TextMap } from '../bundle/text-map.ts';
 import { FileDigests } from '../bundle/file-digests.ts';
 import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
 import { writeError } from '../bundle/medium-errors.ts';
@@ -61,11 +59,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const base = options.base === undefined ? undefined : await readBase(options.base, options.baseKeys ?? [], context);
   const store = context.path(options.store);
   await context.lockForReading(store);
-  const contents = await readStore(store);
-  refuseTwins(contents);
-  const left = base && (await leaveOut(contents, base, context));
-  const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
-  const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
+  const { name, contents, left, plans, bytes, inventoryBytes } = await planBundle(store, base, options, context);
   const directories = [options.out, ...(options.moreOut ?? [])].map((out) => join(context.path(out), name));
   checkDifferent(directories);
   for (const directory of directories)
@@ -73,11 +67,11 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
       await context.lock(directory, join(directory, '..', `.${name}.lock`));
       await ensureWritable(directory);
     });
-  const journal = await openJournal(store, directories[0] ?? '', plans, contents.files);
+  const journal = await openJournal(store, directories[0] ?? '', plans);
   if (!journal)
     context.report({ type: 'note', text: `\`${store}\` cannot be written to: a broken run will begin anew` });
   const there = await volumesThere(directories, journal);
-  const besides = bytesBesides(contents, carried, left);
+  const besides = carried.reduce((sum, { content }) => sum + content.size, inventoryBytes);
   const media = await chooseMedia(directories, plans, { mediumSize: options.mediumSize, besides, there }).catch(
     async (error: unknown) => {
       if (there.size === 0) await journal?.remove();
@@ -92,8 +86,8 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   }
   const pathOf = (volume: string): string => join(media.get(volume) ?? '', volume);
   context.report({ type: 'stage', text: `writing ${plural(plans.length, 'volume')} to ${directories.join(', ')}` });
-  context.report({ type: 'total', bytes: contents.files.reduce((sum, { size }) => sum + size, 0) });
-  const written = await writeVolumes(pathOf, plans, contents.files, {
+  context.report({ type: 'total', bytes });
+  const written = await writeVolumes(pathOf, plans, contents.store, {
     report: context.report,
     signal: context.signal,
     journal,
@@ -103,7 +97,45 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   const inventory = checkInventory(makeInventory(name, contents, written, base && left && { base, left }));
   await seal(directories, { inventory, carried, nodes, media }, key, context.signal);
   await journal?.remove();
-  return summarise(directories, inventory, plans, key);
+  return summarise(directories, inventory, key);
+}
+
+/** What a store brings into a bundle, without the lists of its files and links: the volumes have them. */
+type Planned = Omit<StoreContents, 'files' | 'links'>;
+
+interface BundlePlan {
+  name: string;
+  contents: Planned;
+  left: LeftOut | undefined;
+  plans: VolumePlan[];
+  /** Of all files. */
+  bytes: number;
+  /** About: what an inventory says of a file, a link and so on has a usual length. */
+  inventoryBytes: number;
+}
+
+/** @throws E_NOT_FOUND, E_CORRUPT, E_MISSING, E_REFUSED, E_USAGE */
+async function planBundle(
+  store: string,
+  base: Base | undefined,
+  options: BundleOptions,
+  context: Context,
+): Promise<BundlePlan> {
+  const contents = await readStore(store);
+  refuseTwins(contents);
+  const left = base && (await leaveOut(contents, base, context));
+  const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
+  const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
+  const { files, links, ...planned } = contents;
+  const ofModels = planned.models.reduce((sum, model) => sum + model.files.length, 0);
+  return {
+    name,
+    contents: planned,
+    left,
+    plans,
+    bytes: files.reduce((sum, { size }) => sum + size, 0),
+    inventoryBytes: 270 * files.length + 220 * (links.length + (left?.held.length ?? 0)) + 180 * ofModels,
+  };
 }
 
 /** @throws E_MEDIUM for one that is gone or worn out */
@@ -122,14 +154,6 @@ function checkDifferent(directories: readonly string[]): void {
     });
 }
 
-/** What every medium has to hold beside its volumes, about: what the inventory says of a file, a link and so on has a usual length. */
-function bytesBesides(contents: StoreContents, carried: readonly CarriedFile[], left: LeftOut | undefined): number {
-  const { files, links, models } = contents;
-  const ofModels = models.reduce((sum, model) => sum + model.files.length, 0);
-  const inventory = 270 * files.length + 220 * (links.length + (left?.held.length ?? 0)) + 180 * ofModels;
-  return carried.reduce((sum, { content }) => sum + content.size, inventory);
-}
-
 function checkName(name: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
     throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of a bundle`, {
@@ -140,21 +164,13 @@ function checkName(name: string): string {
 
 function makeInventory(
   name: string,
-  contents: StoreContents,
+  contents: Planned,
   volumes: WrittenVolumes,
   delta: { base: Base; left: LeftOut } | undefined,
 ): Inventory {
   const written = new FileDigests(volumes.blobs);
-  const links = new TextMap();
-  let index = 0;
-  for (const { path } of contents.links) {
-    links.set(path, index);
-    index += 1;
-  }
   const place = (path: string): Pick<BundleBlob, 'digest' | 'size'> => {
-    const link = contents.links.at(links.get(path) ?? contents.links.length);
-    const end = link === undefined ? path : join(path, '..', link.link);
-    const found = written.get(end) ?? delta?.left.paths.get(end);
+    const found = written.get(path) ?? delta?.left.paths.get(path);
     if (!found) throw new MirrorError('E_INTERNAL', `\`${path}\` is in no volume`);
     return { digest: found.digest, size: found.size };
   };
@@ -195,13 +211,8 @@ function kindOf({ artifactType }: ManifestDocument): string | undefined {
   return /\.image\.(?:config\.)?v1\+json$/.test(artifactType ?? '') ? undefined : artifactType;
 }
 
-function summarise(
-  directories: readonly string[],
-  inventory: Inventory,
-  plans: readonly VolumePlan[],
-  key: SigningKey | undefined,
-): Report {
-  const bytes = plans.reduce((sum, { size }) => sum + size, 0);
+function summarise(directories: readonly string[], inventory: Inventory, key: SigningKey | undefined): Report {
+  const bytes = inventory.volumes.reduce((sum, { size }) => sum + size, 0);
   const items = inventory.volumes.map(({ name, size, digest }) => ({
     kind: 'volume',
     name,
@@ -215,7 +226,9 @@ function summarise(
     ...(inventory.base ? [describeBase(inventory.base)] : []),
     ...inventory.volumes.map(({ name, size }) => `${name}  ${formatBytes(size)}`),
     print === undefined ? 'not signed; `--sign KEY` would prove who made it' : `signed with the key ${print}`,
-    `${directories.join(', ')}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(plans.length, 'volume')}; check it with \`sie-mirror verify ${directories.join(' --from ')}${key ? ' --key PUBLIC_KEY' : ''}\``,
+    `${directories.join(', ')}: ${plural(models, 'model')}, ${plural(inventory.items.length - models, 'image')}, ${formatBytes(bytes)} in ${plural(inventory.volumes.length, 'volume')}; check it with \`sie-mirror verify ${directories.join(' --from ')}${key ? ' --key PUBLIC_KEY' : ''}\``,
   ];
-  return makeReport('bundle', items, { volumes: plans.length, bytes, items: inventory.items.length }, [...summary]);
+  return makeReport('bundle', items, { volumes: inventory.volumes.length, bytes, items: inventory.items.length }, [
+    ...summary,
+  ]);
 }

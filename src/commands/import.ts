@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type BundleItem, bundleFiles, type ImageItem, type Inventory } from '../bundle/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
-import { formatReceipt, type Receipt, startReceipt } from '../bundle/receipt.ts';
+import { formatReceipt, type NewReceipt, startReceipt } from '../bundle/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
@@ -218,7 +218,7 @@ function checkTargets({ items }: Inventory, options: ImportOptions): void {
 }
 
 /** What an earlier import to another target left undone is not done by this one. */
-function isReceived(item: BundleItem, { models, images, charts = [], targets }: Receipt, isChart: boolean): boolean {
+function isReceived(item: BundleItem, { models, images, charts = [], targets }: NewReceipt, isChart: boolean): boolean {
   if (item.kind === 'image') {
     const wanted = isChart ? (targets.charts ?? targets.images) : targets.images;
     return wanted === undefined || [...images, ...charts].some(({ reference }) => reference === item.reference);
@@ -230,7 +230,7 @@ function isReceived(item: BundleItem, { models, images, charts = [], targets }: 
 
 export function summarise(
   items: ReportItem[],
-  receipt: Receipt,
+  receipt: NewReceipt,
   receiptPath: string,
   inventory: Pick<Inventory, 'items'>,
   media: MediaToCome,
@@ -256,7 +256,7 @@ export function summarise(
       : receipt.targets.images === undefined && !received.includes(item.reference),
   );
   if (left.length > 0) summary.push(`not imported, as no target was given for them: ${left.map(nameOf).join(', ')}`);
-  if (receipt.complete && receipt.models.some(({ objects }) => objects.some(({ key }) => key.includes('/refs/'))))
+  if (receipt.complete && receipt.models.some(({ objects }) => objects.find(({ key }) => key.includes('/refs/'))))
     summary.push(
       `for SIE, point workers.common.clusterCache.url at ${receipt.targets.models} and ask the cluster with \`sie-mirror smoke\``,
     );

@@ -157,7 +157,8 @@ function sourceOf(item: ModelItem, files: readonly LocalFile[], tree: Buffer): M
     links: [],
     volumes: [],
   };
-  const byDigest = new Map<string, BundleBlob>(blobs.map((each) => [each.digest, each]));
+  const list: BundleBlob = { path: `hub/${folder}/trees/${item.commit}.json`, ...item.tree, parts: [] };
+  const byDigest = new Map<string, BundleBlob>([...blobs, list].map((each) => [each.digest, each]));
   const blob = (digest: Digest): Content => {
     const content = contents.get(digest);
     if (!content) throw new MirrorError('E_NOT_FOUND', `\`${digest}\` is not in \`${name}\``);
@@ -167,8 +168,8 @@ function sourceOf(item: ModelItem, files: readonly LocalFile[], tree: Buffer): M
     inventory,
     find: (digest) => byDigest.get(digest),
     findEach: (digests, make) =>
-      digests.map((digest) => {
-        const found = byDigest.get(digest);
+      Array.from({ length: digests.length }, (_, index) => {
+        const found = byDigest.get(digests.at(index) ?? '');
         return found && make(found);
       }),
     lacking: () => [],

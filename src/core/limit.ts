@@ -22,21 +22,22 @@ export function requestsAtOnce(slots: number): number {
  * has, and is thrown.
  */
 export async function forEachLimited<T>(
-  items: readonly T[],
+  items: Iterable<T>,
   slots: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   await forEachInLanes([{ items, slots }], work);
 }
 
-/** The same in two lanes: few large items, the largest first, and beside them many small ones. */
+/** The same in two lanes: few large items, the largest first, and beside them many small ones, in their order. */
 export async function forEachBySize<T extends { size: number }>(
-  items: readonly T[],
+  items: Iterable<T>,
   slots: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const large = items.filter(({ size }) => size > smallBody).sort((a, b) => b.size - a.size);
-  const small = items.filter(({ size }) => size <= smallBody).sort((a, b) => b.size - a.size);
+  const isLarge = ({ size }: T): boolean => size > smallBody;
+  const large = [...only(items, isLarge)].sort((a, b) => b.size - a.size);
+  const small = only(items, (item) => !isLarge(item));
   const lanes = [
     { items: large, slots },
     { items: small, slots: requestsAtOnce(slots) },
@@ -44,25 +45,28 @@ export async function forEachBySize<T extends { size: number }>(
   await forEachInLanes(lanes, work);
 }
 
+function* only<T>(items: Iterable<T>, isWanted: (item: T) => boolean): Generator<T> {
+  for (const item of items) if (isWanted(item)) yield item;
+}
+
 /** There may be very many items: each slot takes the next one when it is free, and none waits with a promise of its own. */
 async function forEachInLanes<T>(
-  lanes: readonly { items: readonly T[]; slots: number }[],
+  lanes: readonly { items: Iterable<T>; slots: number }[],
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   let failed: { error: unknown } | undefined;
-  const takeFrom = async (queue: Iterable<T>): Promise<void> => {
-    for (const item of queue) {
-      if (failed) return;
+  const takeFrom = async (queue: Iterator<T>): Promise<void> => {
+    for (let next = queue.next(); next.done !== true && !failed; next = queue.next()) {
       try {
-        await work(item);
+        await work(next.value);
       } catch (error) {
         failed ??= { error };
       }
     }
   };
   const takers = lanes.flatMap(({ items, slots }) => {
-    const queue = items.values();
-    return Array.from({ length: Math.min(slots, items.length) }, async () => takeFrom(queue));
+    const queue = items[Symbol.iterator]();
+    return Array.from({ length: slots }, async () => takeFrom(queue));
   });
   await Promise.all(takers);
   if (failed) throw failed.error;

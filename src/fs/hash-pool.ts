@@ -1,8 +1,8 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { MirrorError } from '../core/errors.ts';
+import { startThread } from '../core/thread.ts';
 import type { Extent } from './read.ts';
 
-// Plain text, because a worker that is started from a file would need that file beside the one-file tool.
 // It reads by blocking: a thread that has nothing else to do gains nothing by handing its reads to yet another one, and
 // the bytes stay in the cache of the core that hashes them. The system reads ahead by itself.
 const workerSource = `
@@ -67,7 +67,7 @@ export class HashPool implements AsyncDisposable {
     this.#signal = signal;
     signal?.addEventListener('abort', () => this.#abort(), { once: true });
     for (let index = 0; index < threads; index += 1) {
-      const worker = new Worker(workerSource, { eval: true });
+      const worker = startThread(workerSource);
       worker.on('message', (answer: Answer) => this.#answer(worker, answer));
       worker.on('error', (error) => this.#fail(error));
       this.#workers.push(worker);

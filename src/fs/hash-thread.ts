@@ -1,5 +1,5 @@
-import { Worker } from 'node:worker_threads';
 import type { Checksum } from '../core/digest.ts';
+import { startThread } from '../core/thread.ts';
 
 /** A piece of a shared buffer that belongs to one hash; a hash begins with its first piece. */
 export interface HashPiece {
@@ -12,7 +12,6 @@ export interface HashPiece {
   last: boolean;
 }
 
-// Plain text, because a worker that is started from a file would need that file beside the one-file tool.
 const workerSource = `
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
@@ -41,7 +40,7 @@ interface Waiting {
 
 /** Hashes what is in shared buffers, in a thread of its own and in the order of the calls. */
 export class HashThread implements AsyncDisposable {
-  readonly #worker = new Worker(workerSource, { eval: true });
+  readonly #worker = startThread(workerSource);
   readonly #waiting: Waiting[] = [];
   #failed: Error | undefined;
   readonly #onDigest: (id: number, hex: string) => void;

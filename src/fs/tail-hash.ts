@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Checksum } from '../core/digest.ts';
+import { startThread } from '../core/thread.ts';
 
-// Plain text, because a worker that is started from a file would need that file beside the one-file tool.
 const workerSource = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
@@ -32,7 +32,7 @@ export class TailHash implements AsyncDisposable {
 
   /** @param path of a file that exists and has more than no bytes to come */
   constructor(path: string, algorithm: Checksum['algorithm'], size: number) {
-    this.#worker = new Worker(workerSource, { eval: true, workerData: { path, algorithm, size } });
+    this.#worker = startThread(workerSource, { path, algorithm, size });
     this.#hex = new Promise((resolve, reject) => {
       this.#worker.once('message', resolve);
       this.#worker.once('error', reject);

@@ -30,31 +30,25 @@ export function mayBePartial(path: string): boolean {
 }
 
 /**
- * Walks a tree, sorted by path, without following links and without files that are only partial.
+ * What stands in a tree, sorted by path; links are not followed, and files that are only partial left out.
  * @param isPartial where no file of ours is ever partial, all names are what they are
  * @throws E_PATH for sockets, devices and the like
  */
-export async function listTree(
-  root: string,
-  isPartial: (path: string) => boolean = mayBePartial,
-): Promise<TreeEntry[]> {
+export async function listTree(root: string, isPartial?: (path: string) => boolean): Promise<TreeEntry[]> {
   const entries: TreeEntry[] = [];
-  await walk(root, '', entries, isPartial);
+  for await (const entry of walkTree(root, isPartial)) entries.push(entry);
   return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function walk(
-  root: string,
-  below: string,
-  entries: TreeEntry[],
-  isPartial: (path: string) => boolean,
-): Promise<void> {
+/** The same in no order, one by one: there may be very many. */
+export async function* walkTree(root: string, isPartial = mayBePartial, below = ''): AsyncGenerator<TreeEntry> {
   for await (const entry of await opendir(join(root, below))) {
-    const path = below === '' ? entry.name : `${below}/${entry.name}`;
+    // In one piece at once: a name that is put together stays in memory beside what it was put together from.
+    const path = below === '' ? entry.name : [below, entry.name].join('/');
     if (entry.isFile() && isPartial(path)) continue;
-    if (entry.isDirectory()) await walk(root, path, entries, isPartial);
-    else if (entry.isSymbolicLink()) entries.push({ path, link: await readlink(join(root, path)) });
-    else if (entry.isFile()) entries.push({ path, size: (await stat(join(root, path))).size });
+    if (entry.isDirectory()) yield* walkTree(root, isPartial, path);
+    else if (entry.isSymbolicLink()) yield { path, link: await readlink(join(root, path)) };
+    else if (entry.isFile()) yield { path, size: (await stat(join(root, path))).size };
     else
       throw new MirrorError('E_PATH', `\`${path}\` is neither a file nor a directory nor a symbolic link`, {
         at: { item: path },

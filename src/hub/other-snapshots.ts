@@ -40,7 +40,7 @@ export class OtherSnapshots {
 /** One that cannot be read tells nothing. */
 async function readList(path: string): Promise<ReturnType<typeof readTreeDocument>> {
   try {
-    return readTreeDocument(await readFile(path, 'utf8'), path);
+    return readTreeDocument(await readFile(path), path);
   } catch {
     return new Map();
   }

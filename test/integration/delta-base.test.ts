@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { PackedList } from '../../src/bundle/long-list.ts';
+import type { SourceFile } from '../../src/bundle/source-file.ts';
 import { type Base, leaveOut } from '../../src/commands/base.ts';
 import type { StoreContents } from '../../src/commands/store.ts';
 import { sha256 } from '../../src/core/digest.ts';
@@ -12,14 +13,16 @@ import { temporaryDirectory } from '../support/place.ts';
 async function delta(paths: readonly string[], links: Record<string, string> = {}): Promise<string[]> {
   await using place = await temporaryDirectory();
   const bytes = Buffer.from('the same everywhere');
-  const contents: StoreContents = { lock: undefined, models: [], images: [], files: [], links: new PackedList() };
+  const files = new PackedList<SourceFile>();
+  const linked = new PackedList<{ path: string; link: string }>();
+  const contents: StoreContents = { store: place.path, lock: undefined, models: [], images: [], files, links: linked };
   for (const path of paths) {
     const from = join(place.path, path);
     await mkdir(dirname(from), { recursive: true });
     await writeFile(from, bytes);
-    contents.files.push({ path, from, size: bytes.length });
+    files.push({ path, size: bytes.length });
   }
-  for (const [path, link] of Object.entries(links)) contents.links.push({ path, link });
+  for (const [path, link] of Object.entries(links)) linked.push({ path, link });
   const key = 'models--org--old/snapshots/x/file';
   const base: Base = { name: 'base', digest: sha256(''), models: new Map([[sha256(bytes), key]]), images: new Map() };
   const { context } = await testContext({ cwd: place.path });

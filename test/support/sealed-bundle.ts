@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { bundleFiles, type Inventory, inventorySchemaId } from '../../src/bundle/inventory.ts';
 import { formatInventory } from '../../src/bundle/inventory-text.ts';
 import { type LayoutEntry, planVolumes } from '../../src/bundle/layout.ts';
@@ -26,14 +26,17 @@ export async function buildBundle(
   await mkdir(directory, { recursive: true });
   const files = await Promise.all(
     Object.entries(sizes).map(async ([path, size]) => {
-      const from = join(place, path.replaceAll('/', '-'));
+      const from = join(place, 'store', path);
+      await mkdir(dirname(from), { recursive: true });
       await writeFile(from, seededBytes(path, size));
-      return { path, from, size };
+      return { path, size };
     }),
   );
   const entries: LayoutEntry[] = [...files, ...Object.entries(links).map(([path, link]) => ({ path, link }))];
   const plans = planVolumes('b', entries, 64 * 1024);
-  const written = await writeVolumes((name) => join(directory, name), plans, files, { report: () => {} });
+  const written = await writeVolumes((name) => join(directory, name), plans, join(place, 'store'), {
+    report: () => {},
+  });
   const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
   await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
   await writeFile(join(directory, bundleFiles.guide), 'read me\n');

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { isNodeFile } from '../../bundle/carried.ts';
 import { bundleFiles } from '../../bundle/inventory.ts';
 import { VolumeJournal } from '../../bundle/journal.ts';
-import { chainsOf, type VolumePlan } from '../../bundle/layout.ts';
-import type { SourceFile } from '../../bundle/source-file.ts';
+import { chainsOf, type FileMember, type VolumePlan } from '../../bundle/layout.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { toolName } from '../../core/version.ts';
@@ -19,24 +18,23 @@ export async function openJournal(
   store: string,
   first: string,
   plans: readonly VolumePlan[],
-  files: readonly SourceFile[],
 ): Promise<VolumeJournal | undefined> {
   const decided = createHash('sha256').update(toolName);
   for (const { name, members } of plans) {
     decided.update(name);
-    for (const member of members)
-      decided.update(
-        `${member.path}\n${member.offset} ${member.kind === 'file' ? `${member.start} ${member.size}` : member.target}\n`,
-      );
+    for (const member of members) {
+      const what = member.kind === 'file' ? await identityOf(member, store) : [member.path, member.target];
+      decided.update(`${JSON.stringify([member.offset, ...what])}\n`);
+    }
   }
-  for (const file of files) decided.update(`${JSON.stringify(await identityOf(file))}\n`);
   const id = sha256(first).slice('sha256:'.length, 'sha256:'.length + 16);
   return VolumeJournal.open(join(store, `.bundle-${id}.journal`), `sha256:${decided.digest('hex')}`);
 }
 
 /** What a file is, without reading it: what it is named after, or when it was written. */
-async function identityOf({ path, from, size, checksum }: SourceFile): Promise<unknown[]> {
-  return [path, size, checksum?.hex ?? (await stat(from)).mtimeMs];
+async function identityOf({ source, start, size }: FileMember, store: string): Promise<unknown[]> {
+  const { path, checksum } = source;
+  return [path, start, size, source.size, checksum?.hex ?? (await stat(join(store, path))).mtimeMs];
 }
 
 /** Where finished volumes stand, by their names: in any of the directories, in their size. */

@@ -6,7 +6,7 @@ import { plural } from '../../core/text.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../endpoint.ts';
 import type { PlacedImage } from './images.ts';
-import { type HubLayout, objectsOf } from './models.ts';
+import { type HubLayout, inTurn, objectsOf } from './models.ts';
 import type { TargetState } from './state.ts';
 
 /**
@@ -25,8 +25,8 @@ export async function checkBase(
   context.report({ type: 'stage', text: `looking for what \`${base.name}\` brought` });
   const missing: string[] = [];
   const models = state ? items.filter((item) => item.kind === 'model') : [];
-  const objects = models.flatMap((item) => objectsOf(item, reader, layout).flat());
-  await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {
+  const stages = models.flatMap((item) => objectsOf(item, reader, layout));
+  await forEachLimited(inTurn(stages), requestsAtOnce(context.slots), async (object) => {
     if (!state || !('key' in object.from)) return;
     if ((await state.find({ ...object, key: object.from.key })) || (await state.find(object))) return;
     missing.push(`${state.store.name}/${object.from.key}`);

@@ -1,6 +1,6 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
+import type { NewReceipt } from '../../bundle/receipt.ts';
 import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';
@@ -55,6 +55,6 @@ export async function importBesides(run: ImportRun, { charts, files }: Besides):
 }
 
 /** Whether every single file is where files go. */
-export function hasFiles(reader: BundleReader, { targets, files = [] }: Receipt): boolean {
+export function hasFiles(reader: BundleReader, { targets, files = [] }: NewReceipt): boolean {
   return targets.files === undefined || filesOf(reader).every(({ key }) => files.some(({ path }) => path === key));
 }

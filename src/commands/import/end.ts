@@ -1,4 +1,4 @@
-import { type Receipt, writtenReceipt } from '../../bundle/receipt.ts';
+import { type NewReceipt, writtenReceipt } from '../../bundle/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
@@ -17,7 +17,7 @@ export interface EndedImport {
   inventory: Digest;
   state: TargetState | undefined;
   items: ReportItem[];
-  receipt: Receipt;
+  receipt: NewReceipt;
   receiptPath: string;
   signing: SigningKey | undefined;
 }
@@ -59,7 +59,7 @@ export async function endShard(
   return summariseShard(shard, items, receipt, state ? `${state.store.name}/${key}` : receiptPath);
 }
 
-function summariseShard(shard: Shard, items: ReportItem[], receipt: Receipt, place: string): Report {
+function summariseShard(shard: Shard, items: ReportItem[], receipt: NewReceipt, place: string): Report {
   const bytes = items.reduce((sum, item) => sum + (item.state === 'failed' ? 0 : (item.bytes ?? 0)), 0);
   const objects = receipt.models.reduce((sum, model) => sum + model.objects.length, 0);
   const held = `${plural(objects, 'object')} of models, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;

@@ -1,5 +1,7 @@
 import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
+import { type LongList, packed, PackedList } from '../../bundle/long-list.ts';
 import type { ReceivedObject } from '../../bundle/receipt.ts';
+import { sortedList } from '../../bundle/sorted-list.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachBySize } from '../../core/limit.ts';
@@ -27,16 +29,16 @@ function modelFolder(repo: string, layout: HubLayout): string {
 type NamedObject = Omit<WantedObject, 'key'> & { name: string };
 
 /** Files, then the list of them, then the refs that lead to them; a plain layout has files only. */
-export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): ModelObject[][] {
+export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayout): LongList<ModelObject>[] {
   const folder = modelFolder(item.repo, layout);
   const { base } = reader.inventory;
   const held = new Map((base?.held ?? []).map(({ digest, key }) => [digest, key]));
-  const stored = (named: Iterable<NamedObject>): ModelObject[] => {
-    const wanted: WantedObject[] = [];
-    // In one piece at once: a name that is put together stays in memory beside what it was put together from.
-    for (const { name, digest, size } of named) wanted.push({ key: [folder, name].join('/'), digest, size });
-    return placeObjects(wanted, reader, held);
-  };
+  const stored = (named: Iterable<NamedObject>): LongList<ModelObject> =>
+    placeObjects(
+      packed(named, ({ name, digest, size }) => ({ key: `${folder}/${name}`, digest, size })),
+      reader,
+      held,
+    );
   const commit = Buffer.from(item.commit);
   const refs = refsOf(item, layout).map(({ name, ...rest }) => ({
     key: `${folder}/${name}`,
@@ -91,7 +93,7 @@ export function stagesOf(
   reader: ModelSource,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
-): ModelObject[][] {
+): LongList<ModelObject>[] {
   const stages = objectsOf(item, reader, layout);
   return share ? [(stages[0] ?? []).filter(({ key }) => share.keys.has(key))] : stages;
 }
@@ -111,7 +113,8 @@ export async function importModels(
     if (stages.every(({ length }) => length === 0)) continue;
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {
-      context.report({ type: 'total', bytes: stages.flat().reduce((sum, { size }) => sum + size, 0) });
+      const sizes = stages.map((objects) => objects.reduce((sum, { size }) => sum + size, 0));
+      context.report({ type: 'total', bytes: sizes.reduce((sum, bytes) => sum + bytes, 0) });
       const [files = [], trees = [], refs = []] = stages;
       const put = await putObjects(files, target, context);
       // A list of files that are not all there yet makes loaders say so, where a part of a model would be taken for it.
@@ -124,7 +127,7 @@ export async function importModels(
       receipt.models.push({
         repo: item.repo,
         commit: item.commit,
-        objects: [put, listed, heads].flatMap(({ there }) => there).sort((a, b) => (a.key < b.key ? -1 : 1)),
+        objects: sortedList(inTurn([put.there, listed.there, heads.there]), ({ key }) => key),
       });
       const state = moved === 0 ? 'present' : 'done';
       context.report({ type: 'item', item: name, state, bytes: moved });
@@ -139,6 +142,11 @@ export async function importModels(
   }
 }
 
+/** One list after the other. */
+export function* inTurn<T>(lists: Iterable<Iterable<T>>): Generator<T> {
+  for (const list of lists) yield* list;
+}
+
 /** What became of some objects. */
 interface PutResult {
   /** Bytes. */
@@ -148,17 +156,17 @@ interface PutResult {
   /** What a medium does not give: the others are brought all the same. */
   broken: MirrorError[];
   /** What the target holds now. */
-  there: ReceivedObject[];
+  there: PackedList<ReceivedObject>;
 }
 
 /** Puts what is here and not there yet. */
 export async function putObjects(
-  objects: readonly ModelObject[],
+  objects: LongList<ModelObject>,
   target: TargetState,
   context: Context,
 ): Promise<PutResult> {
   const { store } = target;
-  const result: PutResult = { moved: 0, lacking: [], broken: [], there: [] };
+  const result: PutResult = { moved: 0, lacking: [], broken: [], there: new PackedList() };
   const note = ({ key, digest, size }: ModelObject, version: string | undefined): void => {
     result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
     count(size);

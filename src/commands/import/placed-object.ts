@@ -1,6 +1,9 @@
+import { DigestList } from '../../bundle/digest-list.ts';
 import type { BundleBlob } from '../../bundle/inventory.ts';
+import { type LongList, MadeList, PackedList } from '../../bundle/long-list.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
+import { MirrorError } from '../../core/errors.ts';
 import type { Content } from '../../core/ports.ts';
 import type { WantedObject } from './state.ts';
 
@@ -16,56 +19,60 @@ export interface ModelObject extends WantedObject {
 /** Offsets that are kept in one number with the volume; what lies behind is kept as it is. */
 const offsets = 2 ** 38;
 
-/** One piece in a volume that is here, as most files are, as a number: there may be hundreds of thousands of them. */
-type Place = number | ModelObject['from'];
+/** Where an object comes from, as plain data: one piece in a volume that is here, as most files are, is a number. */
+type Place = number | { piece: BundleBlob } | { lacking: BundleBlob } | { key: string };
 
 function placeOf(blob: BundleBlob, reader: ModelSource): Place {
-  if (reader.lacking(blob).length > 0) return { blob };
+  if (reader.lacking(blob).length > 0) return { lacking: blob };
   const [part, ...more] = blob.parts;
-  return part && more.length === 0 && part.offset < offsets
-    ? part.volume * offsets + part.offset
-    : reader.content(blob);
+  return part && more.length === 0 && part.offset < offsets ? part.volume * offsets + part.offset : { piece: blob };
 }
 
-/** An object whose content is made when it is asked for. */
-class PlacedObject implements ModelObject {
-  readonly key: string;
-  readonly digest: Digest;
-  readonly size: number;
-  readonly #reader: ModelSource;
-  readonly #place: Place;
+interface PlacedObject extends WantedObject {
+  place: Place;
+}
 
-  constructor({ key, digest, size }: WantedObject, reader: ModelSource, place: Place) {
-    this.key = key;
-    this.digest = digest;
-    this.size = size;
-    this.#reader = reader;
-    this.#place = place;
+function fromOf({ key, digest, size, place }: PlacedObject, reader: ModelSource): ModelObject['from'] {
+  if (typeof place === 'number') {
+    const part = { volume: Math.floor(place / offsets), offset: place % offsets, size };
+    return reader.content({ path: key, digest, size, parts: [part] });
   }
-
-  get from(): ModelObject['from'] {
-    const { key, digest, size } = this;
-    if (typeof this.#place !== 'number') return this.#place;
-    const part = { volume: Math.floor(this.#place / offsets), offset: this.#place % offsets, size };
-    return this.#reader.content({ path: key, digest, size, parts: [part] });
-  }
+  if ('key' in place) return place;
+  return 'lacking' in place ? { blob: place.lacking } : reader.content(place.piece);
 }
 
 /**
- * Objects with where their bytes come from: the bundle, or the base of a delta.
+ * Objects with where their bytes come from: the bundle, or the base of a delta. There may be hundreds of thousands of them.
  * @param held where the base has files, by their digests
  * @throws E_NOT_FOUND for what is in neither
  */
 export function placeObjects(
-  wanted: readonly WantedObject[],
+  wanted: LongList<WantedObject>,
   reader: ModelSource,
   held: ReadonlyMap<Digest, string | undefined>,
-): ModelObject[] {
-  const digests = wanted.map(({ digest }) => digest);
+): LongList<ModelObject> {
+  const digests = new DigestList();
+  for (const { digest } of wanted) digests.push(digest);
   const places = reader.findEach(digests, (blob) => placeOf(blob, reader));
-  return wanted.map((object, index) => {
-    const old = places[index] === undefined ? held.get(object.digest) : undefined;
-    const place = places[index] ?? (old === undefined ? reader.blob(object.digest) : { key: old });
-    return new PlacedObject(object, reader, place);
+  const placed = new PackedList<PlacedObject>();
+  for (const object of wanted) {
+    const key = held.get(object.digest);
+    const place = places[placed.length] ?? (key === undefined ? undefined : { key });
+    if (place === undefined)
+      throw new MirrorError('E_NOT_FOUND', `\`${object.digest}\` is not in the bundle \`${reader.inventory.name}\``, {
+        at: { side: 'source', item: object.digest },
+      });
+    placed.push({ ...object, place });
+  }
+  return new MadeList(placed, (object) => {
+    const { key, digest, size } = object;
+    return {
+      key,
+      digest,
+      size,
+      get from() {
+        return fromOf(object, reader);
+      },
+    };
   });
 }

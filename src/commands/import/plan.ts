@@ -6,7 +6,7 @@ import { describeItem } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../endpoint.ts';
 import type { PlacedImage } from './images.ts';
-import { type HubLayout, stagesOf } from './models.ts';
+import { type HubLayout, inTurn, stagesOf } from './models.ts';
 import type { ModelSource } from './placed-object.ts';
 import type { TargetState } from './state.ts';
 
@@ -30,11 +30,11 @@ export async function planImport(
   const items: ReportItem[] = [...others];
   for (const item of state ? reader.inventory.items : []) {
     if (!state || item.kind !== 'model') continue;
-    const objects = stagesOf(item, reader, layout, share).flat();
-    if (objects.length === 0) continue;
+    const stages = stagesOf(item, reader, layout, share);
+    if (stages.every(({ length }) => length === 0)) continue;
     let bytes = 0;
     let missing = 0;
-    await forEachLimited(objects, requestsAtOnce(context.slots), async (object) => {
+    await forEachLimited(inTurn(stages), requestsAtOnce(context.slots), async (object) => {
       if (await state.find(object)) return;
       missing += 1;
       bytes += object.size;

@@ -1,4 +1,4 @@
-import { readReceipt, type Receipt, receiptPrefix, type WrittenReceipt } from '../../bundle/receipt.ts';
+import { type NewReceipt, readReceipt, receiptPrefix, type WrittenReceipt } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
 import { sha256 } from '../../core/digest.ts';
 import type { Content, ObjectStore } from '../../core/ports.ts';
@@ -8,7 +8,7 @@ import { signaturesOf } from '../receipt-signature.ts';
 import type { SigningKey } from '../signing.ts';
 
 /** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
-export async function carryOver(receipt: Receipt, path: string): Promise<void> {
+export async function carryOver(receipt: NewReceipt, path: string): Promise<void> {
   const before = await readReceipt(path);
   if (!before || before.bundle.inventory !== receipt.bundle.inventory) return;
   if (receipt.targets.models === undefined && before.targets.models !== undefined) {

@@ -1,5 +1,5 @@
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
+import type { NewReceipt } from '../../bundle/receipt.ts';
 import type { ReportItem } from '../../core/report.ts';
 import type { Context } from '../context.ts';
 import type { MediaToCome } from './media.ts';
@@ -8,7 +8,7 @@ import type { MediaToCome } from './media.ts';
 export interface ImportRun<Source = BundleReader> {
   readonly reader: Source;
   readonly items: ReportItem[];
-  readonly receipt: Receipt;
+  readonly receipt: NewReceipt;
   readonly media: MediaToCome;
   readonly context: Context;
 }

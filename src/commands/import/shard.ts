@@ -93,7 +93,7 @@ export function shareOf(
     pieces.set(name, { name, size: size + (pieces.get(name)?.size ?? 0) });
   };
   if (layout)
-    for (const { key, size } of models.flatMap((item) => objectsOf(item, reader, layout)[0] ?? [])) add(key, size);
+    for (const item of models) for (const { key, size } of objectsOf(item, reader, layout)[0] ?? []) add(key, size);
   for (const image of images) add(placeOf(image), sizeOf(image.item));
   for (const model of modelImages?.models ?? [])
     add(

@@ -2,8 +2,7 @@ import { appendFile, mkdir, readdir, readFile, rm, stat, symlink, writeFile } fr
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { VolumeJournal } from '../../../src/bundle/journal.ts';
-import { planVolumes } from '../../../src/bundle/layout.ts';
-import type { SourceFile } from '../../../src/bundle/source-file.ts';
+import { planVolumes, type VolumePlan } from '../../../src/bundle/layout.ts';
 import { type WrittenVolumes, writeVolumes } from '../../../src/bundle/writer.ts';
 import { checksumOf, sha256 } from '../../../src/core/digest.ts';
 import { codeOf } from '../../support/failures.ts';
@@ -11,11 +10,6 @@ import { temporaryDirectory } from '../../support/place.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';
 
 const sizes = { 'hub/a': 40_000, 'hub/large': 200_000 };
-const plans = planVolumes(
-  'b',
-  Object.entries(sizes).map(([path, size]) => ({ path, size })),
-  64 * 1024,
-);
 const plan = sha256('the plan');
 let root: string;
 
@@ -23,30 +17,34 @@ beforeEach(async () => {
   const place = await temporaryDirectory();
   root = place.path;
   await mkdir(join(root, 'bundle'));
+  await mkdir(join(root, 'hub'));
   for (const [path, size] of Object.entries(sizes)) await writeFile(stored(path), seededBytes(path, size));
   return async () => place[Symbol.asyncDispose]();
 });
 
-const stored = (path: string): string => join(root, path.replace('/', '-'));
+const stored = (path: string): string => join(root, path);
 const openJournal = async (id = plan): Promise<VolumeJournal> => {
   const journal = await VolumeJournal.open(join(root, 'journal'), id);
   if (!journal) throw new Error('there is no journal');
   return journal;
 };
 
-function sourceFiles(isDeclared: boolean): SourceFile[] {
-  return Object.entries(sizes).map(([path, size]) => ({
+function plansOf(isDeclared: boolean): VolumePlan[] {
+  const files = Object.entries(sizes).map(([path, size]) => ({
     path,
-    from: stored(path),
     size,
     checksum: isDeclared ? checksumOf(sha256(seededBytes(path, size))) : undefined,
   }));
+  return planVolumes('b', files, 64 * 1024);
 }
 
+const declared = plansOf(true);
+const undeclared = plansOf(false);
+
 /** @param volumes how many are written before the run is broken off */
-async function write(files: SourceFile[], volumes = plans.length, journal?: VolumeJournal): Promise<WrittenVolumes> {
+async function write(plans: VolumePlan[], volumes = plans.length, journal?: VolumeJournal): Promise<WrittenVolumes> {
   const options = { report: (): void => {}, journal: journal ?? (await openJournal()) };
-  return writeVolumes((name) => join(root, 'bundle', name), plans.slice(0, volumes), files, options);
+  return writeVolumes((name) => join(root, 'bundle', name), plans.slice(0, volumes), root, options);
 }
 
 async function damage(path: string): Promise<void> {
@@ -57,47 +55,47 @@ async function damage(path: string): Promise<void> {
 
 it('forgets the volumes that have a part of a file which turned out damaged', async () => {
   await damage('hub/large');
-  expect(await codeOf(write(sourceFiles(true)))).toBe('E_DIGEST_MISMATCH');
+  expect(await codeOf(write(declared))).toBe('E_DIGEST_MISMATCH');
   expect((await openJournal()).done.map(({ volume }) => volume.name)).toEqual(['b.0001.tar']);
 
   await writeFile(stored('hub/large'), seededBytes('hub/large', sizes['hub/large']));
-  const { blobs } = await write(sourceFiles(true));
+  const { blobs } = await write(declared);
 
   expectRightParts(blobs);
 });
 
 it('does not join parts of a file that was changed while a run was broken off', async () => {
   await damage('hub/large');
-  await write(sourceFiles(false), 3);
+  await write(undeclared, 3);
   await writeFile(stored('hub/large'), seededBytes('hub/large', sizes['hub/large']));
 
-  expect(await codeOf(write(sourceFiles(false)))).toBe('E_DIGEST_MISMATCH');
+  expect(await codeOf(write(undeclared))).toBe('E_DIGEST_MISMATCH');
 
-  const { blobs } = await write(sourceFiles(false));
+  const { blobs } = await write(undeclared);
   expectRightParts(blobs);
 });
 
 it('goes on in the middle of a file as if it had never stopped', async () => {
-  await write(sourceFiles(true), 3);
-  const resumed = await write(sourceFiles(true));
+  await write(declared, 3);
+  const resumed = await write(declared);
 
   await (await openJournal()).remove();
-  expect(await write(sourceFiles(true))).toEqual(resumed);
+  expect(await write(declared)).toEqual(resumed);
   expectRightParts(resumed.blobs);
 });
 
 it('goes on after a line that was cut off, and what is added then can be read again', async () => {
-  await write(sourceFiles(true), 2);
+  await write(declared, 2);
   await appendFile(join(root, 'journal'), '{"volume":{"name":"b.00');
   expect((await openJournal()).done).toHaveLength(2);
 
-  await write(sourceFiles(true), 3);
+  await write(declared, 3);
 
   expect((await openJournal()).done).toHaveLength(3);
 });
 
 it('is begun anew for another plan', async () => {
-  await write(sourceFiles(true), 2);
+  await write(declared, 2);
 
   expect((await openJournal(sha256('another plan'))).done).toEqual([]);
   expect((await openJournal()).done).toEqual([]);
@@ -106,7 +104,7 @@ it('is begun anew for another plan', async () => {
 const namesIn = ({ done }: VolumeJournal): string[] => done.map(({ volume }) => volume.name);
 
 it('forgets volumes by name, on disk too, and keeps what it knows of the others', async () => {
-  await write(sourceFiles(true), 3);
+  await write(declared, 3);
   const before = (await openJournal()).done.map((record) =>
     JSON.stringify([record.volume, [...record.blobs], record.open]),
   );
@@ -123,7 +121,7 @@ it('forgets volumes by name, on disk too, and keeps what it knows of the others'
 });
 
 it('is the same file as before when there is nothing to forget', async () => {
-  await write(sourceFiles(true), 2);
+  await write(declared, 2);
   const { ino } = await stat(join(root, 'journal'));
 
   await (await openJournal()).forget(new Set(['b.0009.tar']));
@@ -132,24 +130,24 @@ it('is the same file as before when there is nothing to forget', async () => {
 });
 
 it('writes what was forgotten again, and goes on after it', async () => {
-  await write(sourceFiles(true), 3);
+  await write(declared, 3);
   await (await openJournal()).forget(new Set(['b.0003.tar']));
   await writeFile(join(root, 'bundle/b.0003.tar'), 'what a failed medium has left');
 
-  const { blobs, volumes } = await write(sourceFiles(true));
+  const { blobs, volumes } = await write(declared);
 
   expectRightParts(blobs);
   const third = await readFile(join(root, 'bundle/b.0003.tar'));
-  expect(volumes.map(({ name }) => name)).toEqual(plans.map(({ name }) => name));
+  expect(volumes.map(({ name }) => name)).toEqual(declared.map(({ name }) => name));
   expect(volumes[2]?.digest).toBe(sha256(third));
-  expect(namesIn(await openJournal())).toHaveLength(plans.length);
+  expect(namesIn(await openJournal())).toHaveLength(declared.length);
 });
 
 it.skipIf(process.platform !== 'linux')(
   'is taken away when it says of a volume what is not so any more, and cannot be written to',
   async () => {
     const path = join(root, 'journal');
-    await write(sourceFiles(true), 2);
+    await write(declared, 2);
     const journal = await openJournal();
     const text = await readFile(path);
     await rm(path);
@@ -186,9 +184,9 @@ it.skipIf(process.platform !== 'linux')(
     await rm(join(root, 'journal'));
     await symlink('/dev/full', join(root, 'journal'));
 
-    const written = await write(sourceFiles(true), plans.length, journal);
+    const written = await write(declared, declared.length, journal);
 
-    expect(written.volumes).toHaveLength(plans.length);
+    expect(written.volumes).toHaveLength(declared.length);
     await rm(join(root, 'journal'));
     expect((await openJournal()).done).toEqual([]);
     expect((await readdir(root)).filter((name) => name.endsWith('.partial'))).toEqual([]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PackedList } from '../../../src/bundle/long-list.ts';
+import { MadeList, PackedList } from '../../../src/bundle/long-list.ts';
 
 interface Value {
   path: string;
@@ -35,6 +35,35 @@ describe('a packed list', () => {
     expect(list.find(({ size }) => size === 40)).toEqual(array[40]);
     expect(list.find(({ size }) => size === 100)).toBeUndefined();
     expect(list.reduce((sum, { size }) => sum + size, 0)).toBe(4950);
+  });
+
+  it.each([
+    [0, 0],
+    [0, 40],
+    [40, 0],
+    [5, 3],
+    [32, 32],
+    [33, 65],
+    [100, 7],
+  ])('of %i elements with another one of %i has all of both, and goes on', (first, second) => {
+    const list = packed(first);
+    const other = packed(second);
+    list.append(other);
+    list.push({ path: 'last', size: -1 });
+    other.push({ path: 'other', size: -2 });
+    const wanted = [...values(first), ...values(second), { path: 'last', size: -1 }];
+
+    expect([...list]).toEqual(wanted);
+    expect(wanted.map((_, index) => list.at(index))).toEqual(wanted);
+    expect(list).toHaveLength(wanted.length);
+    expect(list.at(wanted.length)).toBeUndefined();
+  });
+
+  it('is seen through what makes something else of each', () => {
+    const made = new MadeList(packed(70), ({ size }) => -size);
+
+    expect([...made]).toEqual(values(70).map(({ size }) => -size));
+    expect([made.length, made.at(69), made.at(70)]).toEqual([70, -69, undefined]);
   });
 
   it('takes more while it is gone through', () => {

@@ -25,6 +25,13 @@ describe('numbers by texts', () => {
     expect(map.get('a')).toBe(0);
   });
 
+  it('stay when the first that is not 0 comes after many that are', () => {
+    const map = new TextMap();
+    for (const [index, text] of texts.entries()) map.set(text, index < 4000 ? 0 : index);
+
+    expect(texts.map((text) => map.get(text))).toEqual(texts.map((_, index) => (index < 4000 ? 0 : index)));
+  });
+
   it.each([
     ['a/b/c', 'a/b'],
     ['a/b/c/d', 'a/b'],

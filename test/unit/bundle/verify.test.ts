@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { bundleFiles, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
 import { formatInventory } from '../../../src/bundle/inventory-text.ts';
@@ -25,14 +25,17 @@ async function makeBundle(place: string): Promise<{ directory: string; inventory
   const sizes = { 'hub/a': 10_000, 'hub/b': 0, 'hub/large': 150_000, 'oci/c': 30_000 };
   const files = await Promise.all(
     Object.entries(sizes).map(async ([path, size]) => {
-      const from = join(place, path.replace('/', '-'));
+      const from = join(place, 'store', path);
+      await mkdir(dirname(from), { recursive: true });
       await writeFile(from, seededBytes(path, size));
-      return { path, from, size };
+      return { path, size };
     }),
   );
   const entries = [...files, { path: 'hub/link', link: 'a' }];
   const plans = planVolumes('b', entries, volumeSize);
-  const written = await writeVolumes((name) => join(directory, name), plans, files, { report: () => {} });
+  const written = await writeVolumes((name) => join(directory, name), plans, join(place, 'store'), {
+    report: () => {},
+  });
   const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
   await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
   await writeFile(join(directory, bundleFiles.guide), 'read me\n');

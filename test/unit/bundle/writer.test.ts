@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { VolumeJournal } from '../../../src/bundle/journal.ts';
 import { chainsOf, planVolumes } from '../../../src/bundle/layout.ts';
-import type { SourceFile } from '../../../src/bundle/source-file.ts';
 import { type WriteOptions, type WrittenVolumes, writeVolumes } from '../../../src/bundle/writer.ts';
 import { checksumOf, sha256 } from '../../../src/core/digest.ts';
 import { codeOf } from '../../support/failures.ts';
@@ -13,11 +12,12 @@ import { seededBytes } from '../../support/seeded-bytes.ts';
 
 /** Files that are alone in a volume, one that goes over four, and small ones behind it. */
 const sizes: Record<string, number> = { a: 60_000, b: 60_000, c: 200_000, d: 500, e: 0, f: 60_000, g: 60_000 };
-const plans = planVolumes(
-  'v',
-  Object.entries(sizes).map(([path, size]) => ({ path, size })),
-  64 * 1024,
-);
+const files = Object.entries(sizes).map(([path, size]) => ({
+  path,
+  size,
+  checksum: checksumOf(sha256(seededBytes(path, size))),
+}));
+const plans = planVolumes('v', files, 64 * 1024);
 let root: string;
 
 beforeEach(async () => {
@@ -27,17 +27,9 @@ beforeEach(async () => {
   return async () => place[Symbol.asyncDispose]();
 });
 
-const files = (): SourceFile[] =>
-  Object.entries(sizes).map(([path, size]) => ({
-    path,
-    from: join(root, path),
-    size,
-    checksum: checksumOf(sha256(seededBytes(path, size))),
-  }));
-
 async function write(to: string, options: Partial<WriteOptions> = {}): Promise<WrittenVolumes> {
   await mkdir(join(root, to), { recursive: true });
-  return writeVolumes((name) => join(root, to, name), plans, files(), { report: () => {}, ...options });
+  return writeVolumes((name) => join(root, to, name), plans, root, { report: () => {}, ...options });
 }
 
 async function openJournal(): Promise<VolumeJournal> {

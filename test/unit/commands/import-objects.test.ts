@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
+import type { WantedDigests } from '../../../src/bundle/blob-index.ts';
 import type { BundleBlob } from '../../../src/bundle/inventory.ts';
 import { formatReceipt, startReceipt, writtenReceipt } from '../../../src/bundle/receipt.ts';
 import { ObjectKeys } from '../../../src/commands/import/object-keys.ts';
 import { type ModelSource, placeObjects } from '../../../src/commands/import/placed-object.ts';
-import { type Digest, sha256 } from '../../../src/core/digest.ts';
+import { sha256 } from '../../../src/core/digest.ts';
 import { contentOf } from '../../../src/core/stream.ts';
 
 const far = 2 ** 38;
@@ -27,9 +28,9 @@ const blobs: BundleBlob[] = [
 it('objects come from where their blobs lie, however far behind, in how many pieces, and on which medium', () => {
   const asked: BundleBlob['parts'][] = [];
   const source = {
-    findEach: (digests: readonly Digest[], make: (blob: BundleBlob) => unknown) =>
-      digests.map((digest) => {
-        const blob = blobs.find((each) => each.digest === digest);
+    findEach: (digests: WantedDigests, make: (blob: BundleBlob) => unknown) =>
+      Array.from({ length: digests.length }, (_, index) => {
+        const blob = blobs.find((each) => each.digest === digests.at(index));
         return blob && make(blob);
       }),
     lacking: ({ path }: BundleBlob) => (path === 'away' ? ['v.0007.tar'] : []),

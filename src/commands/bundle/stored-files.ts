@@ -1,0 +1,55 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PackedList } from '../../bundle/long-list.ts';
+import type { SourceFile } from '../../bundle/source-file.ts';
+import type { Checksum } from '../../core/digest.ts';
+import { MirrorError } from '../../core/errors.ts';
+import { walkTree } from '../../fs/tree.ts';
+
+/** Others may fill the store meanwhile: what is sealed has to be the refs, lists and index that are read here, or nothing. */
+export const runAgain = 'wait for what else fills this store, and run the same command again';
+
+export interface StoredLink {
+  path: string;
+  link: string;
+}
+
+/** Files and links of a store that belong into a bundle, by their paths in it. */
+export class StoredFiles {
+  readonly store: string;
+  readonly files = new PackedList<SourceFile>();
+  readonly links = new PackedList<StoredLink>();
+
+  constructor(store: string) {
+    this.store = store;
+  }
+
+  /**
+   * @param checksum what the store says that it is
+   * @param hint what to do when it is not
+   * @throws E_MISSING
+   */
+  async add(path: string, checksum?: Checksum, hint?: string): Promise<void> {
+    const found = await stat(join(this.store, path)).catch(() => undefined);
+    if (!found?.isFile()) throw missing(path);
+    this.files.push({ path, size: found.size, checksum, hint });
+  }
+
+  /** All files below a folder, if it is there. */
+  async addBelow(folder: string): Promise<void> {
+    if (!(await isDirectory(join(this.store, folder)))) return;
+    for await (const { path } of walkTree(join(this.store, folder), () => false)) await this.add(`${folder}/${path}`);
+  }
+}
+
+export function missing(path: string): MirrorError {
+  return new MirrorError('E_MISSING', `\`${path}\` is missing in the store`, {
+    hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
+    at: { side: 'source', item: path },
+  });
+}
+
+export async function isDirectory(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() ?? false;
+}

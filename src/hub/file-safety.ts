@@ -1,8 +1,17 @@
+import { inspectArray } from './array-safety.ts';
 import { ByteCursor, windowsOf } from './byte-cursor.ts';
 import { type ByteRanges, paged } from './byte-ranges.ts';
 import { FileFindings, findingSchema, pickleSchema } from './findings.ts';
-import { type FileFormat, fitsName, formatOf, headBytes, isPickleName, isWeightName } from './formats.ts';
-import { readNumpyHeader } from './numpy-array.ts';
+import {
+  type FileFormat,
+  fitsName,
+  formatOf,
+  headBytes,
+  isCompressedName,
+  isPickleName,
+  isTarHead,
+  isWeightName,
+} from './formats.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { checkSafetensors } from './safetensors.ts';
 import * as z from '../core/zod.ts';
@@ -39,7 +48,7 @@ export async function inspectFile(
   const found = new FileFindings();
   const head = await ranges.read(0, Math.min(headBytes, ranges.size));
   const inspection = new Inspection(path, ranges, found, closeness);
-  const format = await inspection.run(formatOf(head, ranges.size));
+  const format = await inspection.run(head);
   const report: FileSafety = { path, size: ranges.size, format, findings: found.findings };
   if (found.pickle) report.pickle = found.pickle;
   if (inspection.tensors !== undefined) report.tensors = inspection.tensors;
@@ -60,8 +69,9 @@ class Inspection {
     this.#found = found;
   }
 
-  async run(first: FileFormat): Promise<FileFormat> {
-    const format = await this.#look(first);
+  async run(head: Buffer): Promise<FileFormat> {
+    const format = await this.#look(formatOf(head, this.#ranges.size));
+    await this.#lookAsOthers(format, head);
     this.#judgeName(format);
     return format;
   }
@@ -76,10 +86,9 @@ class Inspection {
       case 'pickle':
       case 'torch-legacy':
         this.#found.addPickle(await walkPickles(this.#cursor(), format === 'pickle' ? 'some' : 'torch'), 'it');
-        await this.#secondFormat();
         break;
       case 'npy':
-        await this.#array();
+        await inspectArray(this.#cursor(), this.#found, 'it');
         break;
       case 'hdf5':
         await this.#hdf5();
@@ -128,7 +137,8 @@ class Inspection {
     const isLike = looksLikePickle(walked) && (isPickleName(this.#path) || !walked.truncated);
     const isPickle = isData || isNamed || isLike;
     if (isPickle) this.#found.addPickle(walked, 'it');
-    await this.#secondFormat();
+    else if (format === 'binary' && isPickleName(this.#path) && isCompressedName(this.#path))
+      this.#found.add('danger', 'archive-not-read', 'is compressed by its name, in a way that is not known here');
     return isPickle ? 'pickle' : format;
   }
 
@@ -138,13 +148,6 @@ class Inspection {
     if (fault !== undefined) this.#found.add('broken', 'safetensors-header', fault);
   }
 
-  async #array(): Promise<void> {
-    const cursor = this.#cursor();
-    if ((await readNumpyHeader(cursor)) !== 'objects') return;
-    this.#found.add('warning', 'object-array', 'is an array of pickled objects');
-    this.#found.addPickle(await walkPickles(cursor), 'it');
-  }
-
   /** Only what is written plainly near the beginning, where Keras keeps a model's configuration, can be seen. */
   async #hdf5(): Promise<void> {
     const start = await this.#ranges.read(0, hdf5Bytes);
@@ -152,8 +155,26 @@ class Inspection {
       this.#found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
   }
 
+  /** Loaders go by a name, or by what they look at first: a file may be one thing for some, and another for others. */
+  async #lookAsOthers(format: FileFormat, head: Buffer): Promise<void> {
+    if (zips.has(format)) return;
+    const isTried = isPickleName(this.#path);
+    if (isTried && format !== 'tar' && isTarHead(head))
+      this.#found.add('danger', 'second-format', 'is a tar as well, which is not opened here');
+    if (isTried && !isWalked(format)) await this.#secondPickle();
+    if (isWalked(format) || isTried || /\.(?:keras|npz|zip)$/i.test(this.#path)) await this.#secondZip();
+  }
+
+  /** Whoever unpickles a file begins with its first byte, and the magic of other formats may do no harm there. */
+  async #secondPickle(): Promise<void> {
+    const walked = await walkPickles(this.#cursor());
+    if (!looksLikePickle(walked)) return;
+    this.#found.add('danger', 'second-format', 'is a pickle as well, for those who unpickle it');
+    this.#found.addPickle(walked, 'it');
+  }
+
   /** A zip may stand at the end of anything, and some readers look there first. */
-  async #secondFormat(): Promise<void> {
+  async #secondZip(): Promise<void> {
     if (!(await hasZipEnd(this.#ranges))) return;
     this.#found.add('danger', 'second-format', 'is a zip as well, for those who begin at its end');
     await inspectZip(this.#ranges, this.#found, this.#closeness);
@@ -175,6 +196,15 @@ class Inspection {
     return new ByteCursor(windowsOf(this.#ranges));
   }
 }
+
+const zips = new Set<FileFormat>(['zip', 'torch-zip', 'npz', 'keras-zip']);
+
+/** Formats whose pickles have been looked for. */
+function isWalked(format: FileFormat): boolean {
+  return walkedFormats.has(format);
+}
+
+const walkedFormats = new Set<FileFormat>(['pickle', 'torch-legacy', 'binary', 'text', 'json', 'onnx']);
 
 const hdf5Bytes = 1024 * 1024;
 

@@ -86,7 +86,44 @@ export function formatOf(head: Buffer, size: number): FileFormat {
   const known = signatures.find(([at, bytes]) => start.startsWith(bytes, at));
   if (known && !(known[2] === 'executable' && isText(head))) return known[2];
   if (isText(head)) return formatOfText(start);
+  if (isTarHead(head)) return 'tar';
+  if (isBarelyCompressed(head)) return 'compressed';
   return isOnnx(head) ? 'onnx' : 'binary';
+}
+
+/**
+ * Bytes compressed by zlib, by zlib behind a header of joblib, or by LZMA without a container, whose headers could be numbers as well.
+ * https://www.rfc-editor.org/rfc/rfc1950
+ */
+function isBarelyCompressed(head: Buffer): boolean {
+  // eslint-disable-next-line no-control-regex
+  const zlib = /^\u0078[\u0001\u005e\u009c\u00da]/;
+  const joblib = /^ZF[\sx_+\da-f]{18}/i;
+  // eslint-disable-next-line no-control-regex
+  const lzma = /^\u005d\u0000[^]{3}(?:\u00ff{8}|[^]{5}\u0000{3})/;
+  const start = head.toString('latin1', 0, 32);
+  return [zlib, joblib, lzma].some((pattern) => pattern.test(start));
+}
+
+/**
+ * Whether bytes begin with the header of a tar's member, also of one from before `ustar`: readers only want its sum to be right.
+ * https://www.gnu.org/software/tar/manual/html_node/Standard.html
+ */
+export function isTarHead(head: Buffer): boolean {
+  if (head.length < 512 || head[0] === 0) return false;
+  const declared = numberOfTar(head.subarray(148, 156));
+  const bytes = [...head.subarray(0, 148), ...Buffer.alloc(8, ' '), ...head.subarray(156, 512)];
+  const sum = bytes.reduce((total, byte) => total + byte, 0);
+  // Tars of old summed up bytes with a sign.
+  const signed = bytes.reduce((total, byte) => total + (byte < 0x80 ? byte : byte - 0x100), 0);
+  return declared === sum || declared === signed;
+}
+
+/** Octal digits, or with its first bit set a number. */
+function numberOfTar(field: Buffer): number {
+  if (field[0] === 0x80) return field.readUIntBE(2, 6);
+  const digits = /^\s*\+?(?:0o)?([0-7_]+)\s*$/i.exec(field.toString('latin1').split('\0', 1)[0] ?? '')?.[1];
+  return digits === undefined ? Number.NaN : Number.parseInt(digits.replaceAll('_', ''), 8);
 }
 
 /** Whether bytes begin with the opcode that names a protocol, which all pickles since protocol 2 do. */
@@ -153,7 +190,15 @@ export function fitsName(path: string, format: FileFormat): boolean {
   return expected.get(extensionOf(path))?.includes(format) ?? true;
 }
 
-/** Names under which loaders unpickle what they find, also what has no magic. */
+/** Names under which loaders unpickle what they find, also what has no magic, or is compressed or in a tar. */
 export function isPickleName(path: string): boolean {
-  return /\.(?:pkl|pickle|joblib|bin|pt|pth|ckpt|ot|dat|data)$/i.test(path);
+  return pickleName.test(path);
+}
+
+const pickleName =
+  /\.(?:pkl|pk|p|pickle|dill|joblib|sav|bin|pt|pth|th|ckpt|ot|dat|data|nemo)(?:\.(?:tar|gz|bz2|xz|lzma|zst|lz4|z))*$/i;
+
+/** Whether loaders uncompress a file by its name. */
+export function isCompressedName(path: string): boolean {
+  return /\.(?:gz|bz2|xz|lzma|zst|lz4|z)$/i.test(path);
 }

@@ -19,6 +19,8 @@ export interface PickleFindings {
   /** Why, when `truncated`. */
   reason?: 'ends early' | 'is no pickle from some place on' | 'is larger than what is looked through';
   isBroken: boolean;
+  /** Some name is out of sight because the pickle is larger or framed in another way than any that Python writes. */
+  isHiding: boolean;
 }
 
 /** As many as `torch.load` reads of a file of torch before 1.6; raw numbers follow. */
@@ -59,13 +61,18 @@ export async function walkPickles(
 
 /**
  * Whether bytes without a magic are taken for a pickle: they were read to their end and import something, or they
- * import something by names that a reader could find, or there is more of them than is looked through.
+ * import something by names that a reader could find, or hide them as chance does not, or there is more of them than is
+ * looked through.
  */
-export function looksLikePickle({ imports, truncated, reason }: PickleFindings): boolean {
-  if (reason === 'is larger than what is looked through') return true;
+export function looksLikePickle({ imports, truncated, reason, isHiding }: PickleFindings): boolean {
+  if (isHiding || reason === 'is larger than what is looked through') return true;
   // eslint-disable-next-line no-control-regex
   const isName = (text: string | null): boolean => text !== null && /^[^\u0000-\u001f\u007f-\u009f\ufffd]+$/.test(text);
-  return truncated ? imports.some(({ module, name }) => isName(module) && isName(name)) : imports.length > 0;
+  const isUntold = (text: string | null): boolean => text === null || isName(text);
+  // Readers run what they come by, also when they cannot read on: one name is enough.
+  return truncated
+    ? imports.some(({ module, name }) => (isName(module) && isUntold(name)) || (module === null && isName(name)))
+    : imports.length > 0;
 }
 
 function summarize(walks: readonly PickleWalk[]): PickleFindings {
@@ -79,6 +86,7 @@ function summarize(walks: readonly PickleWalk[]): PickleFindings {
     imports: [...imports].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, found]) => found),
     truncated: last !== 'stop',
     isBroken: walks.some(({ isBroken }) => isBroken),
+    isHiding: walks.some(({ isHiding, imports: named }) => isHiding && named.length > 0),
   };
   return last === 'stop' ? findings : { ...findings, reason: reasons[last] };
 }

@@ -19,8 +19,8 @@ export interface PickleWalk {
   end: 'stop' | 'truncated' | 'malformed' | 'limit';
   /** It asks for what it never put on its stack or memo, so that no unpickler would read it to its end. */
   isBroken: boolean;
-  /** It holds more than is kept of it. */
-  isOverfull: boolean;
+  /** It holds more than is kept of it, or its frames end where no writer ends them. */
+  isHiding: boolean;
 }
 
 /** How much may still be walked over in one file; all its pickles share it. */
@@ -36,6 +36,9 @@ export function pickleBudget(): PickleBudget {
 /** Names are short; a longer text is none. */
 const longestText = 1024;
 const newestProtocol = 5;
+
+/** Stands for the names that one reader sees and another one does not. */
+const hidden = 'frame';
 
 /**
  * Walks over the opcodes of one pickle, from the cursor on to behind its STOP, and executes nothing. Large values are
@@ -63,7 +66,8 @@ class Walk {
   async run(): Promise<PickleWalk> {
     const end = await this.#walk();
     const { isBroken, isOverfull } = this.#stack;
-    return { protocol: this.#protocol, imports: [...this.#imports.values()], end, isBroken, isOverfull };
+    const isHiding = isOverfull || this.#imports.has(hidden);
+    return { protocol: this.#protocol, imports: [...this.#imports.values()], end, isBroken, isHiding };
   }
 
   async #walk(): Promise<PickleWalk['end']> {
@@ -87,7 +91,7 @@ class Walk {
    * one stops, and who has the whole pickle in memory reads on. So what is asked for cannot be told.
    */
   #hide(): void {
-    this.#imports.set('frame', { module: null, name: null });
+    this.#imports.set(hidden, { module: null, name: null });
   }
 
   #doFixed({ argument, effect }: Opcode): PickleWalk['end'] | undefined {

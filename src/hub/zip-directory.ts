@@ -20,6 +20,7 @@ export type ZipFault =
   | 'data-after'
   | 'second-directory'
   | 'duplicate-names'
+  | 'cut-names'
   | 'overlapping-members'
   | 'several-disks';
 
@@ -39,32 +40,25 @@ const unset = 0xffff_ffff;
 
 /** Whether a directory of a zip ends the bytes, whatever they begin with. */
 export async function hasZipEnd(ranges: ByteRanges): Promise<boolean> {
-  return (await findEnd(ranges)) !== undefined;
+  for (const { position, size, offset } of (await findEnds(ranges)).ends)
+    if ((await startsEntry(ranges, position - size)) || (await startsEntry(ranges, offset))) return true;
+  return false;
 }
 
 /**
- * Reads the central directory: a few ranges at the end of the file, also with zip64.
+ * Reads the central directory: a few ranges at the end of the file, also with zip64. Where readers would not agree which
+ * directory that is, all of them are read.
  * https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  */
 export async function readZipDirectory(ranges: ByteRanges): Promise<ZipDirectory> {
-  const end = await findEnd(ranges);
-  if (!end) return { entries: [], faults: ['no-directory'] };
-  const faults = new Set<ZipFault>();
-  if (end.after > 0) faults.add('data-after');
-  if (end.several) faults.add('several-disks');
-  const start = end.position - end.size;
-  if (start < 0) return { entries: [], faults: [...faults, 'damaged-directory'] };
-  const prefix = start - end.offset;
-  if (prefix !== 0) faults.add('data-before');
+  const { ends, faults } = await findEnds(ranges);
+  if (ends.length === 0) faults.add('no-directory');
+  if (ends.length > 1) faults.add('second-directory');
   const entries: ZipEntry[] = [];
-  await readEntries(ranges, start, end.size, prefix, entries, faults);
-  // Readers that take the offset as it is written come to another place, where another directory may stand.
-  if (prefix !== 0 && (await startsEntry(ranges, end.offset))) {
-    faults.add('second-directory');
-    await readEntries(ranges, end.offset, Math.min(end.size, ranges.size - end.offset), 0, entries, faults);
-  }
+  for (const end of ends) await readDirectory(ranges, end, entries, faults);
   if (new Set(entries.map(({ name }) => name)).size < entries.length) faults.add('duplicate-names');
-  if (overlap(entries, start)) faults.add('overlapping-members');
+  // Python ends a name there, others do not.
+  if (entries.some(({ name }) => name.includes('\u0000'))) faults.add('cut-names');
   return { entries, faults: [...faults] };
 }
 
@@ -74,51 +68,89 @@ interface ZipEnd {
   /** Of the directory, as written. */
   offset: number;
   size: number;
-  /** Bytes behind the record and its comment. */
-  after: number;
-  several: boolean;
 }
 
-async function findEnd(ranges: ByteRanges): Promise<ZipEnd | undefined> {
+async function readDirectory(
+  ranges: ByteRanges,
+  end: ZipEnd,
+  entries: ZipEntry[],
+  faults: Set<ZipFault>,
+): Promise<void> {
+  const start = end.position - end.size;
+  if (start < 0) {
+    faults.add('damaged-directory');
+    return;
+  }
+  const prefix = start - end.offset;
+  if (prefix !== 0) faults.add('data-before');
+  const found: ZipEntry[] = [];
+  await readEntries(ranges, start, end.size, prefix, found, faults);
+  // Readers that take the offset as it is written come to another place, where another directory may stand.
+  if (prefix !== 0 && (await startsEntry(ranges, end.offset))) {
+    faults.add('second-directory');
+    await readEntries(ranges, end.offset, Math.min(end.size, ranges.size - end.offset), 0, found, faults);
+  }
+  if (overlap(found, start)) faults.add('overlapping-members');
+  for (const entry of found) entries.push(entry);
+}
+
+/**
+ * The last end record is the one that miniz and Python take, whatever it says of its comment. One before it counts for
+ * readers that want the comment to end the file.
+ */
+async function findEnds(ranges: ByteRanges): Promise<{ ends: ZipEnd[]; faults: Set<ZipFault> }> {
   const tailStart = Math.max(0, ranges.size - endBytes - maxComment);
   const tail = await ranges.read(tailStart, ranges.size - tailStart);
-  for (let at = tail.lastIndexOf(endSignature); at >= 0; at = at === 0 ? -1 : tail.lastIndexOf(endSignature, at - 1)) {
-    if (at + endBytes <= tail.length && at + endBytes + tail.readUInt16LE(at + 20) <= tail.length) {
-      const position = tailStart + at;
-      const plain: ZipEnd = {
-        position,
-        size: tail.readUInt32LE(at + 12),
-        offset: tail.readUInt32LE(at + 16),
-        after: tail.length - at - endBytes - tail.readUInt16LE(at + 20),
-        several: tail.readUInt16LE(at + 4) !== tail.readUInt16LE(at + 6),
-      };
-      return (await readEnd64(ranges, plain)) ?? plain;
-    }
+  const ends: ZipEnd[] = [];
+  const faults = new Set<ZipFault>();
+  let at = tail.length - endBytes < 0 ? -1 : tail.lastIndexOf(endSignature, tail.length - endBytes);
+  for (let isLast = true; at >= 0; isLast = false) {
+    const after = tail.length - at - endBytes - tail.readUInt16LE(at + 20);
+    if (isLast && after > 0) faults.add('data-after');
+    if (isLast && after < 0) faults.add('damaged-directory');
+    if (isLast || after === 0) ends.push(...(await readEnd(ranges, tail, tailStart, at, faults)));
+    at = at === 0 ? -1 : tail.lastIndexOf(endSignature, at - 1);
   }
-  return undefined;
+  return { ends, faults };
 }
 
-async function readEnd64(ranges: ByteRanges, plain: ZipEnd): Promise<ZipEnd | undefined> {
-  if (plain.position < locatorBytes + end64Bytes) return undefined;
-  const locator = await ranges.read(plain.position - locatorBytes, locatorBytes);
-  if (locator.toString('latin1', 0, 4) !== 'PK\u0006\u0007') return undefined;
-  // Right before the locator is where it stands in every file that has nothing put before it.
-  for (const position of [Number(locator.readBigUInt64LE(8)), plain.position - locatorBytes - end64Bytes]) {
-    const record = position + end64Bytes <= ranges.size ? await ranges.read(position, end64Bytes) : Buffer.alloc(0);
-    if (record.length === end64Bytes && record.toString('latin1', 0, 4) === 'PK\u0006\u0006')
-      return {
-        ...plain,
-        position,
-        size: Number(record.readBigUInt64LE(40)),
-        offset: Number(record.readBigUInt64LE(48)),
-        several: record.readUInt32LE(16) !== record.readUInt32LE(20),
-      };
+/** An end record, or the zip64 records before it: several where it is up to the reader which one counts. */
+async function readEnd(
+  ranges: ByteRanges,
+  tail: Buffer,
+  tailStart: number,
+  at: number,
+  faults: Set<ZipFault>,
+): Promise<ZipEnd[]> {
+  const position = tailStart + at;
+  const plain: ZipEnd = { position, size: tail.readUInt32LE(at + 12), offset: tail.readUInt32LE(at + 16) };
+  const large = await readEnds64(ranges, position, faults);
+  if (large.length === 0) {
+    if (tail.readUInt16LE(at + 4) !== tail.readUInt16LE(at + 6)) faults.add('several-disks');
+    return [plain];
   }
-  return undefined;
+  const isSet = plain.size !== unset && plain.offset !== unset;
+  const isOther = large.some(({ size, offset }) => size !== plain.size || offset !== plain.offset);
+  return isSet && isOther ? [...large, plain] : large;
+}
+
+/** Some readers go where the locator leads, others to what stands right before it. */
+async function readEnds64(ranges: ByteRanges, end: number, faults: Set<ZipFault>): Promise<ZipEnd[]> {
+  if (end < locatorBytes + end64Bytes) return [];
+  const locator = await ranges.read(end - locatorBytes, locatorBytes);
+  if (locator.toString('latin1', 0, 4) !== 'PK\u0006\u0007') return [];
+  const found: ZipEnd[] = [];
+  for (const position of new Set([Number(locator.readBigUInt64LE(8)), end - locatorBytes - end64Bytes])) {
+    const record = position + end64Bytes <= ranges.size ? await ranges.read(position, end64Bytes) : Buffer.alloc(0);
+    if (record.length < end64Bytes || record.toString('latin1', 0, 4) !== 'PK\u0006\u0006') continue;
+    if (record.readUInt32LE(16) !== record.readUInt32LE(20)) faults.add('several-disks');
+    found.push({ position, size: Number(record.readBigUInt64LE(40)), offset: Number(record.readBigUInt64LE(48)) });
+  }
+  return found;
 }
 
 async function startsEntry(ranges: ByteRanges, offset: number): Promise<boolean> {
-  return offset < ranges.size && (await ranges.read(offset, 4)).toString('latin1') === 'PK\u0001\u0002';
+  return offset >= 0 && offset < ranges.size && (await ranges.read(offset, 4)).toString('latin1') === 'PK\u0001\u0002';
 }
 
 async function readEntries(

@@ -2,7 +2,8 @@ import type { ByteCursor } from './byte-cursor.ts';
 import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
 import { type FileFormat, isPickleStart } from './formats.ts';
-import { numpyMagic, readNumpyHeader } from './numpy-array.ts';
+import { inspectArray } from './array-safety.ts';
+import { numpyMagic } from './numpy-array.ts';
 import { type PickleBudget, pickleBudget } from './pickle.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { readZipDirectory, type ZipEntry, type ZipFault } from './zip-directory.ts';
@@ -27,9 +28,10 @@ export async function inspectZip(ranges: ByteRanges, found: FileFindings, closen
   const budget: ZipBudget = { ...pickleBudget(), inflated: maxInflated };
   const { entries, faults } = await readZipDirectory(ranges);
   for (const fault of faults) found.add('danger', 'zip-structure', faultTexts[fault]);
-  const roots = new Set(entries.flatMap(({ name }) => /^(.*?)data\.pkl$/.exec(name)?.[1] ?? []));
+  // Torch finds its members in upper and lower case.
+  const roots = new Set(entries.flatMap(({ name }) => /^(.*?)data\.pkl$/i.exec(name)?.[1] ?? []));
   const isStorage = ({ name }: ZipEntry): boolean => roots.has(/^(.*?)data\/\d+$/.exec(name)?.[1] ?? '\u0000');
-  const opened = entries.filter((entry) => !isStorage(entry) && !entry.name.endsWith('/'));
+  const opened = entries.filter((entry) => !isStorage(entry) && !isFolder(entry));
   for (const entry of opened.slice(0, maxOpened)) await inspectMember(ranges, entry, found, budget);
   const storages = closeness === 'everything' ? entries.filter(isStorage) : [];
   for (const entry of storages.slice(0, maxStorages)) await inspectStorage(ranges, entry, found, budget);
@@ -37,7 +39,7 @@ export async function inspectZip(ranges: ByteRanges, found: FileFindings, closen
     found.add('note', 'member-not-read', `has ${storages.length} storages, ${maxStorages} were looked at`);
   if (opened.length > maxOpened)
     found.add('danger', 'member-not-read', `has ${opened.length} members, ${maxOpened} were looked at`);
-  if (roots.size > 0 && entries.some(({ name }) => /(?:^|\/)(?:code\/.*\.py|constants\.pkl)$/.test(name)))
+  if (roots.size > 0 && entries.some(({ name }) => /(?:^|\/)(?:code\/.*\.py|constants\.pkl)$/i.test(name)))
     found.add('warning', 'torchscript', 'holds a TorchScript program');
   return formatOfZip(entries, roots.size > 0);
 }
@@ -50,6 +52,7 @@ const faultTexts: Record<ZipFault, string> = {
   'data-after': 'has bytes behind its zip',
   'second-directory': 'has two zip directories',
   'duplicate-names': 'has two members with the same name',
+  'cut-names': 'has a member whose name only some readers read to its end',
   'overlapping-members': 'has members that overlap',
   'several-disks': 'is a part of a zip on several disks',
 };
@@ -68,29 +71,33 @@ async function inspectMember(
 ): Promise<void> {
   const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
   await readMember(ranges, entry, found, budget, severity, async (cursor) => {
+    const where = `its member \`${entry.name}\``;
     await cursor.fill(Math.min(entry.size, numpyMagic.length));
     const first = cursor.peek(numpyMagic.length);
     if (first.equals(numpyMagic)) {
-      const data = await readNumpyHeader(cursor);
-      if (data === 'damaged') found.add('warning', 'not-what-its-name-says', `its member \`${entry.name}\` is damaged`);
-      if (data !== 'objects') return;
-      found.add('warning', 'object-array', `its member \`${entry.name}\` is an array of pickled objects`);
-      found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
+      await inspectArray(cursor, found, where, budget);
     } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || isPickleStart(first)) {
-      found.addPickle(await walkPickles(cursor, 'some', budget), `its member \`${entry.name}\``);
+      found.addPickle(await walkPickles(cursor, 'some', budget), where);
     } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
-      found.add('danger', 'archive-not-read', `its member \`${entry.name}\` is a zip of its own, which is not opened`);
+      found.add('danger', 'archive-not-read', `${where} is a zip of its own, which is not opened`);
     } else if (/\.(?:dat|data|pt|pth|bin|ckpt)$/i.test(entry.name)) {
       // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
       const walked = await walkPickles(cursor, 'some', budget);
-      if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+      if (looksLikePickle(walked)) found.addPickle(walked, where);
     } else if (entry.name === 'config.json' && entry.size > maxConfig) {
-      found.add('danger', 'member-not-read', `its member \`${entry.name}\` is larger than what is looked through`);
-    } else if (entry.name === 'config.json' && (await cursor.fill(entry.size))) {
-      if (hasLambda(cursor.text(entry.size)))
+      found.add('danger', 'member-not-read', `${where} is larger than what is looked through`);
+    } else if (entry.name === 'config.json') {
+      // The directory may say more than there is.
+      await cursor.fill(entry.size);
+      if (hasLambda(cursor.text(cursor.ahead)))
         found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
     }
   });
+}
+
+/** The directories of a zip hold nothing; what has the name of one and holds something is looked at. */
+function isFolder({ name, size, compressedSize }: ZipEntry): boolean {
+  return name.endsWith('/') && size === 0 && compressedSize === 0;
 }
 
 /** Numbers may begin like a pickle by chance: then nothing in them looks like an import. */
@@ -101,9 +108,13 @@ async function inspectStorage(
   budget: ZipBudget,
 ): Promise<void> {
   await readMember(ranges, entry, found, budget, 'warning', async (cursor) => {
-    if (!(await cursor.fill(2)) || !isPickleStart(cursor.peek(2))) return;
+    const where = `its member \`${entry.name}\``;
+    await cursor.fill(Math.min(entry.size, numpyMagic.length));
+    const first = cursor.peek(numpyMagic.length);
+    if (first.equals(numpyMagic)) await inspectArray(cursor, found, where, budget);
+    if (!isPickleStart(first)) return;
     const walked = await walkPickles(cursor, 'some', budget);
-    if (looksLikePickle(walked)) found.addPickle(walked, `its member \`${entry.name}\``);
+    if (looksLikePickle(walked)) found.addPickle(walked, where);
   });
 }
 

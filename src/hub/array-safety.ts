@@ -4,7 +4,7 @@ import { readNumpyHeader } from './numpy-array.ts';
 import type { PickleBudget } from './pickle.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 
-/** Looks into an .npy file, alone or in a zip: an array of objects is a pickle behind a header. @param where `it`, or the member of a zip */
+/** Looks into an .npy file, alone or in a zip: an array of objects is a pickle behind a header. @param where as of {@link FileFindings.addPickle} */
 export async function inspectArray(
   cursor: ByteCursor,
   found: FileFindings,
@@ -13,18 +13,13 @@ export async function inspectArray(
 ): Promise<void> {
   const data = await readNumpyHeader(cursor);
   if (data === 'plain') return;
-  const subject = where === 'it' ? '' : `${where} `;
   if (data === 'damaged') {
-    found.add('warning', 'not-what-its-name-says', `${subject}is an array whose header cannot be read`);
+    found.add('warning', 'not-what-its-name-says', `${where}is an array whose header cannot be read`);
     return;
   }
-  if (data === 'objects') found.add('warning', 'object-array', `${subject}is an array of pickled objects`);
+  if (data === 'objects') found.add('warning', 'object-array', `${where}is an array of pickled objects`);
   else
-    found.add(
-      'danger',
-      'object-array',
-      `${subject}is an array of which cannot be told whether it holds pickled objects`,
-    );
+    found.add('danger', 'object-array', `${where}is an array of which cannot be told whether it holds pickled objects`);
   const walked = await walkPickles(cursor, 'some', budget);
   if (data === 'objects' || looksLikePickle(walked)) found.addPickle(walked, where);
 }

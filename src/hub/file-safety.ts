@@ -85,10 +85,10 @@ class Inspection {
         break;
       case 'pickle':
       case 'torch-legacy':
-        this.#found.addPickle(await walkPickles(this.#cursor(), format === 'pickle' ? 'some' : 'torch'), 'it');
+        this.#found.addPickle(await walkPickles(this.#cursor(), format === 'pickle' ? 'some' : 'torch'), '');
         break;
       case 'npy':
-        await inspectArray(this.#cursor(), this.#found, 'it');
+        await inspectArray(this.#cursor(), this.#found, '');
         break;
       case 'hdf5':
         await this.#hdf5();
@@ -136,7 +136,7 @@ class Inspection {
     const isNamed = /\.(?:pkl|pickle|joblib)$/i.test(this.#path) && walked.imports.length > 0;
     const isLike = looksLikePickle(walked) && (isPickleName(this.#path) || !walked.truncated);
     const isPickle = isData || isNamed || isLike;
-    if (isPickle) this.#found.addPickle(walked, 'it');
+    if (isPickle) this.#found.addPickle(walked, '');
     else if (format === 'binary' && isPickleName(this.#path) && isCompressedName(this.#path))
       this.#found.add('danger', 'archive-not-read', 'is compressed by its name, in a way that is not known here');
     return isPickle ? 'pickle' : format;
@@ -170,7 +170,7 @@ class Inspection {
     const walked = await walkPickles(this.#cursor());
     if (!looksLikePickle(walked)) return;
     this.#found.add('danger', 'second-format', 'is a pickle as well, for those who unpickle it');
-    this.#found.addPickle(walked, 'it');
+    this.#found.addPickle(walked, '');
   }
 
   /** A zip may stand at the end of anything, and some readers look there first. */
@@ -204,7 +204,7 @@ function isWalked(format: FileFormat): boolean {
   return walkedFormats.has(format);
 }
 
-const walkedFormats = new Set<FileFormat>(['pickle', 'torch-legacy', 'binary', 'text', 'json', 'onnx']);
+const walkedFormats = new Set<FileFormat>(['pickle', 'torch-legacy', 'npy', 'binary', 'text', 'json', 'onnx']);
 
 const hdf5Bytes = 1024 * 1024;
 

@@ -57,7 +57,7 @@ export class FileFindings {
     this.findings.push({ severity, code, message: printable(message) });
   }
 
-  /** @param where `it`, or the member of a zip */
+  /** @param where empty for the file itself, or the beginning of a sentence about a part of it, with a space at its end */
   addPickle(found: PickleFindings, where: string): void {
     const before = this.pickle ?? { pickles: 0, protocol: 0, imports: [], truncated: false };
     const known = new Set(before.imports.map(nameOfImport));
@@ -72,10 +72,10 @@ export class FileFindings {
       this.add(
         item.verdict === 'dangerous' ? 'danger' : 'warning',
         'import',
-        `${where} imports \`${nameOfImport(item)}\``,
+        `${where}imports \`${nameOfImport(item)}\``,
       );
-    if (found.reason !== undefined) this.add('danger', 'pickle-not-read', `${where} ${found.reason}`);
-    else if (found.isBroken) this.add('warning', 'pickle-not-read', `${where} is a pickle that no reader would finish`);
+    if (found.reason !== undefined) this.add('danger', 'pickle-not-read', `${where}${found.reason}`);
+    else if (found.isBroken) this.add('warning', 'pickle-not-read', `${where}is a pickle that no reader would finish`);
   }
 }
 

@@ -196,7 +196,7 @@ export function isPickleName(path: string): boolean {
 }
 
 const pickleName =
-  /\.(?:pkl|pk|p|pickle|dill|joblib|sav|bin|pt|pth|th|ckpt|ot|dat|data|nemo)(?:\.(?:tar|gz|bz2|xz|lzma|zst|lz4|z))*$/i;
+  /\.(?:pkl|pk|p|pickle|dill|joblib|sav|npy|npz|bin|pt|pth|th|ckpt|ot|dat|data|nemo)(?:\.(?:tar|gz|bz2|xz|lzma|zst|lz4|z))*$/i;
 
 /** Whether loaders uncompress a file by its name. */
 export function isCompressedName(path: string): boolean {

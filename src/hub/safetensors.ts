@@ -15,15 +15,16 @@ const maxHeaderBytes = 100_000_000;
 /** A header of the largest size has a million of them at most that are worth reading. */
 const maxTensors = 1_000_000;
 
-/** Bits of one number; undefined for those of less than a byte, whose packing is up to the writer. */
-const bitsOf = new Map<string, number | undefined>([
+/** Bits of one number. */
+const bitsOf = new Map<string, number>([
   ...['BOOL', 'U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0', 'F8_E4M3FNUZ', 'F8_E5M2FNUZ'].map(
     (type) => [type, 8] as const,
   ),
   ...['U16', 'I16', 'F16', 'BF16'].map((type) => [type, 16] as const),
   ...['U32', 'I32', 'F32'].map((type) => [type, 32] as const),
   ...['U64', 'I64', 'F64', 'C64'].map((type) => [type, 64] as const),
-  ...['F4', 'F6_E2M3', 'F6_E3M2'].map((type) => [type, undefined] as const),
+  ...['F6_E2M3', 'F6_E3M2'].map((type) => [type, 6] as const),
+  ['F4', 4],
 ]);
 
 /** How long the header says that it is; undefined when the bytes cannot begin a safetensors file. */
@@ -95,13 +96,12 @@ function readTensor(json: JsonCursor, name: string): Span {
   if (type === undefined || shape === undefined || start === undefined || end === undefined || offsets?.length !== 2)
     throw new JsonFault(`has the tensor \`${name}\` without \`dtype\`, \`shape\` or a pair of \`data_offsets\``);
   if (end < start) throw new JsonFault(`has the tensor \`${name}\`, which ends before it begins`);
-  if (!bitsOf.has(type)) throw new JsonFault(`has the tensor \`${name}\` of the unknown type \`${type}\``);
   const bits = bitsOf.get(type);
-  const numbers = shape.reduce((product, size) => product * BigInt(size), 1n);
-  if (bits !== undefined && (numbers * BigInt(bits)) / 8n !== BigInt(end - start))
-    throw new JsonFault(
-      `has the tensor \`${name}\` with ${end - start} bytes, its type and shape need ${(numbers * BigInt(bits)) / 8n}`,
-    );
+  if (bits === undefined) throw new JsonFault(`has the tensor \`${name}\` of the unknown type \`${type}\``);
+  const needed = shape.reduce((product, size) => product * BigInt(size), BigInt(bits));
+  if (needed % 8n !== 0n) throw new JsonFault(`has the tensor \`${name}\`, which ends within a byte`);
+  if (needed / 8n !== BigInt(end - start))
+    throw new JsonFault(`has the tensor \`${name}\` with ${end - start} bytes, its type and shape need ${needed / 8n}`);
   return { start, end };
 }
 

@@ -71,7 +71,7 @@ async function inspectMember(
 ): Promise<void> {
   const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
   await readMember(ranges, entry, found, budget, severity, async (cursor) => {
-    const where = `its member \`${entry.name}\``;
+    const where = partOf(entry);
     await cursor.fill(Math.min(entry.size, numpyMagic.length));
     const first = cursor.peek(numpyMagic.length);
     if (first.equals(numpyMagic)) {
@@ -79,13 +79,13 @@ async function inspectMember(
     } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || isPickleStart(first)) {
       found.addPickle(await walkPickles(cursor, 'some', budget), where);
     } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
-      found.add('danger', 'archive-not-read', `${where} is a zip of its own, which is not opened`);
+      found.add('danger', 'archive-not-read', `${where}is a zip of its own, which is not opened`);
     } else if (/\.(?:dat|data|pt|pth|bin|ckpt)$/i.test(entry.name)) {
       // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
       const walked = await walkPickles(cursor, 'some', budget);
       if (looksLikePickle(walked)) found.addPickle(walked, where);
     } else if (entry.name === 'config.json' && entry.size > maxConfig) {
-      found.add('danger', 'member-not-read', `${where} is larger than what is looked through`);
+      found.add('danger', 'member-not-read', `${where}is larger than what is looked through`);
     } else if (entry.name === 'config.json') {
       // The directory may say more than there is.
       await cursor.fill(entry.size);
@@ -93,6 +93,11 @@ async function inspectMember(
         found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
     }
   });
+}
+
+/** Begins what is said of a member. */
+function partOf({ name }: ZipEntry): string {
+  return `has a member \`${name}\` that `;
 }
 
 /** The directories of a zip hold nothing; what has the name of one and holds something is looked at. */
@@ -108,7 +113,7 @@ async function inspectStorage(
   budget: ZipBudget,
 ): Promise<void> {
   await readMember(ranges, entry, found, budget, 'warning', async (cursor) => {
-    const where = `its member \`${entry.name}\``;
+    const where = partOf(entry);
     await cursor.fill(Math.min(entry.size, numpyMagic.length));
     const first = cursor.peek(numpyMagic.length);
     if (first.equals(numpyMagic)) await inspectArray(cursor, found, where, budget);
@@ -129,7 +134,7 @@ async function readMember(
 ): Promise<void> {
   const member = await openMember(ranges, entry, budget);
   if (typeof member === 'string') {
-    found.add(severity, 'member-not-read', `its member \`${entry.name}\` ${memberTexts[member]}`);
+    found.add(severity, 'member-not-read', `${partOf(entry)}${memberTexts[member]}`);
     return;
   }
   try {

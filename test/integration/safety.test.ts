@@ -97,7 +97,7 @@ describe('the safety report of a snapshot', () => {
     const commit = add({ 'training_args.bin': evilPickle() });
     const report = await run();
     expect(report).toMatchObject({ ok: true });
-    expect(report.summary.join('\n')).toMatch(/danger: training_args\.bin it imports `os\.system`/);
+    expect(report.summary.join('\n')).toMatch(/danger: training_args\.bin imports `os\.system`/);
     expect(await reportOf(commit)).toMatchObject({ verdict: 'danger' });
   });
 

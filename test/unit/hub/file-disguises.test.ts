@@ -203,9 +203,12 @@ describe('a pickle', () => {
     expect(codes(found)).toContain('danger import');
   }); // prettier-ignore
 
-  it.each(['x.p', 'x.th', 'x.sav', 'x.dill', 'x.pk'])('of protocol 0 is found in `%s`', async (path) => {
-    expect(names(await look(path, oldPickle))).toEqual(['os system dangerous']);
-  });
+  it.each(['x.p', 'x.th', 'x.sav', 'x.dill', 'x.pk', 'x.npy', 'x.npz'])(
+    'of protocol 0 is found in `%s`',
+    async (path) => {
+      expect(names(await look(path, oldPickle))).toEqual(['os system dangerous']);
+    },
+  );
 
   it.each<[string, Uint8Array]>([
     ['zlib.joblib', deflateSync(evilPickle())],

@@ -20,7 +20,7 @@ describe('a safetensors header that every loader takes', () => {
     ['spaces behind it', buildSafetensors(two, 77), 2],
     ['metadata', safetensorsFile({ __metadata__: { format: 'pt' }, ...entry() }, 4), 1],
     ['a tensor without numbers', buildSafetensors([{ name: 'z', dtype: 'I64', shape: [0, 4], bytes: 0 }, ...two]), 3],
-    ['numbers of less than a byte', buildSafetensors([{ name: 'q', dtype: 'F4', shape: [9], bytes: 4 }]), 1],
+    ['numbers of less than a byte', buildSafetensors([{ name: 'q', dtype: 'F4', shape: [8], bytes: 4 }]), 1],
     ['a key that is new to us', safetensorsFile(entry({ later: [{ x: null }, -1.5e3, true] }), 4), 1],
   ])('may have %s', async (_, file, tensors) => {
     expect(await check(file)).toEqual({ tensors, fault: undefined });
@@ -46,6 +46,8 @@ describe('a safetensors header with a fault', () => {
     ['has metadata twice', safetensorsFile('{"__metadata__":{},"__metadata__":{}}', 0)],
     ['has metadata that is no text', safetensorsFile({ __metadata__: { a: 1 }, ...entry() }, 4)],
     ['has an unknown type', safetensorsFile(entry({ dtype: 'F128' }), 4)],
+    ['ends a tensor within a byte', buildSafetensors([{ name: 'q', dtype: 'F4', shape: [9], bytes: 4 }])],
+    ['has a wrong span of less than bytes', buildSafetensors([{ name: 'q', dtype: 'F6_E2M3', shape: [4], bytes: 4 }])],
     ['has no offsets', safetensorsFile({ a: { dtype: 'F32', shape: [1] } }, 4)],
     ['has three offsets', safetensorsFile(entry({ data_offsets: [0, 4, 4] }), 4)],
     ['has a negative shape', safetensorsFile(entry({ shape: [-1] }), 4)],

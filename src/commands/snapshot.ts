@@ -1,12 +1,12 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import { everything, type Filter } from '../hub/filter.ts';
 import type { DenyRule } from '../hub/policy.ts';
-import { parseRepo, type RepoType } from '../hub/repo.ts';
+import { isFileLike, parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './verify/check-store.ts';
 import type { Context } from './context.ts';
 import { fetchModels, sizeOf } from './fetch-models.ts';
@@ -42,10 +42,15 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
     throw new MirrorError('E_USAGE', 'no repo was named', { hint: 'name one, e.g. `sie-mirror snapshot BAAI/bge-m3`' });
   const adopt = options.adopt === undefined ? undefined : await otherCache(options.adopt, context);
   const items: ReportItem[] = [];
-  if (options.dryRun) return dryRunReport((await planModels(requests, items, context)).models, items);
+  if (options.dryRun) {
+    const { models } = await planModels(requests, items, context);
+    refuseFiles(requests, items);
+    return dryRunReport(models, items);
+  }
   await ensureWritable(store);
   await context.lock(store);
   const { models, read } = await planModels(requests, items, context, store);
+  refuseFiles(requests, items);
   const lock = await readLock(store);
   const plans = await fetchModels(
     models.map(({ plan }) => plan),
@@ -73,12 +78,31 @@ async function otherCache(directory: string, context: Context): Promise<string> 
       hint: 'give what HF_HUB_CACHE points at, e.g. `~/.cache/huggingface/hub`',
       at: { item: directory },
     });
+  if (names.includes('snapshots') && names.includes('refs'))
+    throw new MirrorError('E_NOT_FOUND', `\`${directory}\` is one repo of a cache, and no cache`, {
+      hint: `give \`--adopt ${dirname(directory)}\``,
+      at: { item: directory },
+    });
   if (names.includes('hub') && !names.some((name) => /^(?:model|dataset|space)s--/.test(name)))
     throw new MirrorError('E_NOT_FOUND', `there are no repos in \`${directory}\` to adopt files from`, {
       hint: `give \`--adopt ${join(directory, 'hub')}\``,
       at: { item: directory },
     });
   return path;
+}
+
+/**
+ * `hf download` takes files behind the repo. Who writes so here does not want all of the repo, of which nothing has come yet.
+ * @throws E_USAGE
+ */
+function refuseFiles([first, ...others]: readonly ModelRequest[], items: readonly ReportItem[]): void {
+  const missing = new Set(items.filter(({ error }) => error?.code === 'E_NOT_FOUND').map(({ name }) => name));
+  const file = others.find(({ repo, revision }) => isFileLike(repo) && missing.has(`${repo}@${revision}`));
+  if (first && file)
+    throw new MirrorError('E_USAGE', `there is no repo \`${file.repo}\`, and it looks like a file`, {
+      hint: `for a file of \`${first.repo}\` write \`${first.repo} --include ${file.repo}\``,
+      at: { item: file.repo },
+    });
 }
 
 function requestsOf({ repos, type, filter = everything, companions = false }: SnapshotOptions): ModelRequest[] {

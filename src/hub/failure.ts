@@ -73,7 +73,9 @@ function plainFailure(response: HttpResponse, refusal: Refusal, asked: Asked): M
     });
   if (kind === 'RevisionNotFound')
     return new MirrorError('E_NOT_FOUND', `\`${item}\`: there is no such revision`, {
-      hint: `see ${page}/tree/main for what there is`,
+      hint: /@[0-9a-f]{4,39}$/.test(item)
+        ? `a commit is named by all of its 40 digits: see ${page}/commits/main`
+        : `see ${page}/tree/main for what there is`,
       at: place,
     });
   if (kind === 'EntryNotFound')

@@ -63,7 +63,8 @@ export function parseRepo(text: string, type: RepoType = 'model'): RepoRequest {
   const repo = at < 0 ? text : text.slice(0, at);
   const revision = at < 0 ? 'main' : text.slice(at + 1);
   if (!isRepoName(repo) || !isRevision(revision)) {
-    const hint = pageHint(text) ?? 'write it as `ORG/NAME` or `ORG/NAME@REVISION`, e.g. `BAAI/bge-m3@main`';
+    const hint =
+      pageHint(text) ?? fileHint(text) ?? 'write it as `ORG/NAME` or `ORG/NAME@REVISION`, e.g. `BAAI/bge-m3@main`';
     throw new MirrorError('E_USAGE', `\`${printable(text)}\` is not a Hugging Face repo`, { hint });
   }
   return { type, repo, revision };
@@ -72,13 +73,27 @@ export function parseRepo(text: string, type: RepoType = 'model'): RepoRequest {
 /** For who types the address of a repo's page, as a browser shows it. */
 function pageHint(text: string): string | undefined {
   const page =
-    /^(?:https?:\/\/)?[\w.-]+\.\w+(?::\d+)?\/(?:(dataset|space)s\/)?([\w.-]+\/[\w.-]+)(?:\/(?:tree|blob|resolve)\/([\w.-]+).*)?$/.exec(
+    /^(?:(?:https?:\/\/)?[\w.-]+\.\w+(?::\d+)?\/|(?=(?:dataset|space)s\/))(?:(dataset|space)s\/)?([\w.-]+\/[\w.-]+)(?:\/(?:tree|blob|resolve)\/([\w.-]+).*)?$/.exec(
       text,
     );
   if (!page) return undefined;
   const [, type, repo = '', revision] = page;
   if (!isRepoName(repo)) return undefined;
   return `write it as \`${repo}${revision === undefined ? '' : `@${revision}`}\`${type === undefined ? '' : ` with \`--type ${type}\``}`;
+}
+
+/** For who names files behind the repo, as other programs have it. */
+function fileHint(text: string): string | undefined {
+  return /[*?[]/.test(text) || isFileLike(text)
+    ? 'files of a repo are chosen with `--include`, which stands before each of them'
+    : undefined;
+}
+
+/** Whether a name ends as files of models do. The hub could have a repo of that name all the same. */
+export function isFileLike(text: string): boolean {
+  return /\.(?:json|jsonl|safetensors|bin|gguf|onnx|pth?|ckpt|h5|msgpack|npz?|pkl|parquet|csv|txt|md|py|ya?ml|model|jinja|tiktoken)$/i.test(
+    text,
+  );
 }
 
 /** The path of a repo's page below the endpoint; its files lie below that too. */

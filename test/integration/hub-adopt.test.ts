@@ -2,6 +2,7 @@ import fs, { chmod, mkdir, readdir, rename, rm, symlink, truncate } from 'node:f
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { failureOf } from '../support/failures.ts';
 import { type HubPlace, readSnapshot, startHubPlace } from '../support/hub-store.ts';
 
 const folder = 'models--org--name';
@@ -41,6 +42,11 @@ it.each<[string, () => Promise<unknown>]>([
   const report = await place.snapshot('org/name', { adopt });
   expect(report).toMatchObject({ ok: true, items: [{ detail: { adopted: 1, fetched: 1 } }] });
   expect(await readSnapshot(place.cache, folder, commit)).toEqual(files);
+});
+
+it('one repo of a cache is no cache to adopt from', async () => {
+  const { code, hint } = await failureOf(place.snapshot('org/name', { adopt: join(adopt, folder) }));
+  expect([code, hint]).toEqual(['E_NOT_FOUND', expect.stringContaining(`--adopt ${adopt}`)]);
 });
 
 it('a blob of another cache that may not be read is fetched, and that is said', async () => {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { plan } from '../../src/commands/plan.ts';
-import { codeOf } from '../support/failures.ts';
+import { codeOf, failureOf } from '../support/failures.ts';
 import { failureIn, type HubPlace, readSnapshot, requestsOf, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';
 
@@ -45,6 +45,27 @@ describe('snapshot refuses', () => {
     const own = await place.withEnv({ HF_TOKEN: 'hf_good' });
     expect(failureIn(await own.snapshot(repo)).error?.code).toBe('E_NOT_FOUND');
     await own.close();
+  });
+
+  it.each(['config.json', '1_Pooling/config.json'])(
+    'a file that is named behind its repo, and fetches nothing: %s',
+    async (file) => {
+      place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}', 'model.safetensors': 'large' } });
+      for (const dryRun of [false, true]) {
+        const { code, hint } = await failureOf(place.snapshot(['org/name', file], { dryRun }));
+        expect([code, hint]).toEqual(['E_USAGE', expect.stringContaining(`org/name --include ${file}`)]);
+      }
+      expect(requestsOf(place).filter((each) => each.includes('/resolve'))).toEqual([]);
+      // The hub may have a repo that is called like a file.
+      place.hub.addRepo({ id: file, files: { a: 'a' } });
+      expect(await place.snapshot(['org/name', file])).toMatchObject({ ok: true, items: [{}, {}] });
+    },
+  );
+
+  it('a commit that is cut short, and says that it wants all of it', async () => {
+    const { commit } = place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
+    const { error } = failureIn(await place.snapshot(`org/name@${commit.slice(0, 7)}`));
+    expect(error).toMatchObject({ code: 'E_NOT_FOUND', hint: expect.stringContaining('40') as string });
   });
 
   it('a listing that names a file twice, or below another file', async () => {

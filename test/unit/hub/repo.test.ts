@@ -7,6 +7,7 @@ it.each([
   ['hf.co/BAAI/bge-m3/tree/main', '`BAAI/bge-m3@main`'],
   ['https://huggingface.co/org/x/blob/v1.0/dir/config.json', '`org/x@v1.0`'],
   ['https://huggingface.co/datasets/rajpurkar/squad', '`rajpurkar/squad` with `--type dataset`'],
+  ['datasets/rajpurkar/squad', '`rajpurkar/squad` with `--type dataset`'],
   ['https://huggingface.co/spaces/org/app/tree/main', '`org/app@main` with `--type space`'],
 ])('the address of a page is no repo, and says how to write it: %s', (text, wanted) => {
   const { code, hint } = failureOfCall(() => parseRepo(text));
@@ -17,5 +18,13 @@ it.each(['https://huggingface.co', 'https://huggingface.co/', 'https://x.example
   'what is no page gets the general hint: %s',
   (text) => {
     expect(failureOfCall(() => parseRepo(text)).hint).toContain('ORG/NAME@REVISION');
+  },
+);
+
+it.each(['*.safetensors', 'model-0000[12].bin', 'a/b/config.json', '.gitattributes.json'])(
+  'a file behind a repo is no repo, and gets the hint that names what chooses files: %s',
+  (text) => {
+    const { code, hint } = failureOfCall(() => parseRepo(text));
+    expect([code, hint]).toEqual(['E_USAGE', expect.stringContaining('--include')]);
   },
 );

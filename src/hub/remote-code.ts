@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { printable } from '../core/text.ts';
 import * as z from '../core/zod.ts';
 import { codeNamesIn } from './code-names.ts';
 import { parsePythonJson } from './python-json.ts';
@@ -43,7 +44,7 @@ const customGenerate = 'custom_generate/generate.py';
 
 /**
  * The code that a configuration tells loaders to run: what {@link codeNamesIn} finds, and modules of sentence-transformers
- * that are not its own. What is no JSON refers to nothing.
+ * that are not its own, also behind a router. What is no JSON refers to nothing.
  */
 export function referencesIn(file: string, text: string): CodeReference[] {
   let config: unknown;
@@ -52,15 +53,22 @@ export function referencesIn(file: string, text: string): CodeReference[] {
   } catch {
     return [];
   }
-  const modules = Array.isArray(config) ? config.flatMap((item, index) => moduleType(file, item, index)) : [];
+  const modules = Array.isArray(config)
+    ? config.flatMap((item, index) => (isObject(item) ? moduleTypes(file, `${index}.type`, item['type']) : []))
+    : routedTypes(file, config);
   return [...modules, ...codeNamesIn(config).map(({ key, value }) => reference(file, key, value))];
 }
 
-function moduleType(file: string, item: unknown, index: number): CodeReference[] {
-  if (!isObject(item)) return [];
-  return texts(item['type'])
+function moduleTypes(file: string, key: string, value: unknown): CodeReference[] {
+  return texts(value)
     .filter((type) => !/^(?:sentence_transformers|transformers|torch)\./.test(type))
-    .map((type) => reference(file, `${index}.type`, type));
+    .map((type) => reference(file, key, type));
+}
+
+/** What a router of sentence-transformers takes its parts for. https://sbert.net/docs/package_reference/sentence_transformer/models.html */
+function routedTypes(file: string, config: unknown): CodeReference[] {
+  if (!isObject(config) || !isObject(config['structure']) || !isObject(config['types'])) return [];
+  return Object.entries(config['types']).flatMap(([name, type]) => moduleTypes(file, `types.${printable(name)}`, type));
 }
 
 /** `ORG/NAME--module.Class` stands in another repo. */

@@ -39,6 +39,8 @@ export async function inspectZip(ranges: ByteRanges, found: FileFindings, closen
     found.add('note', 'member-not-read', `has ${storages.length} storages, ${maxStorages} were looked at`);
   if (opened.length > maxOpened)
     found.add('danger', 'member-not-read', `has ${opened.length} members, ${maxOpened} were looked at`);
+  if (budget.inflated < 0)
+    found.add('danger', 'member-not-read', 'has members that inflate to more than is looked through');
   if (roots.size > 0 && entries.some(({ name }) => /(?:^|\/)(?:code\/.*\.py|constants\.pkl)$/i.test(name)))
     found.add('warning', 'torchscript', 'holds a TorchScript program');
   return formatOfZip(entries, roots.size > 0);

@@ -149,6 +149,24 @@ describe('a zip', () => {
     expect(names(await look('x.npz', zip))).toContain('os system dangerous');
   });
 
+  it('that inflates to more than is looked through before its pickle comes is dangerous', async () => {
+    const mebibytes = 32;
+    const large = [
+      op.none(),
+      Buffer.from([0x42, 0, 0, 0, mebibytes / 16]),
+      Buffer.alloc(mebibytes * 1024 * 1024),
+      op.stop(),
+    ];
+    const zip = buildZip([{ name: 'a.bin', bytes: pickle(...large), deflate: true }]);
+    const end = zip.length - 22;
+    const entry = zip.subarray(zip.readUInt32LE(end + 16), end);
+    const times = 17;
+    zip.writeUInt32LE(times * entry.length, end + 12);
+    const many = Buffer.concat([zip.subarray(0, end), ...Array<Buffer>(times - 1).fill(entry), zip.subarray(end)]);
+    expect(codes(await look('x.bin', many))).toContain('danger member-not-read');
+    expect(codes(await look('x.bin', zip.subarray(0, end)))).not.toContain('danger member-not-read');
+  });
+
   it('at the end of a file that begins as another format is found where loaders look there', async () => {
     const zip = buildZip([
       { name: 'config.json', bytes: latin('{"class_name": "Lambda"}') },

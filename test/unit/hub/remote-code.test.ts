@@ -18,6 +18,11 @@ describe('a configuration leads to code', () => {
     // Loaders written in Python take this for JSON.
     ['{"limit":[0.0,Infinity,-Infinity,NaN],"auto_map":{"A":"a/b--m.C"}}', ['auto_map.A a/b--m.C a/b']],
     ['[{"type":"own.Pooling"},{"type":"sentence_transformers.models.Dense"}]', ['0.type own.Pooling here']],
+    [
+      '{"types":{"q_0":"own.Encoder","d_0":"sentence_transformers.models.Dense"},"structure":{"q":["q_0"]}}',
+      ['types.q_0 own.Encoder here'],
+    ],
+    ['{"types":{"a":"b"}}', []],
     ['no JSON, NaN', []],
   ])('%s', (text, expected) => {
     expect(references(text)).toEqual(expected);

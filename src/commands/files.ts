@@ -135,7 +135,9 @@ export async function pullFiles(
       context.report({ type: 'stage', text: `fetching ${file.name}` });
       const path = join(store, filesFolder, file.name);
       const isThere = await isPresent(path, file, verify, context);
-      const found = isThere ? file : await fetchOne(path, file, context);
+      const found = isThere
+        ? { ...file, size: file.size ?? (await stat(path)).size }
+        : await fetchOne(path, file, context);
       known[index] = found;
       const { size = 0, sha256 = '' } = found;
       const state = isThere ? 'present' : 'done';
@@ -232,6 +234,26 @@ async function fetchKnown(path: string, file: LockedFile, context: Context, onBy
 
 /** What the server says now is what the lock will hold it to. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
 async function firstUse(path: string, file: LockedFile, context: Context, onBytes: OnBytes): Promise<LockedFile> {
+  const length = file.size ?? (await lengthOf(file, context));
+  const open = (bytes: AsyncIterable<Uint8Array>): Promise<LockedFile> =>
+    receiveAll(path, file, bytes, length, onBytes);
+  if (length !== undefined)
+    return open(resuming(contentAt(file, length, context), context.retry).open(0, context.signal));
+  if (file.sha256 === undefined)
+    throw new MirrorError('E_PROTOCOL', `\`${redactUrl(file.url)}\` does not say how many bytes it has`, {
+      hint: 'give its `sha256` in the mirror manifest: without either nobody could tell that it is whole',
+      at: placeOf(file),
+    });
+  return retrying(() => open(untold(file, context)), context.retry);
+}
+
+async function receiveAll(
+  path: string,
+  file: LockedFile,
+  bytes: AsyncIterable<Uint8Array>,
+  length: number | undefined,
+  onBytes: OnBytes,
+): Promise<LockedFile> {
   const partial = `${path}${partialSuffix}`;
   await mkdir(dirname(path), { recursive: true });
   const out = await open(partial, 'w', 0o644);
@@ -239,8 +261,7 @@ async function firstUse(path: string, file: LockedFile, context: Context, onByte
   let size = 0;
   try {
     const writer = new BatchWriter(out, 0);
-    const length = file.size ?? (await lengthOf(file, context));
-    for await (const chunk of resuming(contentAt(file, length, context), context.retry).open(0, context.signal)) {
+    for await (const chunk of bytes) {
       hash.update(chunk);
       size += chunk.length;
       onBytes(chunk);
@@ -248,7 +269,7 @@ async function firstUse(path: string, file: LockedFile, context: Context, onByte
     }
     await writer.flush();
     await out.sync();
-    if (size !== length)
+    if (length !== undefined && size !== length)
       throw new MirrorError('E_SIZE_MISMATCH', `\`${file.name}\` has ${size} bytes, ${length} were announced`);
   } finally {
     await out.close();
@@ -264,17 +285,24 @@ async function firstUse(path: string, file: LockedFile, context: Context, onByte
   return { ...file, size, sha256 };
 }
 
-/** @throws E_PROTOCOL when the server does not say how long the file is: then nobody could tell that it is whole */
-async function lengthOf(file: LockedFile, context: Context): Promise<number> {
+/** A whole answer, however long it is: its hash tells whether it is whole. */
+async function* untold(file: LockedFile, context: Context): AsyncGenerator<Uint8Array> {
+  const at = placeOf(file);
+  const { signal } = context;
+  const response = await context.http.send({ method: 'GET', url: new URL(file.url), at, headers: identity, signal });
+  if (response.status !== 200) throw await failure(response, at);
+  yield* response.body;
+}
+
+/** Undefined when the server does not say how long the file is. */
+async function lengthOf(file: LockedFile, context: Context): Promise<number | undefined> {
   const at = placeOf(file);
   return retrying(async () => {
     const response = await context.http.send({ method: 'GET', url: new URL(file.url), at, headers: identity });
     if (response.status !== 200) throw await failure(response, at);
     const length = response.headers['content-length'];
     await response.discard();
-    if (length === undefined)
-      throw new MirrorError('E_PROTOCOL', `\`${redactUrl(file.url)}\` does not say how many bytes it has`, { at });
-    return Number(length);
+    return length === undefined ? undefined : Number(length);
   }, context.retry);
 }
 

@@ -135,6 +135,25 @@ describe('a file by its address', () => {
     await plain.close();
   });
 
+  it('whose size nobody tells comes by its sha256, and is refused without one', async () => {
+    const plain = await startFileServer(content, { noLength: true });
+    let left = 2;
+    plain.faults = ({ method }) => (method === 'GET' && left-- > 0 ? { kind: 'reset', after: 300_000 } : undefined);
+    await write([{ url: `${plain.url}/dir/model.gguf`, sha256: digest }]);
+    expect(await pullFrom('m.yaml')).toMatchObject({ ok: true });
+    expect((await readFile(stored('model.gguf'))).equals(model)).toBe(true);
+    expect(await pullFrom('m.yaml')).toMatchObject({ items: [{ state: 'present' }] });
+    expect((await readLockOf(place)).files).toMatchObject([{ size: model.length, sha256: digest }]);
+
+    await write([{ url: `${plain.url}/notes` }]);
+    const { error } = failureIn(await pullFrom('m.yaml'));
+    expect(error).toMatchObject({ code: 'E_PROTOCOL', hint: expect.stringContaining('sha256') as string });
+    expect(await filesBelow(join(place.directory, 'store/files'))).toEqual(['model.gguf']);
+    await write([{ url: `${plain.url}/notes`, sha256: 'a'.repeat(64) }]);
+    expect(failureIn(await pullFrom('m.yaml')).error?.code).toBe('E_DIGEST_MISMATCH');
+    await plain.close();
+  });
+
   it('that the store has no space for is not begun, nor is anything else', async () => {
     place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}' } });
     server.faults = ({ method, path }) =>

@@ -198,6 +198,11 @@ export function isPickleName(path: string): boolean {
 const pickleName =
   /\.(?:pkl|pk|p|pickle|dill|joblib|sav|npy|npz|bin|pt|pth|th|ckpt|ot|dat|data|nemo)(?:\.(?:tar|gz|bz2|xz|lzma|zst|lz4|z))*$/i;
 
+/** Whether it holds other files, or another one, that are not looked into here. */
+export function isArchive(format: FileFormat): boolean {
+  return format === 'tar' || format === 'compressed' || format === '7z';
+}
+
 /** Whether loaders uncompress a file by its name. */
 export function isCompressedName(path: string): boolean {
   return /\.(?:gz|bz2|xz|lzma|zst|lz4|z)$/i.test(path);

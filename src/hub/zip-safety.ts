@@ -1,7 +1,7 @@
 import type { ByteCursor } from './byte-cursor.ts';
 import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
-import { type FileFormat, isPickleStart } from './formats.ts';
+import { type FileFormat, formatOf, isArchive, isCompressedName, isPickleName, isPickleStart } from './formats.ts';
 import { inspectArray } from './array-safety.ts';
 import { numpyMagic } from './numpy-array.ts';
 import { type PickleBudget, pickleBudget } from './pickle.ts';
@@ -74,7 +74,7 @@ async function inspectMember(
   const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
   await readMember(ranges, entry, found, budget, severity, async (cursor) => {
     const where = partOf(entry);
-    await cursor.fill(Math.min(entry.size, numpyMagic.length));
+    await cursor.fill(Math.min(entry.size, memberHeadBytes));
     const first = cursor.peek(numpyMagic.length);
     if (first.equals(numpyMagic)) {
       await inspectArray(cursor, found, where, budget);
@@ -82,7 +82,10 @@ async function inspectMember(
       found.addPickle(await walkPickles(cursor, 'some', budget), where);
     } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
       found.add('danger', 'archive-not-read', `${where}is a zip of its own, which is not opened`);
-    } else if (/\.(?:dat|data|pt|pth|bin|ckpt)$/i.test(entry.name)) {
+    } else if (isPickleName(entry.name)) {
+      const format = formatOf(cursor.peek(memberHeadBytes), entry.size);
+      if (isArchive(format) || isCompressedName(entry.name))
+        found.add('danger', 'archive-not-read', `${where}is an archive (${format}) that is not opened here`);
       // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
       const walked = await walkPickles(cursor, 'some', budget);
       if (looksLikePickle(walked)) found.addPickle(walked, where);
@@ -145,6 +148,9 @@ async function readMember(
     await member.close();
   }
 }
+
+/** As much of a member as tells what it is. */
+const memberHeadBytes = 512;
 
 const maxConfig = 4 * 1024 * 1024;
 

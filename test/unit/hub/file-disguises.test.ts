@@ -242,6 +242,13 @@ describe('a pickle', () => {
     expect(codes(await look(path, bytes))).toContain('danger archive-not-read');
   });
 
+  it.each(['m.pkl.gz', 'm.joblib', 'm.bin'])('that is compressed in a zip is not opened either: %s', async (name) => {
+    for (const deflate of [false, true])
+      expect(codes(await look('x.zip', buildZip([{ name, bytes: gzipSync(evilPickle()), deflate }])))).toContainEqual(
+        expect.stringMatching(/^danger (?:archive|pickle)-not-read$/),
+      );
+  });
+
   it('that ends in the name of the first member of a tar is not all that torch reads', async () => {
     const bytes = tarMember('\u0080\u0002N.', Buffer.alloc(3));
     expect(codes(await look('pytorch_model.bin', bytes))).toEqual(['danger second-format']);

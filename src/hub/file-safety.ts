@@ -12,11 +12,12 @@ import {
   isTarHead,
   isWeightName,
 } from './formats.ts';
+import { inspectKerasConfig } from './keras-config.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { checkSafetensors } from './safetensors.ts';
 import * as z from '../core/zod.ts';
 import { hasZipEnd } from './zip-directory.ts';
-import { type Closeness, hasLambda, inspectZip } from './zip-safety.ts';
+import { type Closeness, inspectZip } from './zip-safety.ts';
 
 export const fileSafetySchema = z.strictObject({
   path: z.string(),
@@ -151,8 +152,7 @@ class Inspection {
   /** Only what is written plainly near the beginning, where Keras keeps a model's configuration, can be seen. */
   async #hdf5(): Promise<void> {
     const start = await this.#ranges.read(0, hdf5Bytes);
-    if (hasLambda(start.toString('latin1')))
-      this.#found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
+    inspectKerasConfig(start.toString('latin1'), this.#found);
   }
 
   /** Loaders go by a name, or by what they look at first: a file may be one thing for some, and another for others. */

@@ -3,6 +3,7 @@ import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
 import { type FileFormat, formatOf, isArchive, isCompressedName, isPickleName, isPickleStart } from './formats.ts';
 import { inspectArray } from './array-safety.ts';
+import { inspectKerasConfig } from './keras-config.ts';
 import { numpyMagic } from './numpy-array.ts';
 import { type PickleBudget, pickleBudget } from './pickle.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
@@ -94,8 +95,7 @@ async function inspectMember(
     } else if (entry.name === 'config.json') {
       // The directory may say more than there is.
       await cursor.fill(entry.size);
-      if (hasLambda(cursor.text(cursor.ahead)))
-        found.add('danger', 'lambda-layer', 'has a Keras Lambda layer, which is Python code');
+      inspectKerasConfig(cursor.text(cursor.ahead), found);
     }
   });
 }
@@ -153,17 +153,6 @@ async function readMember(
 const memberHeadBytes = 512;
 
 const maxConfig = 4 * 1024 * 1024;
-
-/** How Keras writes a layer that is a function: https://keras.io/api/layers/core_layers/lambda/ */
-const lambda = /"class_name"\s*:\s*"Lambda"/;
-
-/** Whether JSON has such a layer, however its letters are written. */
-export function hasLambda(text: string): boolean {
-  const unescaped = text.replaceAll(/\\u00([0-7][0-9a-fA-F])/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return lambda.test(unescaped);
-}
 
 const memberTexts = {
   encrypted: 'is encrypted',

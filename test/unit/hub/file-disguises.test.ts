@@ -184,6 +184,26 @@ describe('a zip', () => {
   });
 });
 
+describe('a configuration of Keras', () => {
+  const keras = (module: string): Buffer =>
+    buildZip([
+      { name: 'config.json', bytes: latin(`{"module": "${module}", "class_name": "function", "config": "run"}`) },
+      { name: 'model.weights.h5', bytes: Buffer.alloc(1) },
+    ]);
+
+  it.each<[string, string[]]>([
+    ['subprocess', ['danger import']],
+    ['sub\\u0070rocess', ['danger import']],
+    ['own.layers', ['warning import']],
+    ['keras.src.layers', []],
+    ['builtins', []],
+  ])('that takes a part from %s', async (module, expected) => {
+    expect(codes(await look('model.keras', keras(module)))).toEqual(expected);
+    const hdf5 = Buffer.concat([latin('\u0089HDF\r\n\u001a\n'), latin(`"module": "${module}"`)]);
+    expect(codes(await look('model.h5', hdf5))).toEqual(expected);
+  });
+});
+
 describe('a pickle', () => {
   it.each([
     ['a GGUF file', 'pytorch_model.bin', latin('GGUF\u0003\u0000\u0000\u0000\u0000')],

@@ -4,7 +4,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
-import { everything, type Filter } from '../hub/filter.ts';
+import { everything, type Filter, idlePatterns } from '../hub/filter.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import { isFileLike, parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './verify/check-store.ts';
@@ -45,12 +45,14 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   if (options.dryRun) {
     const { models } = await planModels(requests, items, context);
     refuseFiles(requests, items);
+    warnOfIdle(options, models, context);
     return dryRunReport(models, items);
   }
   await ensureWritable(store);
   await context.lock(store);
   const { models, read } = await planModels(requests, items, context, store);
   refuseFiles(requests, items);
+  warnOfIdle(options, models, context);
   const lock = await readLock(store);
   const plans = await fetchModels(
     models.map(({ plan }) => plan),
@@ -103,6 +105,15 @@ function refuseFiles([first, ...others]: readonly ModelRequest[], items: readonl
       hint: `for a file of \`${first.repo}\` write \`${first.repo} --include ${file.repo}\``,
       at: { item: file.repo },
     });
+}
+
+/** What a misspelt pattern leaves out is missed only in the zone. */
+function warnOfIdle({ filter }: SnapshotOptions, models: readonly PlannedModel[], { report }: Context): void {
+  const named = models.filter(({ plan }) => plan.namedBy === undefined);
+  const paths = named.flatMap(({ choices }) => choices.map(({ file }) => file.path));
+  if (named.length > 0)
+    for (const pattern of idlePatterns(filter?.include ?? [], paths))
+      report({ type: 'warning', text: `no file fits \`--include ${printable(pattern)}\`` });
 }
 
 function requestsOf({ repos, type, filter = everything, companions = false }: SnapshotOptions): ModelRequest[] {

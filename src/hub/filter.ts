@@ -49,6 +49,14 @@ export function chooseFiles<T extends { path: string }>(files: readonly T[], fil
   });
 }
 
+/** Patterns that fit none of these paths: most of them are misspelt. */
+export function idlePatterns(patterns: readonly string[], paths: readonly string[]): string[] {
+  return patterns.filter((pattern) => {
+    const { matches } = repoPattern(pattern);
+    return !paths.some((path) => matches(path.replaceAll('\\', '/')));
+  });
+}
+
 interface Pattern {
   text: string;
   matches: (path: string) => boolean;

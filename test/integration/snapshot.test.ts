@@ -197,6 +197,19 @@ describe('include, exclude and filter', () => {
     expect((await readLockOf(place)).models[0]?.notices?.map(({ path }) => path)).toEqual(['LICENSE', 'README.md']);
   });
 
+  it('that fit no file are named, for what they meant would be missed in the zone', async () => {
+    place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}', 'sub/tokenizer.json': '{}' } });
+    place.hub.addRepo({ id: 'org/other', files: { 'config.json': '{}', 'model.gguf': 'GGUF' } });
+    const include = ['*.json', 'sub/', '*.gguf', '*.safetensor'];
+    for (const dryRun of [true, false])
+      await place.snapshot(['org/name', 'org/other'], { filter: { preset: 'all', include, exclude: ['*.x'] }, dryRun });
+    const warnings = place.events.flatMap((event) => (event.type === 'warning' ? [event.text] : []));
+    expect(warnings.map((text) => /`(.*)`/.exec(text)?.[1])).toEqual([
+      '--include *.safetensor',
+      '--include *.safetensor',
+    ]);
+  });
+
   it('that leave nothing are an error, and nothing is written', async () => {
     const report = await place.snapshot('org/name', { filter: { ...only, include: ['*.gguf'] } });
 

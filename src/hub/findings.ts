@@ -24,6 +24,7 @@ export const findingSchema = z.strictObject({
     'native-code',
     'lambda-layer',
     'torchscript',
+    'missing-shard',
   ]),
   severity: severitySchema,
   message: z.string(),

@@ -24,6 +24,7 @@ import {
 } from './remote-code.ts';
 import { noticePath } from './places.ts';
 import { Seen } from './seen.ts';
+import { isShardIndex, missingShards } from './shards.ts';
 import type { SnapshotPlan } from './snapshot-plan.ts';
 
 const safetySchemaId = 'sie-mirror/safety/v1';
@@ -91,6 +92,7 @@ export async function inspectSnapshot(
     signal?.throwIfAborted();
     inspected.set(file.path, await inspectFile(file.path, rangesOf(open(file), signal)));
   });
+  await lookForShards(plan.files, inspected, open, signal);
   const files = sortedByPath([...inspected.values()]);
   const notices = plan.notices ?? [];
   const licenceFiles = [
@@ -116,6 +118,22 @@ export async function inspectSnapshot(
     files,
     remoteCode: await inspectCode(plan.files, open, signal),
   };
+}
+
+/** A model of which a part was left out, or was never put there, is noticed before it is carried. */
+async function lookForShards(
+  files: readonly RepoFile[],
+  inspected: ReadonlyMap<string, SafetyReport['files'][number]>,
+  open: FileOpener,
+  signal?: AbortSignal,
+): Promise<void> {
+  const paths = new Set(files.map(({ path }) => path));
+  for (const file of files.filter(({ path, size }) => isShardIndex(path) && size <= maxText)) {
+    const missing = missingShards(file.path, (await readFile(file, open, signal)).toString('utf8'), paths);
+    if (missing.length === 0) continue;
+    const message = printable(`names ${missing.length} of its shards that are not there, e.g. \`${missing[0] ?? ''}\``);
+    inspected.get(file.path)?.findings.push({ severity: 'warning', code: 'missing-shard', message });
+  }
 }
 
 async function licencesAmong(

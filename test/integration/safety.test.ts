@@ -70,6 +70,18 @@ const errorsOf = ({ items }: Report): string[] =>
 const sentBytes = (): number => [...hub.server.requests, ...hub.cdn.requests].reduce((sum, { sent }) => sum + sent, 0);
 
 describe('the safety report of a snapshot', () => {
+  it('names an index of shards of which one was left out', async () => {
+    const commit = add({
+      'model.safetensors.index.json': '{"weight_map":{"a":"model.safetensors","b":"model-2.safetensors"}}',
+      'model-2.safetensors': tinyModel(2)['model.safetensors'] ?? '',
+    });
+    expect(await run()).toMatchObject({ items: [{ detail: { safety: { verdict: 'clean' } } }] });
+    const filter = { preset: 'all', include: [], exclude: ['model-2*'] } as const;
+    expect(await run([], {}, filter)).toMatchObject({ items: [{ detail: { safety: { verdict: 'warning' } } }] });
+    const index = (await reportOf(commit)).files.find(({ path }) => path === 'model.safetensors.index.json');
+    expect(index?.findings).toMatchObject([{ severity: 'warning', code: 'missing-shard' }]);
+  });
+
   it('stands in the store, outside of what a cache reads, and says what every file is', async () => {
     const commit = add({ 'pytorch_model.bin': torchZip(tensorPickle()), LICENSE: 'MIT License\n' });
     const report = await run();

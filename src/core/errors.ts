@@ -108,6 +108,11 @@ export function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || (error as { code?: string }).code === 'ABORT_ERR');
 }
 
+/** Whether bytes came that are not those that were wanted: fetching them once more may bring others. */
+export function isWrongBytes(error: unknown): error is MirrorError {
+  return error instanceof MirrorError && (error.code === 'E_DIGEST_MISMATCH' || error.code === 'E_SIZE_MISMATCH');
+}
+
 const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: string }> = {
   ENOSPC: { code: 'E_NO_SPACE', text: 'no space left', hint: 'free some space there and run the same command again' },
   EDQUOT: {

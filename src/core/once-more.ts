@@ -1,4 +1,4 @@
-import { toMirrorError } from './errors.ts';
+import { isWrongBytes } from './errors.ts';
 import type { Reporter } from './events.ts';
 
 /**
@@ -9,9 +9,8 @@ export async function onceMore<T>(report: Reporter, first: () => Promise<T>, aga
   try {
     return await first();
   } catch (error) {
-    const known = toMirrorError(error);
-    if (known.code !== 'E_DIGEST_MISMATCH' && known.code !== 'E_SIZE_MISMATCH') throw known;
-    report({ type: 'note', text: `${known.message}; fetching it once more` });
+    if (!isWrongBytes(error)) throw error;
+    report({ type: 'note', text: `${error.message}; fetching it once more` });
     return again();
   }
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { MirrorError } from '../core/errors.ts';
+import { isWrongBytes, MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check, type Expectation } from '../core/stream.ts';
 import { namePath, partialSuffix } from './atomic.ts';
@@ -37,9 +37,9 @@ export async function receiveFile(
     await receive(file, partial, content, expected, resumed, options);
   } catch (error) {
     const known = namePath(error, partial);
-    const wrongBytes = known.code === 'E_DIGEST_MISMATCH' || known.code === 'E_SIZE_MISMATCH';
-    if (wrongBytes) await rm(partial, { force: true });
-    if (!wrongBytes || resumed === 0) throw known;
+    if (!isWrongBytes(known)) throw known;
+    await rm(partial, { force: true });
+    if (resumed === 0) throw known;
     // The wrong bytes may be those of the earlier run; a fresh start tells.
     await receiveFile(path, content, expected, options);
     return;

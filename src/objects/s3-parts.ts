@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
-import { MirrorError } from '../core/errors.ts';
+import { isWrongBytes, MirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
 import { Check } from '../core/stream.ts';
 import { inParts, type PartBuffers } from './part-buffers.ts';
@@ -304,8 +304,4 @@ function md5(bytes: Buffer): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isWrongBytes(error: unknown): boolean {
-  return error instanceof MirrorError && (error.code === 'E_DIGEST_MISMATCH' || error.code === 'E_SIZE_MISMATCH');
 }

@@ -5,6 +5,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { plural } from '../core/text.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
+import { s3Endpoint, s3Region } from '../objects/s3-settings.ts';
 import { type BucketSettings, chooseCredentials } from '../values/bucket-access.ts';
 import { consumers } from '../values/consumers.ts';
 import { containerdHosts } from '../values/containerd-hosts.ts';
@@ -80,7 +81,7 @@ export async function values(options: ValuesOptions, context: Context): Promise<
 
 /** @throws E_USAGE */
 function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): Settings {
-  const endpoint = options.endpoint ?? (env['AWS_ENDPOINT_URL_S3'] || env['AWS_ENDPOINT_URL'] || undefined);
+  const endpoint = options.endpoint ?? s3Endpoint(env);
   if (endpoint !== undefined && (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint) || hasPassword(endpoint)))
     throw new MirrorError(
       'E_USAGE',
@@ -93,7 +94,7 @@ function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): Setti
   return {
     credentials: chooseCredentials(bucket, options.credentials),
     endpoint,
-    region: options.region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || undefined),
+    region: options.region ?? s3Region(env),
     virtualHost: env['AWS_S3_ADDRESSING_STYLE'] === 'virtual',
     identity: options.identity,
     pullSecret: options.pullSecret,

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { checkBucket } from '../../src/commands/doctor/bucket.ts';
 import { Hosts } from '../../src/commands/doctor/hosts.ts';
 import { spaceFinding } from '../../src/commands/doctor/tool.ts';
@@ -71,6 +71,15 @@ it('looks at this machine alone when nothing is given, and says what it was not 
   const report = await zone.doctor({});
   expect(report.ok).toBe(true);
   expect(report.totals).toMatchObject({ notSeen: 5 });
+});
+
+it('takes a variable that is empty for one that is not set, as import does', async () => {
+  await using zone = await SickZone.start();
+  const s3 = await zone.bucket();
+  zone.env = { ...zone.env, AWS_ENDPOINT_URL_S3: '', AWS_ENDPOINT_URL: s3.url, AWS_REGION: '' };
+  for (const [name, value] of Object.entries(zone.env)) vi.stubEnv(name, value);
+
+  expect(await zone.doctor({ models })).toMatchObject({ ok: true, totals: { faults: 0, warnings: 0 } });
 });
 
 it('takes the receipts that lie with the models when none is given', async () => {

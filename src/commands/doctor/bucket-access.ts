@@ -4,12 +4,13 @@ import { readPolicy } from '../../doctor/known-messages.ts';
 import { steps } from '../../doctor/names.ts';
 import { quoted } from '../../doctor/shell.ts';
 import { redactUrl } from '../../http/client.ts';
+import { s3Endpoint, s3Region } from '../../objects/s3-settings.ts';
 import type { Context } from '../context.ts';
 import { type Hosts, trustSteps, unreachable } from './hosts.ts';
 
 /** Where the store is by these settings. @throws E_USAGE */
 export function storeAddress(env: Context['env']): URL {
-  const endpoint = ownEndpoint(env) ?? `https://s3.${regionOf(env) ?? 'us-east-1'}.amazonaws.com`;
+  const endpoint = s3Endpoint(env) ?? `https://s3.${s3Region(env) ?? 'us-east-1'}.amazonaws.com`;
   if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
     throw new MirrorError('E_USAGE', 'AWS_ENDPOINT_URL_S3 is no address that begins with https:// or http://');
   return new URL(endpoint);
@@ -17,22 +18,13 @@ export function storeAddress(env: Context['env']): URL {
 
 /** As it may be printed; undefined for AWS itself, and for what is no address. */
 export function shownEndpoint(env: Context['env']): string | undefined {
-  const own = ownEndpoint(env);
+  const own = s3Endpoint(env);
   return own !== undefined && URL.canParse(own) ? redactUrl(own).replace(/\/$/, '') : undefined;
-}
-
-/** Undefined for AWS itself. */
-function ownEndpoint(env: Context['env']): string | undefined {
-  return env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL'];
-}
-
-function regionOf(env: Context['env']): string | undefined {
-  return env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
 }
 
 /** @param store as people name it @param region that it is in */
 export function regionWarning(store: string, region: string, env: Context['env']): Finding {
-  const asked = regionOf(env) ?? 'us-east-1';
+  const asked = s3Region(env) ?? 'us-east-1';
   return warningAt(
     'bucket',
     store,
@@ -46,8 +38,8 @@ export function regionWarning(store: string, region: string, env: Context['env']
 export async function bucketReach(url: string, hosts: Hosts, { env }: Context): Promise<Finding[]> {
   const bucket = /^s3:\/\/([^/]+)/.exec(url)?.[1];
   if (bucket === undefined) return [];
-  const own = ownEndpoint(env);
-  const asked = regionOf(env);
+  const own = s3Endpoint(env);
+  const asked = s3Region(env);
   const address = storeAddress(env);
   const error = await hosts.reach(new URL(`/${bucket}`, address), 'HEAD');
   const change =

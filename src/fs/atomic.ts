@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { copyFile, open, rename, rm, writeFile } from 'node:fs/promises';
+import { constants, copyFile, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type MirrorError, toMirrorError } from '../core/errors.ts';
 import { makeDirectory, syncDirectory } from './directories.ts';
@@ -35,30 +35,16 @@ export async function writeFileAtomic(
   }
 }
 
-/** Waits until the bytes of a file that somebody else wrote are on the medium. */
-export async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Copies a file; its bytes are on the medium then. */
+/** Copies a file, by sharing blocks where the file system can; its bytes are on the medium then. */
 export async function copyFileSynced(from: string, to: string): Promise<void> {
-  await copyFile(from, to);
+  await copyFile(from, to, constants.COPYFILE_FICLONE);
   await syncWritten(to);
 }
 
-/** Waits until the bytes of a file are on the medium that must not be written to, so that it is opened for reading. */
+/** Waits until the bytes of a file that somebody else wrote are on the medium. It may be one that must not be written to. */
 export async function syncWritten(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  await file.sync();
 }
 
 /**

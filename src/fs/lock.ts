@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { namePath, partialSuffix } from './atomic.ts';
 import { makeDirectory } from './directories.ts';
+import { ifThere } from './if-there.ts';
 
 /** Who holds locks, and how to tell whether another one still runs. */
 export interface LockOwner {
@@ -171,23 +172,20 @@ async function create(path: string, { pid }: LockOwner, id: string): Promise<boo
 
 /** Undefined when there is no lock any more. */
 async function readHolder(path: string): Promise<Holder | undefined> {
+  const text = await ifThere(readFile(path, 'utf8'));
+  if (text === undefined) return undefined;
   try {
-    const { pid, host, run, id } = JSON.parse(await readFile(path, 'utf8')) as Partial<Record<keyof Holder, unknown>>;
+    const { pid, host, run, id } = JSON.parse(text) as Partial<Record<keyof Holder, unknown>>;
     if (typeof pid === 'number' && typeof host === 'string') return { pid, host, run: String(run), id: String(id) };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     if (!(error instanceof SyntaxError)) throw error;
   }
   return { pid: 0, host: '', run: '', id: (await ageOf(path)) > emptyMs ? '' : 'begun' };
 }
 
 async function ageOf(path: string): Promise<number> {
-  try {
-    return Date.now() - (await stat(path)).mtimeMs;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
-    throw error;
-  }
+  const found = await ifThere(stat(path));
+  return found ? Date.now() - found.mtimeMs : 0;
 }
 
 function refusal(path: string, place: string, { pid, host }: Holder, does = 'works in'): MirrorError {

@@ -7,6 +7,7 @@ import { Check, type Expectation } from '../core/stream.ts';
 import { namePath, partialSuffix } from './atomic.ts';
 import { BatchWriter } from './batch-writer.ts';
 import { makeDirectory } from './directories.ts';
+import { ifThere } from './if-there.ts';
 import { fileContent } from './read.ts';
 
 /** Takes note of the bytes of a file as they become known; `resumed` ones were already on disk. */
@@ -98,25 +99,15 @@ async function receive(
 
 /** 0 when there is no such file. */
 export async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
-    throw error;
-  }
+  return (await ifThere(stat(path)))?.size ?? 0;
 }
 
 /** Whether `path` is a regular file of this size. @throws E_PATH when something else stands there */
 export async function hasFile(path: string, size: number): Promise<boolean> {
-  try {
-    const found = await stat(path);
-    if (!found.isFile())
-      throw new MirrorError('E_PATH', `\`${path}\` is not a file`, {
-        hint: 'move it away and run the same command again',
-      });
-    return found.size === size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
+  const found = await ifThere(stat(path));
+  if (found && !found.isFile())
+    throw new MirrorError('E_PATH', `\`${path}\` is not a file`, {
+      hint: 'move it away and run the same command again',
+    });
+  return found?.size === size;
 }

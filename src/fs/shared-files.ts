@@ -8,6 +8,7 @@ import type { Content } from '../core/ports.ts';
 import type { Expectation } from '../core/stream.ts';
 import { partialSuffix } from './atomic.ts';
 import type { Freed } from './freed.ts';
+import { ifThere } from './if-there.ts';
 import { hasEnded, type LockOwner, runId } from './lock.ts';
 import { hasFile, receiveFile, sizeOf } from './receive.ts';
 
@@ -136,10 +137,7 @@ export class SharedFiles {
 
   /** Undefined when it has just been renamed. */
   async #look(path: string, name: string): Promise<PartialFile | undefined> {
-    const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
+    const found = await ifThere(stat(path));
     if (!found) return undefined;
     const [, host, pid, run] = markPattern.exec(name) ?? [];
     const owner = { pid: Number(pid), run: run ?? '' };
@@ -187,11 +185,5 @@ async function release(partial: string, path: string): Promise<void> {
 
 /** Whether it was still there to be renamed. */
 async function renamed(from: string, to: string): Promise<boolean> {
-  try {
-    await rename(from, to);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
+  return (await ifThere(rename(from, to).then(() => true))) ?? false;
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { FileTree } from '../core/ports.ts';
 import { partialSuffix } from './atomic.ts';
+import { ifThere } from './if-there.ts';
 import { fileContent } from './read.ts';
 
 /** A directory as a FileTree. */
@@ -10,13 +11,8 @@ export function directoryTree(root: string): FileTree {
   return {
     async file(path) {
       const full = join(root, path);
-      try {
-        const found = await stat(full);
-        return found.isFile() ? fileContent([{ path: full, offset: 0, size: found.size }]) : undefined;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
-      }
+      const found = await ifThere(stat(full));
+      return found?.isFile() ? fileContent([{ path: full, offset: 0, size: found.size }]) : undefined;
     },
   };
 }

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { constants, copyFile, mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { checksumOf, type Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
-import { ensureWritable, namePath, partialSuffix, syncFile } from '../fs/atomic.ts';
+import { copyFileSynced, ensureWritable, namePath, partialSuffix } from '../fs/atomic.ts';
+import { ifThere } from '../fs/if-there.ts';
 import { type Extent, fileContent } from '../fs/read.ts';
 import { receiveFile } from '../fs/receive.ts';
 import { listTree } from '../fs/tree.ts';
@@ -63,9 +64,7 @@ export class DirectoryStore implements ObjectStore {
     const temporary = `${target}${partialSuffix}`;
     await mkdir(dirname(target), { recursive: true });
     try {
-      // Where the file system can share blocks, nothing is written twice.
-      await copyFile(this.#path(from), temporary, constants.COPYFILE_FICLONE);
-      await syncFile(temporary);
+      await copyFileSynced(this.#path(from), temporary);
       await rename(temporary, target);
     } catch (error) {
       await rm(temporary, { force: true });
@@ -99,13 +98,8 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async #state(key: string): Promise<(ObjectState & { version: string }) | undefined> {
-    try {
-      const found = await stat(this.#path(key));
-      return found.isFile() ? { key, size: found.size, version: `mtime-${Math.floor(found.mtimeMs)}` } : undefined;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const found = await ifThere(stat(this.#path(key)));
+    return found?.isFile() ? { key, size: found.size, version: `mtime-${Math.floor(found.mtimeMs)}` } : undefined;
   }
 
   #path(key: string): string {

@@ -43,8 +43,8 @@ export function renderErrorJson(command: string, error: MirrorError, verdict?: s
     schema: `sie-mirror/report/${command}/v1`,
     command,
     ok: false,
-    ...(verdict === undefined ? {} : { verdict }),
-    error: { code, message, exit, ...(hint === undefined ? {} : { hint }), at },
+    verdict,
+    error: { code, message, exit, hint, at },
   };
   return jsonLine(document);
 }

@@ -40,10 +40,10 @@ export interface ErrorPlace {
 
 export interface ErrorDetail {
   /** The next thing to do, as an imperative: best a command to type. */
-  hint?: string;
+  hint?: string | undefined;
   at?: ErrorPlace;
   /** How long the other side asked us to wait, in milliseconds. */
-  retryAfterMs?: number;
+  retryAfterMs?: number | undefined;
   cause?: unknown;
 }
 
@@ -83,13 +83,9 @@ export function toMirrorError(error: unknown): MirrorError {
 
 /** The same error with more said of where it happened; what it already says stays. */
 export function placeError(error: unknown, at: ErrorPlace): MirrorError {
-  const known = toMirrorError(error);
-  const place = { ...at, ...known.at };
-  const detail: ErrorDetail = { at: place, cause: known.cause };
-  if (known.hint !== undefined) detail.hint = known.hint;
-  if (known.retryAfterMs !== undefined) detail.retryAfterMs = known.retryAfterMs;
-  const placed = new MirrorError(known.code, known.message, detail);
-  if (known.stack !== undefined) placed.stack = known.stack;
+  const { code, message, hint, retryAfterMs, cause, stack, at: known } = toMirrorError(error);
+  const placed = new MirrorError(code, message, { hint, retryAfterMs, cause, at: { ...at, ...known } });
+  if (stack !== undefined) placed.stack = stack;
   return placed;
 }
 
@@ -113,7 +109,7 @@ export function isWrongBytes(error: unknown): error is MirrorError {
   return error instanceof MirrorError && (error.code === 'E_DIGEST_MISMATCH' || error.code === 'E_SIZE_MISMATCH');
 }
 
-const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: string }> = {
+const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: string } | undefined> = {
   ENOSPC: { code: 'E_NO_SPACE', text: 'no space left', hint: 'free some space there and run the same command again' },
   EDQUOT: {
     code: 'E_NO_SPACE',
@@ -164,17 +160,10 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
 /** A Node.js file system error in our words; undefined when it is something else. */
 function fromSystemError(error: unknown): MirrorError | undefined {
   if (!(error instanceof Error)) return undefined;
-  const { code, path } = error as NodeJS.ErrnoException;
-  const unknown =
-    'syscall' in error && path !== undefined
-      ? { code: 'E_PATH' as const, text: `the system answered ${code ?? 'nothing'}` }
-      : undefined;
-  const known: { code: ErrorCode; text: string; hint?: string } | undefined = systemErrors[code ?? ''] ?? unknown;
+  const { code = 'nothing', path } = error as NodeJS.ErrnoException;
+  const isUnknown = 'syscall' in error && path !== undefined;
+  const known = systemErrors[code] ?? (isUnknown ? { code: 'E_PATH', text: `the system answered ${code}` } : undefined);
   if (!known) return undefined;
   const message = path === undefined ? known.text : `\`${path}\`: ${known.text}`;
-  return new MirrorError(
-    known.code,
-    message,
-    known.hint === undefined ? { cause: error } : { hint: known.hint, cause: error },
-  );
+  return new MirrorError(known.code, message, { hint: known.hint, cause: error });
 }

@@ -10,7 +10,7 @@ export interface ReportItem {
   digest?: string;
   /** Anything more that is worth keeping, by the command's own page. */
   detail?: Record<string, unknown>;
-  error?: { code: ErrorCode; message: string; hint?: string; at: ErrorPlace };
+  error?: { code: ErrorCode; message: string; hint?: string | undefined; at: ErrorPlace };
 }
 
 /** The result of a command: what `--json` prints. `schema` is `sie-mirror/report/COMMAND/v1`. */
@@ -32,9 +32,8 @@ export interface Report {
   exit?: number;
 }
 
-export function failedItem(kind: string, name: string, error: MirrorError): ReportItem {
-  const detail = { code: error.code, message: error.message, at: error.at };
-  return { kind, name, state: 'failed', error: error.hint === undefined ? detail : { ...detail, hint: error.hint } };
+export function failedItem(kind: string, name: string, { code, message, at, hint }: MirrorError): ReportItem {
+  return { kind, name, state: 'failed', error: { code, message, at, hint } };
 }
 
 /** Assembles a report; it is ok when no item failed. */

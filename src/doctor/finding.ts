@@ -14,13 +14,13 @@ export interface Finding {
   name: string;
   verdict: Verdict;
   /** Of a warning or fault. */
-  fault?: FaultId;
+  fault?: FaultId | undefined;
   /** What was seen, or why nothing was. */
   evidence: string;
   /** What to type, or to do where no command does it: a line for each step, a command at its end. */
-  fix?: string;
+  fix?: string | undefined;
   /** What the words in capitals mean that are in it. */
-  words?: string[];
+  words?: string[] | undefined;
 }
 
 export function ok(layer: Layer, name: string, evidence: string): Finding {
@@ -28,8 +28,7 @@ export function ok(layer: Layer, name: string, evidence: string): Finding {
 }
 
 export function notSeen(layer: Layer, name: string, evidence: string, fix?: string): Finding {
-  const finding: Finding = { layer, name, verdict: 'not seen', evidence };
-  return fix === undefined ? finding : { ...finding, fix };
+  return { layer, name, verdict: 'not seen', evidence, fix };
 }
 
 /** Something that keeps the cluster from answering. */

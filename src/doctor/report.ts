@@ -63,16 +63,10 @@ function verdictOf(
 }
 
 function itemOf({ layer, name, verdict, fault, evidence, fix, words }: Finding): ReportItem {
-  const detail = {
-    verdict,
-    evidence,
-    ...(fault === undefined ? {} : { fault }),
-    ...(fix === undefined ? {} : { fix }),
-    ...(words === undefined ? {} : { words }),
-  };
+  const detail = { verdict, evidence, fault, fix, words };
   if (verdict !== 'fault' || fault === undefined)
     return { kind: layer, name, state: verdict === 'not seen' ? 'skipped' : 'done', detail };
   const { code, title } = faults[fault];
-  const error = new MirrorError(code, `${title}: ${evidence}`, fix === undefined ? {} : { hint: fix });
+  const error = new MirrorError(code, `${title}: ${evidence}`, { hint: fix });
   return { ...failedItem(layer, name, error), detail };
 }

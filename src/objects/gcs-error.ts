@@ -22,7 +22,7 @@ export function translateGcs(error: unknown, bucket: string, action: string, at:
   const status = statusOf(failure);
   const place = status === undefined ? at : { ...at, status };
   const make = (code: ErrorCode, message: string, hint?: string): MirrorError =>
-    new MirrorError(code, message, { ...(hint === undefined ? {} : { hint }), at: place, cause: error });
+    new MirrorError(code, message, { hint, at: place, cause: error });
   if (status === 404 && /bucket does not exist/i.test(text))
     return make('E_NOT_FOUND', `there is no bucket \`${bucket}\``, 'create the bucket, or check the spelling');
   if (status === 404) return make('E_NOT_FOUND', `an object that was there is gone from \`${bucket}\``);

@@ -33,7 +33,7 @@ export function translateS3(error: unknown, { bucket, item, action }: S3Work): M
     (status === 403 ? s3Errors['AccessDenied'] : undefined);
   if (known)
     return new MirrorError(known.code, known.text(bucket, action), {
-      ...(known.hint === undefined ? {} : { hint: known.hint }),
+      hint: known.hint,
       at: place,
       cause: error,
     });

@@ -314,7 +314,7 @@ function schemeFault(error: unknown, { protocol, host }: URL): unknown {
 /** The same failure with a next step that fits a cluster. */
 function withHint(error: unknown, hint: string): MirrorError {
   const { code, message, at, cause, retryAfterMs } = toMirrorError(error);
-  return new MirrorError(code, message, { hint, at, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+  return new MirrorError(code, message, { hint, at, cause, retryAfterMs });
 }
 
 function authorization(token: string | undefined): Record<string, string> {

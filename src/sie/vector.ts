@@ -19,7 +19,7 @@ export function checkCount(count: number): void {
  */
 export function checkVector(values: unknown, dims: number | undefined, wanted: number | undefined): number[] {
   const wrong = (text: string, hint?: string): MirrorError =>
-    new MirrorError('E_SMOKE', `the vector ${text}`, hint === undefined ? {} : { hint });
+    new MirrorError('E_SMOKE', `the vector ${text}`, { hint });
   if (!Array.isArray(values) || values.length === 0) throw wrong('is empty or no list of numbers');
   checkCount(values.length);
   const notNumber = values.findIndex((value) => typeof value !== 'number' || !Number.isFinite(value));

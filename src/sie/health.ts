@@ -59,6 +59,19 @@ export function parseHealth(document: unknown): SieHealth | undefined {
   };
 }
 
+/** Live workers that can be asked themselves, by the addresses that the gateway has for them. */
+export function askable(workers: readonly SieWorker[]): SieWorker[] {
+  return workers.filter(({ url, healthy }) => healthy && /^https?:\/\//.test(url) && URL.canParse(url));
+}
+
+/** Live workers for people: `gpu-0` (l4). */
+export function listLive(workers: readonly SieWorker[]): string {
+  return workers
+    .filter(({ healthy }) => healthy)
+    .map(({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`)
+    .join(', ');
+}
+
 /** Whether a worker is of a machine profile: compared without case, and spot machines count, as the gateway has it. */
 export function isOfProfile({ profile }: Pick<SieWorker, 'profile'>, wanted: string): boolean {
   return [wanted.toLowerCase(), `${wanted.toLowerCase()}-spot`].includes(profile.toLowerCase());

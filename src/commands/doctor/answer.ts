@@ -1,12 +1,12 @@
 import type { MirrorError } from '../../core/errors.ts';
+import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding } from '../../doctor/finding.ts';
 import { steps } from '../../doctor/names.ts';
 import { trustSteps } from './hosts.ts';
 
 /** What an address says of itself that does not answer as a gateway or worker of SIE does. @throws what is no matter of the answer */
 export function answerFault(error: MirrorError, url: string): Finding {
-  const at = (fault: Parameters<typeof faultAt>[2], fix: string): Finding =>
-    faultAt('gateway', url, fault, error.message, fix);
+  const at = (fault: FaultId, fix: string): Finding => faultAt('gateway', url, fault, error.message, fix);
   if (error.code === 'E_AUTH')
     return at(
       'gateway-denied',

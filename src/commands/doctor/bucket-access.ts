@@ -1,4 +1,5 @@
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding, ok, warningAt } from '../../doctor/finding.ts';
 import { readPolicy } from '../../doctor/known-messages.ts';
 import { steps } from '../../doctor/names.ts';
@@ -78,7 +79,7 @@ export function accessFinding(error: unknown, store: string, address: URL, regio
   const known = toMirrorError(error);
   const cause = known.cause as { name?: string; Region?: string } | undefined;
   const name = cause?.name ?? '';
-  const at = (fault: Parameters<typeof faultAt>[2], ...fix: string[]): Finding =>
+  const at = (fault: FaultId, ...fix: string[]): Finding =>
     faultAt('bucket', store, fault, known.message, steps(...fix));
   if (name === 'RequestTimeTooSkewed') return at('clock-off', 'sudo chronyc makestep');
   if (otherRegion.test(name))

@@ -4,7 +4,7 @@ import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/find
 import { bringModel, restartWorkers, steps } from '../../doctor/names.ts';
 import { quoted } from '../../doctor/shell.ts';
 import { SieClient } from '../../sie/client.ts';
-import type { SieHealth } from '../../sie/health.ts';
+import { askable, listLive, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
@@ -52,8 +52,7 @@ export async function checkGateway(
 
 function profiles({ configured, live, workers }: SieHealth, model: string): Finding[] {
   const idle = configured.filter((profile) => !live.includes(profile));
-  const healthy = workers.filter((worker) => worker.healthy);
-  if (healthy.length === 0)
+  if (!workers.some(({ healthy }) => healthy))
     return [
       faultAt(
         'gateway',
@@ -66,11 +65,8 @@ function profiles({ configured, live, workers }: SieHealth, model: string): Find
         ),
       ),
     ];
-  const listed = healthy.map(
-    ({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`,
-  );
   return [
-    ok('gateway', 'workers', `live: ${listed.join(', ')}`),
+    ok('gateway', 'workers', `live: ${listLive(workers)}`),
     ...idle.map((profile) =>
       warningAt(
         'gateway',
@@ -132,8 +128,7 @@ async function followWorkers(
   imported: ReadonlySet<string> | undefined,
   context: Context,
 ): Promise<Finding[]> {
-  const live = workers.filter(({ url, healthy }) => healthy && /^https?:\/\//.test(url) && URL.canParse(url));
-  const ask = async ({ name, url }: (typeof live)[number]): Promise<Finding[]> => {
+  const ask = async ({ name, url }: SieWorker): Promise<Finding[]> => {
     try {
       await context.http.checkReach(gateway, new URL(url), {});
       return await readWorker(name, url, imported, context);
@@ -151,7 +146,7 @@ async function followWorkers(
       ];
     }
   };
-  return askWorkers(live, ask, context);
+  return askWorkers(askable(workers), ask, context);
 }
 
 function named(names: readonly string[]): string {

@@ -6,6 +6,7 @@ import { limitTo } from '../../core/limit.ts';
 import type { ContentSource } from '../../core/ports.ts';
 import { readVerified } from '../../core/stream.ts';
 import { plural } from '../../core/text.ts';
+import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { importImages, steps } from '../../doctor/names.ts';
 import { directEndpoint } from '../../oci/access/access.ts';
@@ -154,8 +155,7 @@ class ImageLook {
 }
 
 function imageFault(error: MirrorError, image: ReceivedImage, { registry, repository }: Reference): Finding {
-  const at = (fault: Parameters<typeof faultAt>[2], fix: string): Finding =>
-    faultAt('registry', image.target, fault, error.message, fix);
+  const at = (fault: FaultId, fix: string): Finding => faultAt('registry', image.target, fault, error.message, fix);
   const { code, hint } = error;
   if (code === 'E_NOT_FOUND') return at('image-missing', importImages);
   if (code === 'E_AUTH')

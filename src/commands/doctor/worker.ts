@@ -1,6 +1,7 @@
 import { toMirrorError } from '../../core/errors.ts';
 import { limitTo, requestsAtOnce } from '../../core/limit.ts';
 import { plural } from '../../core/text.ts';
+import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { explainFailure } from '../../doctor/known-messages.ts';
 import { quoted } from '../../doctor/shell.ts';
@@ -75,7 +76,7 @@ interface Failure {
   layer: 'cluster' | 'gateway';
   model: string;
   worker: string;
-  fault: NonNullable<Finding['fault']>;
+  fault: FaultId;
   words: string;
   fix: string;
   repo: string;

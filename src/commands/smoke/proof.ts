@@ -1,6 +1,6 @@
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
-import { isCpu, servesProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
+import { isCpu, listLive, servesProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import type { OwnWord } from './account.ts';
 
 /** Why the answers must have come from workers of the machine profile that was asked for. */
@@ -51,7 +51,7 @@ export function wantedWorkers({ before, after, profile, model, pool }: Scene): S
   if (wanted.length > 0) return wanted;
   throw new MirrorError(
     'E_SMOKE',
-    `an answer came, but not from ${isCpu(profile) ? 'a worker' : 'a GPU'} of the machine profile \`${profile}\`: the live workers are ${liveOnes(after)}`,
+    `an answer came, but not from ${isCpu(profile) ? 'a worker' : 'a GPU'} of the machine profile \`${profile}\`: the live workers are ${listLive(after.workers) || 'none'}`,
     {
       hint: 'the gateway hands work to any worker when none of the wanted profile is healthy: see why the pods of that pool do not run',
       at: { side: 'target', item: model },
@@ -179,13 +179,6 @@ export const enoughRequests = 20;
 
 function inPool({ name }: SieWorker, pool: readonly string[] | undefined): boolean {
   return pool === undefined || pool.includes(name);
-}
-
-function liveOnes({ workers }: SieHealth): string {
-  const live = workers
-    .filter(({ healthy }) => healthy)
-    .map(({ name, profile, memoryBytes }) => `\`${name}\` (${profile}${memoryBytes > 0 ? '' : ', no GPU memory'})`);
-  return live.join(', ') || 'none';
 }
 
 function listed(workers: readonly SieWorker[]): string {

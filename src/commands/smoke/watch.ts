@@ -1,6 +1,6 @@
 import { toMirrorError } from '../../core/errors.ts';
 import { SieClient } from '../../sie/client.ts';
-import type { SieHealth } from '../../sie/health.ts';
+import { askable, type SieHealth } from '../../sie/health.ts';
 import type { SieModel } from '../../sie/models.ts';
 import { workOf } from '../../sie/work-counters.ts';
 import type { Context } from '../context.ts';
@@ -117,7 +117,7 @@ async function watchedOf(
 ): Promise<Watched[]> {
   // A worker of its own has no gateway before it.
   if (!health && asked.length === 0) return [watched(gateway, readTokens(context.env))];
-  const listed = (health?.workers ?? []).filter(({ url, healthy }) => healthy && isAddress(url));
+  const listed = askable(health?.workers ?? []);
   const given = asked.filter((url) => url !== listedWorkers);
   const found = asked.includes(listedWorkers)
     ? listed.filter(({ url }) => !given.some((other) => isSame(url, other)))
@@ -143,10 +143,6 @@ async function watchedOf(
     const unknown = { name: undefined, profile: undefined, work: undefined, unseen: undefined };
     return { ...unknown, url, isGiven: false, client, processes: [] };
   }
-}
-
-function isAddress(url: string): boolean {
-  return /^https?:\/\//.test(url) && URL.canParse(url);
 }
 
 function isSame(one: string, other: string): boolean {

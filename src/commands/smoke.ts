@@ -6,7 +6,6 @@ import { SieClient } from '../sie/client.ts';
 import { plainModelId } from '../sie/models.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import type { OwnWord } from './smoke/account.ts';
 import { compareGolden, formatGolden, type GoldenModel, readGolden, recordOf } from './smoke/golden.ts';
 import { checkOptions, type SmokeOptions } from './smoke/options.ts';
 import { Patience } from './smoke/patience.ts';
@@ -148,28 +147,15 @@ class SmokeJob {
   }
 
   async #try(target: Target, golden: readonly GoldenModel[] | undefined): Promise<RunResult> {
-    const {
-      url,
-      kind,
-      workers = [],
-      pool,
-      output,
-      dim,
-      dtype,
-      format = 'msgpack',
-      timeout,
-      clock,
-      tolerance,
-    } = this.#options;
-    const asked = { url, kind, workers, pool, output, dim, dtype, format, timeout, clock };
-    const options: RunOptions = { ...target, ...asked, hasSiblings: this.#options.gpu?.includes(',') === true };
+    const { gpu, all, tolerance } = this.#options;
+    const options: RunOptions = { ...this.#options, ...target, hasSiblings: gpu?.includes(',') === true };
     // Each has its own bound for answers, by the time that it has left.
     const client = newClient(this.#options, this.#context);
     const result = await new SmokeRun(client, options, this.#context).run();
     const id = plainModelId(target.model);
     if (golden && result.trial.vectors)
       result.trial.detail['golden'] = compareGolden(golden, id, result.trial, tolerance);
-    else if (golden && this.#options.all === undefined) throw nothingCompared('the model gives no vectors');
+    else if (golden && all === undefined) throw nothingCompared('the model gives no vectors');
     const record = recordOf(id, result.revision, result.trial);
     if (record) this.#records.set(target, record);
     return result;
@@ -236,15 +222,11 @@ function itemOf(target: Target, result: RunResult, url: string): ReportItem {
     ...trial.detail,
     times,
     proof,
-    counters: countersOf(word),
+    counters: { seen: word.seen, moved: word.moved, text: word.text },
     revision,
     version,
   };
   return { kind: 'model', name: nameOf(target), state: 'done', detail };
-}
-
-function countersOf({ seen, moved, text }: OwnWord): Record<string, unknown> {
-  return { seen, moved, text };
 }
 
 function linesOf({ revision: wanted }: Target, { times, proof, word, revision, trial }: RunResult): string[] {

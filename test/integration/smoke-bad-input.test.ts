@@ -8,7 +8,7 @@ import type { SmokeOptions } from '../../src/commands/smoke/options.ts';
 import { smoke } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
 import type { Fault } from '../support/server.ts';
-import { smokeAgainst, smokeFails, smokeModel as model } from '../support/smoke.ts';
+import { smokeAgainst, smokeDefaults, smokeFails, smokeModel as model } from '../support/smoke.ts';
 import { serverTls, tlsPath } from '../support/tls.ts';
 
 const lock = JSON.stringify({
@@ -48,7 +48,9 @@ describe('an address that is none of a cluster', () => {
     expect(plain.report).toMatchObject({ ok: true });
     const { context } = await testContext({ cwd: '/' });
     await withRaw('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n', async (port) => {
-      await expect(smoke({ url: `https://127.0.0.1:${port}`, model, timeout: 600 }, context)).rejects.toMatchObject({
+      await expect(
+        smoke({ ...smokeDefaults, url: `https://127.0.0.1:${port}`, model, timeout: 600 }, context),
+      ).rejects.toMatchObject({
         exit: 5,
         hint: expect.stringContaining(`\`http://127.0.0.1:${port}\``) as string,
       });
@@ -109,7 +111,9 @@ describe('an answer to an encode request', () => {
     await withRaw(
       'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n',
       async (port) => {
-        await expect(smoke({ url: `http://127.0.0.1:${port}`, model, timeout: 1 }, context)).rejects.toMatchObject({
+        await expect(
+          smoke({ ...smokeDefaults, url: `http://127.0.0.1:${port}`, model, timeout: 1 }, context),
+        ).rejects.toMatchObject({
           code: 'E_NETWORK',
         });
       },
@@ -167,7 +171,7 @@ it('an authority of its own is trusted with --ca', async () => {
   const { startGateway } = await import('../support/sie.ts');
   const gateway = await startGateway({ models: { [model]: { dim: 64 } }, tls: serverTls() });
   const { context } = await testContext({ cwd: '/', ca: tlsPath('ca.pem') });
-  expect(await smoke({ url: gateway.url, model, timeout: 5 }, context)).toMatchObject({ ok: true });
+  expect(await smoke({ ...smokeDefaults, url: gateway.url, model, timeout: 5 }, context)).toMatchObject({ ok: true });
   await context.close();
   await gateway.close();
 });

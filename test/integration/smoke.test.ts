@@ -5,7 +5,14 @@ import { describe, expect, it } from 'vitest';
 import { smoke } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
 import { defaultVector } from '../support/sie-cluster.ts';
-import { l4Worker as l4, smokeAgainst, smokeFails, smokeModel as model, smokePasses } from '../support/smoke.ts';
+import {
+  l4Worker as l4,
+  smokeAgainst,
+  smokeDefaults,
+  smokeFails,
+  smokeModel as model,
+  smokePasses,
+} from '../support/smoke.ts';
 
 const scratch = async (): Promise<string> => mkdtemp(join(tmpdir(), 'smoke-'));
 const containing = (text: string): string => expect.stringContaining(text) as string;
@@ -353,7 +360,9 @@ describe('recorded vectors', () => {
 
 it('waits for a gateway that is still starting, and gives up at the timeout with exit code 5', async () => {
   const { context } = await testContext({ cwd: '/' });
-  await expect(smoke({ url: 'http://127.0.0.1:9', model, timeout: 1 }, context)).rejects.toMatchObject({
+  await expect(
+    smoke({ ...smokeDefaults, url: 'http://127.0.0.1:9', model, timeout: 1 }, context),
+  ).rejects.toMatchObject({
     code: 'E_NETWORK',
   });
   await context.close();

@@ -6,6 +6,7 @@ import { smoke } from '../../src/commands/smoke.ts';
 import { decodeMsgpack, encodeMsgpack } from '../../src/sie/msgpack.ts';
 import { testContext } from '../support/context.ts';
 import { type GatewayOptions, startGateway } from '../support/sie.ts';
+import { smokeDefaults } from '../support/smoke.ts';
 import { runCommand } from './command.ts';
 import { installTools, type VersionedTool } from './tools.ts';
 
@@ -145,10 +146,13 @@ it('recorded vectors agree as numpy says that they do, in every number format', 
   for (const python of sdks) {
     const gateway = await startGateway({ models: { [model]: { dim: 64 } } });
     const { context } = await testContext({ cwd: directory });
-    await smoke({ url: gateway.url, model, timeout: 60, record: 'golden.json' }, context);
+    await smoke({ ...smokeDefaults, url: gateway.url, model, timeout: 60, record: 'golden.json' }, context);
     const by = await runCommand(python.path, [scripts.agreement, gateway.url, join(directory, 'golden.json')]);
     for (const [dtype, cosine] of Object.entries(JSON.parse(by) as Record<string, number>)) {
-      const report = await smoke({ url: gateway.url, model, timeout: 60, golden: 'golden.json', dtype }, context);
+      const report = await smoke(
+        { ...smokeDefaults, url: gateway.url, model, timeout: 60, golden: 'golden.json', dtype },
+        context,
+      );
       expect(report.items[0]?.detail?.['golden'], `${python.version} ${dtype}`).toBeCloseTo(cosine, 6);
     }
     await context.close();

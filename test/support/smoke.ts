@@ -19,6 +19,9 @@ export const l4Worker: GatewayWorker = {
 };
 export const cpuWorker: GatewayWorker = { ...l4Worker, name: 'cpu-0', profile: 'cpu', memoryTotalBytes: 0 };
 
+/** What the command line says when no flag does. */
+export const smokeDefaults = { workers: [], format: 'msgpack' } as const;
+
 /** Goes on only while somebody sleeps, and then in a moment: no test waits, and none is hurried by a slow machine. */
 export function hastyClock(): Clock {
   let now = 0;
@@ -64,7 +67,10 @@ export async function smokeAgainst(
   const model = options.all === undefined ? { model: smokeModel } : {};
   try {
     setting.during?.(gateway, () => outside.stop());
-    const report = await smoke({ url: gateway.url, ...model, timeout: 600, clock: hastyClock(), ...options }, context);
+    const report = await smoke(
+      { ...smokeDefaults, url: gateway.url, ...model, timeout: 600, clock: hastyClock(), ...options },
+      context,
+    );
     return { report, error: undefined, notes: textsOf(events), gateway };
   } catch (error) {
     if (!(error instanceof MirrorError)) throw error;

@@ -4,7 +4,6 @@ import type { OutputType } from '../../sie/embedding.ts';
 import { checkAddress } from '../address.ts';
 import type { Clock } from './patience.ts';
 import { checkPoolName } from './pool.ts';
-import type { TrialKind } from './trial.ts';
 import { listedWorkers } from './watch.ts';
 
 export interface SmokeOptions {
@@ -14,11 +13,11 @@ export interface SmokeOptions {
   /** Receipt or lock: every model of it instead of one. */
   all?: string | undefined;
   /** What to ask for; by the model's outputs when undefined. */
-  kind?: TrialKind | undefined;
+  kind?: 'encode' | 'openai' | 'score' | 'extract' | undefined;
   /** Machine profiles that have to answer, with commas between them: `l4`, or with its pool `pool/l4`. */
   gpu?: string | undefined;
   /** Addresses of workers that are asked themselves what they did, or `listed` for those that the gateway lists. */
-  workers?: readonly string[] | undefined;
+  workers: readonly string[];
   pool?: string | undefined;
   /** Makes the pool, and removes it at the end. */
   createPool?: boolean | undefined;
@@ -28,7 +27,8 @@ export interface SmokeOptions {
   dim?: number | undefined;
   /** Number format of the vectors. */
   dtype?: string | undefined;
-  format?: 'msgpack' | 'json' | undefined;
+  /** How requests are written. */
+  format: 'msgpack' | 'json';
   /** In seconds, for each model. */
   timeout: number;
   /** What `timeout` is measured by. */
@@ -47,7 +47,7 @@ export interface SmokeOptions {
 
 /** The machine profiles and the pool that were named. @throws E_USAGE for what makes no sense, or not together */
 export function checkOptions(options: SmokeOptions): { profiles: string[]; pool: string | undefined } {
-  const { url, model, all, gpu, workers = [], createPool } = options;
+  const { url, model, all, gpu, workers, createPool } = options;
   checkAddress(url);
   for (const worker of workers) if (worker !== listedWorkers) checkAddress(worker);
   if ((model === undefined) === (all === undefined))

@@ -2,40 +2,25 @@ import { MirrorError, placeError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import type { SieCall } from '../../sie/calls.ts';
 import type { AnswerFacts, SieAnswer, SieClient } from '../../sie/client.ts';
-import type { OutputType } from '../../sie/embedding.ts';
 import { loadFailure, type WaitPhase } from '../../sie/faults.ts';
 import { isOfProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import { plainModelId } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { type Asked, hearWorkers, type OwnWord } from './account.ts';
 import { checkModel, checkProfile } from './known.ts';
-import { type Clock, Patience } from './patience.ts';
+import type { SmokeOptions } from './options.ts';
+import { Patience } from './patience.ts';
 import { enoughRequests, type Proof, prove, rivals, type Sighting, wantedWorkers } from './proof.ts';
-import { type Trial, type TrialKind, type TrialResult, trialsFor } from './trial.ts';
+import { type Trial, type TrialResult, trialsFor } from './trial.ts';
 import { failedOn, WorkerWatch } from './watch.ts';
 
 /** One model on one machine profile. */
-export interface RunOptions {
-  url: string;
-  /** Exact id, maybe with a SIE bundle before it: `default:/BAAI/bge-m3`. */
+export interface RunOptions extends SmokeOptions {
   model: string;
-  /** By the outputs of the model when undefined. */
-  kind: TrialKind | undefined;
+  /** Machine profile that has to answer, without its pool. */
   gpu: string | undefined;
   /** Whether the same model is asked on other profiles meanwhile: then others may load it by that. */
   hasSiblings: boolean;
-  /** Addresses of workers that are asked themselves, or `listed`. */
-  workers: readonly string[];
-  pool: string | undefined;
-  output: OutputType | undefined;
-  dim: number | undefined;
-  dtype: string | undefined;
-  format: 'msgpack' | 'json';
-  /** In seconds. */
-  timeout: number;
-  clock: Clock | undefined;
-  /** Commit of the weights that must answer. */
-  revision: string | undefined;
 }
 
 /** In seconds; what the release does not tell is left out. */
@@ -93,13 +78,13 @@ export class SmokeRun {
 
   /** @throws E_SMOKE, E_NOT_FOUND, E_AUTH, and E_NETWORK or E_REMOTE for a gateway that was never reached */
   async run(): Promise<RunResult> {
-    const { model, gpu, kind, output, dim, dtype } = this.#options;
+    const { model, gpu } = this.#options;
     try {
       const health = await this.#look();
       if (gpu !== undefined) checkProfile(health, gpu, this.#options.url);
       const known = checkModel(this.#id, await this.#patiently(() => this.#client.models()));
       this.#checkRevision(known.revision);
-      const trial = await this.#fitting(trialsFor({ kind, model, output, dim, dtype }, known));
+      const trial = await this.#fitting(trialsFor(this.#options, known));
       await this.#awaitPool(trial.calls[0]);
       const start = this.#options.hasSiblings ? undefined : health;
       const seen = gpu === undefined ? await this.#series(trial) : await this.#proven(trial, gpu, start);

@@ -9,11 +9,9 @@ import {
   readOpenai,
 } from '../../sie/embedding.ts';
 import { plainModelId, type SieModel } from '../../sie/models.ts';
+import type { SmokeOptions } from './options.ts';
 import { checkSense } from './sense.ts';
 import { wrong } from './wrong.ts';
-
-/** What a model is asked to do. */
-export type TrialKind = 'encode' | 'openai' | 'score' | 'extract';
 
 /** What came out of a trial. */
 export interface TrialResult {
@@ -43,15 +41,7 @@ const trialTexts = [
   'interest rates rose by half a percent in March',
 ] as const;
 
-export interface TrialOptions {
-  /** By what the model gives when undefined. */
-  kind: TrialKind | undefined;
-  model: string;
-  /** Form of the embedding; the first that the model gives when undefined. */
-  output: OutputType | undefined;
-  dim: number | undefined;
-  dtype: string | undefined;
-}
+type TrialOptions = Pick<SmokeOptions, 'kind' | 'output' | 'dim' | 'dtype'> & { model: string };
 
 /**
  * The trial of a model; several, of which the first that it does not refuse holds, where nothing says what it does.

@@ -102,10 +102,7 @@ export class SieClient {
    * undefined when it does not say. Nothing is loaded or computed for that. @throws E_NETWORK
    */
   async ownProfile(model: string): Promise<string | undefined> {
-    const path = `/v1/encode/${model}`;
-    const response = await this.#send({
-      method: 'POST',
-      url: new URL(`${this.#base}${path}`),
+    const response = await this.#send('POST', `/v1/encode/${model}`, {
       headers: {
         ...authorization(this.#tokens.token),
         'content-type': 'application/json',
@@ -114,7 +111,6 @@ export class SieClient {
         'x-sie-remote': 'forbid',
       },
       body: JSON.stringify({ items: [] }),
-      at: this.#place(path),
     });
     return readOwnProfile(await errorText(response));
   }
@@ -155,14 +151,7 @@ export class SieClient {
     if (routing.pool !== undefined) headers['x-sie-pool'] = routing.pool;
     const body = json ? JSON.stringify(call.body) : encodeMsgpack(call.body);
     try {
-      // The path is taken raw: an encoded slash would name another model.
-      const response = await this.#send({
-        method: 'POST',
-        url: new URL(`${this.#base}${call.path}`),
-        headers,
-        body,
-        at,
-      });
+      const response = await this.#send('POST', call.path, { headers, body });
       if (response.status === 200) return await readAnswer(response, at);
       const hasToken = this.#tokens.token !== undefined;
       return readFault(response, await errorText(response), { call, place: at, hasToken });
@@ -179,16 +168,30 @@ export class SieClient {
   }
 
   /** The time for the answer holds for its body too: one that trickles in is none. */
-  async #send(request: HttpRequest): Promise<HttpResponse> {
+  async #send(
+    method: HttpRequest['method'],
+    path: string,
+    request: Pick<HttpRequest, 'headers' | 'body' | 'outlivesStop'>,
+  ): Promise<HttpResponse> {
+    // The path is taken raw: an encoded slash would name another model.
+    const url = new URL(`${this.#base}${path}`);
     const late = new AbortController();
     const seconds = Math.round(this.#answerMs / 1000);
-    const error = new MirrorError('E_NETWORK', `\`${request.url.host}\`: no whole answer within ${seconds} s`, {
+    const error = new MirrorError('E_NETWORK', `\`${url.host}\`: no whole answer within ${seconds} s`, {
       hint: 'see the logs of the gateway, and what stands between it and this machine',
     });
     setTimeout(() => late.abort(error), this.#answerMs).unref();
     const response = await this.#http
-      .send({ ...request, follow: false, answerMs: this.#answerMs, signal: late.signal })
-      .catch((failed: unknown) => Promise.reject(schemeFault(failed, request.url)));
+      .send({
+        ...request,
+        method,
+        url,
+        at: this.#place(path),
+        follow: false,
+        answerMs: this.#answerMs,
+        signal: late.signal,
+      })
+      .catch((failed: unknown) => Promise.reject(schemeFault(failed, url)));
     const { token, adminToken, hidden = [] } = this.#tokens;
     return withoutSecrets(response, [token ?? '', adminToken ?? '', ...hidden]);
   }
@@ -204,12 +207,7 @@ export class SieClient {
   /** A page of this type, whose body has to be read; undefined for 404. */
   async #get(path: string, wanted: string): Promise<HttpResponse | undefined> {
     const headers = { accept: wanted, ...authorization(this.#tokens.token) };
-    const response = await this.#send({
-      method: 'GET',
-      url: new URL(`${this.#base}${path}`),
-      headers,
-      at: this.#place(path),
-    });
+    const response = await this.#send('GET', path, { headers });
     if (response.status === 404) {
       await response.discard();
       return undefined;
@@ -235,11 +233,8 @@ export class SieClient {
 
   async #poolRequest(method: 'POST' | 'DELETE', path: string, value?: unknown): Promise<void> {
     const headers = { accept: 'application/json', 'content-type': 'application/json', ...authorization(this.#admin()) };
-    const response = await this.#send({
-      method,
-      url: new URL(`${this.#base}${path}`),
+    const response = await this.#send(method, path, {
       headers,
-      at: this.#place(path),
       ...(value === undefined ? {} : { body: JSON.stringify(value) }),
       outlivesStop: method === 'DELETE',
     });

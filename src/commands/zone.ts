@@ -60,14 +60,9 @@ function zoneModel({ repo, commit, objects, image }: ReceivedModel): ZoneModel {
     inSnapshot === undefined ? repo : inSnapshot.slice(0, inSnapshot.indexOf(snapshot) + snapshot.length - 1);
   const files = objects
     .filter(({ key }) => key.startsWith(`${folder}/`))
-    .map(({ key, digest, size }) => ({
-      path: checkRelativePath(key.slice(folder.length + 1), 'the receipt'),
-      digest,
-      size,
-    }));
+    .map(({ key, digest }) => ({ path: checkRelativePath(key.slice(folder.length + 1), 'the receipt'), digest }));
   return {
     repo,
-    commit,
     folder,
     files: files.sort((a, b) => (a.path < b.path ? -1 : 1)),
     image: image && zoneModelImage(image),

@@ -20,12 +20,10 @@ export interface ZoneFile {
   /** Relative to the folder of the model. */
   path: string;
   digest: Digest;
-  size: number;
 }
 
 export interface ZoneModel {
   repo: string;
-  commit: string;
   /** Below the target of the models: what a reader is pointed at that wants the model's files themselves. */
   folder: string;
   files: ZoneFile[];

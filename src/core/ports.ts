@@ -57,6 +57,12 @@ export interface ObjectState {
   version?: string | undefined;
 }
 
+/** What the bytes of an object have to be. */
+export interface ObjectBytes {
+  digest: Digest;
+  size: number;
+}
+
 /** An upload of ours that was broken off: its parts cost space until somebody goes on with it, or ends it. */
 export interface BrokenUpload {
   key: string;
@@ -73,9 +79,9 @@ export interface ObjectStore {
   put(
     key: string,
     content: Content,
-    expected: { digest: Digest; size: number },
+    expected: ObjectBytes,
     signal?: AbortSignal,
-  ): Promise<{ version?: string | undefined }>;
+  ): Promise<Pick<ObjectState, 'version'>>;
   get(key: string): Promise<Content | undefined>;
   /** The bytes of an object that was listed in this size: nobody is asked before they are read. Reading throws E_NOT_FOUND. */
   content(key: string, size: number): Content;

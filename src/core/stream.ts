@@ -1,6 +1,6 @@
 import type { Hash } from 'node:crypto';
 import { releaseChunk } from './chunk-pool.ts';
-import { type Checksum, formatChecksum, openHash } from './digest.ts';
+import { type Checksum, checksumOf, type Digest, formatChecksum, openHash } from './digest.ts';
 import { MirrorError } from './errors.ts';
 import type { Content } from './ports.ts';
 
@@ -13,6 +13,11 @@ export interface Expectation {
   checksum: Checksum;
   /** For messages. */
   item: string;
+}
+
+/** @param item for messages; mostly the digest is all that is known */
+export function expectationOf({ digest, size }: { digest: Digest; size: number }, item: string = digest): Expectation {
+  return { size, checksum: checksumOf(digest), item };
 }
 
 /** The same where nobody can say a checksum before the bytes have passed. */

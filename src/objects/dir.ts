@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { checksumOf, type Digest } from '../core/digest.ts';
+import type { Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
-import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
+import type { Content, ObjectBytes, ObjectState, ObjectStore } from '../core/ports.ts';
+import { expectationOf } from '../core/stream.ts';
 import { copyFileSynced, ensureWritable, namePath, partialSuffix } from '../fs/atomic.ts';
 import { ifThere } from '../fs/if-there.ts';
 import { type Extent, fileContent } from '../fs/read.ts';
@@ -33,15 +34,10 @@ export class DirectoryStore implements ObjectStore {
   async put(
     key: string,
     content: Content,
-    expected: { digest: Digest; size: number },
+    expected: ObjectBytes,
     signal?: AbortSignal,
-  ): Promise<{ version?: string | undefined }> {
-    await receiveFile(
-      this.#path(key),
-      content,
-      { size: expected.size, checksum: checksumOf(expected.digest), item: key },
-      { signal },
-    );
+  ): Promise<Pick<ObjectState, 'version'>> {
+    await receiveFile(this.#path(key), content, expectationOf(expected, key), { signal });
     return { version: (await this.#state(key))?.version };
   }
 

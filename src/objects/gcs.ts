@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { checksumOf, type Digest, digestHex, isDigest } from '../core/digest.ts';
+import { digestHex, isDigest } from '../core/digest.ts';
 import { isAbort, MirrorError } from '../core/errors.ts';
 import { Budget } from '../core/limit.ts';
-import type { Content, ObjectState, ObjectStore } from '../core/ports.ts';
-import { type Expectation, readVerified, verified } from '../core/stream.ts';
+import type { Content, ObjectBytes, ObjectState, ObjectStore } from '../core/ports.ts';
+import { type Expectation, expectationOf, readVerified, verified } from '../core/stream.ts';
 import { resuming, type RetryOptions, retrying } from '../http/retry.ts';
 import { translateGcs } from './gcs-error.ts';
 import { type GcsFile, type GcsMetadata, type LoadedGcs, loadGcs } from './gcs-sdk.ts';
@@ -59,11 +59,11 @@ export class GcsStore implements ObjectStore {
   async put(
     key: string,
     content: Content,
-    expected: { digest: Digest; size: number },
+    expected: ObjectBytes,
     signal?: AbortSignal,
-  ): Promise<{ version?: string | undefined }> {
+  ): Promise<Pick<ObjectState, 'version'>> {
     const { size, digest } = expected;
-    const expectation = { size, checksum: checksumOf(digest), item: key };
+    const expectation = expectationOf(expected, key);
     const metadata = { contentType: 'application/octet-stream', metadata: { sha256: digestHex(digest) } };
     const held = Math.min(size, chunkSize);
     await this.#flight.take(held);

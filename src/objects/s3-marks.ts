@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
-import type { ObjectState } from '../core/ports.ts';
+import type { ObjectBytes, ObjectState } from '../core/ports.ts';
 import { readAll } from '../core/stream.ts';
 import { digestSchema, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
@@ -11,12 +10,9 @@ import type { S3Bucket } from './s3-bucket.ts';
 export const marksPrefix = '.sie-mirror/uploads/';
 
 /** An upload in parts that we began: without its mark nobody could tell it from one of others. */
-export interface UploadMark {
+export interface UploadMark extends ObjectBytes {
   key: string;
   uploadId: string;
-  /** What the object is going to be. */
-  digest: Digest;
-  size: number;
   partSize: number;
   /** The store was told that each part comes with its CRC-32, and checks it. */
   crc32?: boolean | undefined;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
+import { type Digest, digestHex } from '../core/digest.ts';
 import { isWrongBytes, MirrorError } from '../core/errors.ts';
-import type { Content } from '../core/ports.ts';
-import { Check } from '../core/stream.ts';
+import type { Content, ObjectBytes } from '../core/ports.ts';
+import { Check, expectationOf } from '../core/stream.ts';
 import { inParts, type PartBuffers } from './part-buffers.ts';
 import type { S3Bucket, S3Request } from './s3-bucket.ts';
 import { isRefusal, isS3Error, wantedRegion } from './s3-errors.ts';
@@ -33,12 +33,6 @@ interface BegunUpload {
   ChecksumAlgorithm?: string | undefined;
 }
 
-/** What an object is going to be. */
-interface Wanted {
-  digest: Digest;
-  size: number;
-}
-
 /**
  * Puts large objects in parts. An upload that was broken off is taken up by the next run: its parts are kept when they
  * have the size and the MD5 of what would be sent. The upload is completed, and the object visible, only after the digest
@@ -61,7 +55,7 @@ export class S3Parts {
   async put(
     key: string,
     content: Content,
-    wanted: Wanted,
+    wanted: ObjectBytes,
     signal?: AbortSignal,
   ): Promise<{ ETag?: string | undefined }> {
     const standing = await this.#takeUp(key, wanted, signal);
@@ -94,7 +88,7 @@ export class S3Parts {
   /** The upload of an earlier run that is furthest; the others of that key lead nowhere, and end. */
   async #takeUp(
     key: string,
-    { digest, size }: Wanted,
+    { digest, size }: ObjectBytes,
     signal?: AbortSignal,
   ): Promise<{ mark: UploadMark; parts: Map<number, StandingPart> } | undefined> {
     const found: { mark: UploadMark; parts: Map<number, StandingPart> }[] = [];
@@ -134,7 +128,7 @@ export class S3Parts {
     return parts;
   }
 
-  async #begin(key: string, { digest, size }: Wanted, signal?: AbortSignal): Promise<UploadMark> {
+  async #begin(key: string, { digest, size }: ObjectBytes, signal?: AbortSignal): Promise<UploadMark> {
     const { UploadId: uploadId = '', ChecksumAlgorithm } = await this.#create(key, digest, signal);
     const crc32 = ChecksumAlgorithm === 'CRC32';
     const partSize = Math.max(smallestPart, Math.ceil(size / maxParts / mebi) * mebi);
@@ -221,8 +215,8 @@ export class S3Parts {
     done: SentPart[],
     signal?: AbortSignal,
   ): Promise<void> {
-    const { key, digest, size, partSize } = mark;
-    const check = new Check({ size, checksum: checksumOf(digest), item: key });
+    const { key, partSize } = mark;
+    const check = new Check(expectationOf(mark, key));
     const flying = new Set<Promise<void>>();
     let failed: { error: unknown } | undefined;
     let number = 0;

@@ -1,8 +1,8 @@
 import { chunkBytes } from '../core/chunk-pool.ts';
-import { checksumOf, type Digest, digestHex } from '../core/digest.ts';
+import { digestHex } from '../core/digest.ts';
 import { Budget } from '../core/limit.ts';
-import type { BrokenUpload, Content, ObjectState, ObjectStore } from '../core/ports.ts';
-import { readVerified } from '../core/stream.ts';
+import type { BrokenUpload, Content, ObjectBytes, ObjectState, ObjectStore } from '../core/ports.ts';
+import { expectationOf, readVerified } from '../core/stream.ts';
 import { resuming } from '../http/retry.ts';
 import { PartBuffers } from './part-buffers.ts';
 import { S3Bucket, type S3Options, versionOf } from './s3-bucket.ts';
@@ -66,9 +66,9 @@ export class S3Store implements ObjectStore {
   async put(
     key: string,
     content: Content,
-    expected: { digest: Digest; size: number },
+    expected: ObjectBytes,
     signal?: AbortSignal,
-  ): Promise<{ version?: string | undefined }> {
+  ): Promise<Pick<ObjectState, 'version'>> {
     const isSmall = expected.size <= singleLimit;
     const put = isSmall
       ? await this.#putWhole(key, content, expected, signal)
@@ -135,15 +135,14 @@ export class S3Store implements ObjectStore {
   async #putWhole(
     key: string,
     content: Content,
-    expected: { digest: Digest; size: number },
+    expected: ObjectBytes,
     signal?: AbortSignal,
   ): Promise<{ ETag: string | undefined }> {
     await this.#flight.take(expected.size);
     try {
-      const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: key };
       const payload = digestHex(expected.digest);
       const headers = { 'x-amz-meta-sha256': payload };
-      const body = kept(await readVerified(content, expectation, signal));
+      const body = kept(await readVerified(content, expectationOf(expected, key), signal));
       return await this.#bucket.put(key, { headers, body, payload }, signal);
     } finally {
       this.#flight.give(expected.size);

@@ -1,10 +1,9 @@
 import type { ReceivedImage, Receipt } from '../../bundle/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf } from '../../core/digest.ts';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { limitTo } from '../../core/limit.ts';
 import type { ContentSource } from '../../core/ports.ts';
-import { readVerified } from '../../core/stream.ts';
+import { expectationOf, readVerified } from '../../core/stream.ts';
 import { plural } from '../../core/text.ts';
 import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
@@ -128,12 +127,11 @@ class ImageLook {
   }
 
   async #manifest(descriptor: Descriptor): Promise<Uint8Array | undefined> {
-    const { digest, size } = descriptor;
-    checkManifestSize(descriptor, digest);
+    checkManifestSize(descriptor, descriptor.digest);
     try {
       // That it has this digest is the word of the registry.
       const content = await this.#source.fetch(descriptor);
-      return await readVerified(content, { size, checksum: checksumOf(digest), item: digest });
+      return await readVerified(content, expectationOf(descriptor));
     } catch (error) {
       if (toMirrorError(error).code === 'E_NOT_FOUND') return undefined;
       throw error;

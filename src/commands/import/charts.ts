@@ -1,17 +1,16 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import { checksumOf } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
-import { readVerified } from '../../core/stream.ts';
+import { expectationOf, readVerified } from '../../core/stream.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { OciLayout } from '../../oci/layout/layout.ts';
 import { splitName } from '../../oci/layout/index-file.ts';
 import { attempt } from '../attempt.ts';
-import { note, putFiles } from './files.ts';
+import { putFiles } from './files.ts';
 import { placeImage, type PlacedImage } from './images.ts';
 import type { ModelObject } from './placed-object.ts';
-import type { ImportRun } from './run.ts';
+import { type ImportRun, noteBrought } from './run.ts';
 import type { TargetState } from './state.ts';
 
 /** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
@@ -66,8 +65,7 @@ async function chartFiles(item: ImageItem, reader: BundleReader, layout: OciLayo
   if (!config) throw noChart(item);
   if (blobs.some(({ digest }) => !reader.has(digest))) throw inBase(item);
   const found = await layout.content(config);
-  const expected = { size: config.size, checksum: checksumOf(config.digest), item: config.digest };
-  const about = parseJson(await readVerified(found, expected), item.reference);
+  const about = parseJson(await readVerified(found, expectationOf(config)), item.reference);
   const { name, version } = validate(aboutSchema, about, item.reference);
   const files = blobs.flatMap(({ mediaType, digest, size }): ModelObject[] => {
     const ending = { [chartTypes.content]: '', [chartTypes.provenance]: '.prov' }[mediaType];
@@ -121,7 +119,7 @@ export async function importChartFiles(
       media.refuse(lackingOf(item, reader), reference, reader);
       const { bytes, files } = await putFiles(run, await chartFiles(item, reader, layout), reference, target);
       receipt.charts?.push({ reference, digest: item.root.digest, files });
-      note(run, { kind: 'chart', name: reference, target: `${target.store.name}/${files[0]?.path}`, bytes });
+      noteBrought(run, { kind: 'chart', name: reference, target: `${target.store.name}/${files[0]?.path}`, bytes });
     });
   }
 }

@@ -6,7 +6,7 @@ import { attempt } from '../attempt.ts';
 import { filesFolder } from '../files.ts';
 import { putObjects } from './models.ts';
 import type { ModelObject } from './placed-object.ts';
-import type { ImportRun } from './run.ts';
+import { type ImportRun, noteBrought } from './run.ts';
 import { type Looks, TargetState } from './state.ts';
 
 /**
@@ -45,7 +45,7 @@ export async function importFiles(run: ImportRun, objects: readonly ModelObject[
     await attempt(items, 'file', object.key, async () => {
       const { bytes, files } = await putFiles(run, [object], object.key, target);
       receipt.files?.push(...files);
-      note(run, { kind: 'file', name: object.key, target: `${store.name}/${object.key}`, bytes });
+      noteBrought(run, { kind: 'file', name: object.key, target: `${store.name}/${object.key}`, bytes });
     });
 }
 
@@ -62,15 +62,6 @@ export async function putFiles(
   if (error) throw error;
   media.refuse(lacking, name, reader);
   return { bytes: moved, files: there.map(({ key, digest, size }) => ({ path: key, digest, size })) };
-}
-
-export function note(
-  { items, context }: ImportRun,
-  { kind, name, target, bytes }: { kind: string; name: string; target: string; bytes: number },
-): void {
-  const state = bytes === 0 ? 'present' : 'done';
-  context.report({ type: 'item', item: name, state, bytes });
-  items.push({ kind, name, state, bytes, detail: { target } });
 }
 
 /** What of these would move, for a plan. */

@@ -11,7 +11,7 @@ import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { type ModelObject, type ModelSource, placeObjects } from './placed-object.ts';
-import type { ImportRun } from './run.ts';
+import { type ImportRun, noteBrought } from './run.ts';
 import type { TargetState, WantedObject } from './state.ts';
 
 /**
@@ -100,11 +100,12 @@ export function stagesOf(
 
 /** @param share of one machine of several; it makes no model visible */
 export async function importModels(
-  { reader, items, receipt, media, context }: ImportRun<ModelSource>,
+  run: ImportRun<ModelSource>,
   target: TargetState,
   layout: HubLayout,
   share: { keys: ReadonlySet<string> } | undefined,
 ): Promise<void> {
+  const { reader, items, receipt, media, context } = run;
   const { store } = target;
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   for (const item of models) {
@@ -129,15 +130,8 @@ export async function importModels(
         commit: item.commit,
         objects: sortedList(inTurn([put.there, listed.there, heads.there]), ({ key }) => key),
       });
-      const state = moved === 0 ? 'present' : 'done';
-      context.report({ type: 'item', item: name, state, bytes: moved });
-      items.push({
-        kind: 'model',
-        name,
-        state,
-        bytes: moved,
-        detail: { target: `${store.name}/${modelFolder(item.repo, layout)}` },
-      });
+      const place = `${store.name}/${modelFolder(item.repo, layout)}`;
+      noteBrought(run, { kind: 'model', name, target: place, bytes: moved });
     });
   }
 }
@@ -169,14 +163,14 @@ export async function putObjects(
   const result: PutResult = { moved: 0, lacking: [], broken: [], there: new PackedList() };
   const note = ({ key, digest, size }: ModelObject, version: string | undefined): void => {
     result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
-    count(size);
   };
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
   await forEachBySize(objects, context.slots, async (object) => {
-    const { key, digest, size, from } = object;
+    const { key, size, from } = object;
     context.signal.throwIfAborted();
     const found = await target.find(object);
     if (found) {
+      count(size);
       note(object, found.version);
       return;
     }
@@ -186,12 +180,13 @@ export async function putObjects(
     }
     if ('key' in from) {
       await store.copy(from.key, key, size, context.signal);
+      count(size);
       note(object, undefined);
       return;
     }
     try {
-      const { version } = await store.put(key, counted(from, count), { digest, size }, context.signal);
-      result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
+      const { version } = await store.put(key, counted(from, count), object, context.signal);
+      note(object, version);
       result.moved += size;
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'E_MEDIUM') throw error;

@@ -12,3 +12,13 @@ export interface ImportRun<Source = BundleReader> {
   readonly media: MediaToCome;
   readonly context: Context;
 }
+
+/** Says what has come of one item: nothing moved of what was there already. */
+export function noteBrought(
+  { items, context }: Pick<ImportRun, 'items' | 'context'>,
+  { kind, name, target, bytes }: { kind: string; name: string; target: string; bytes: number },
+): void {
+  const state = bytes === 0 ? 'present' : 'done';
+  context.report({ type: 'item', item: name, state, bytes });
+  items.push({ kind, name, state, bytes, detail: { target } });
+}

@@ -3,14 +3,12 @@ import { parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.
 import { signatureNames } from '../../bundle/seal.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
-import type { ObjectState, ObjectStore } from '../../core/ports.ts';
+import type { ObjectBytes, ObjectState, ObjectStore } from '../../core/ports.ts';
 import { readAll } from '../../core/stream.ts';
 
 /** An object as it should be. */
-export interface WantedObject {
+export interface WantedObject extends ObjectBytes {
   key: string;
-  digest: Digest;
-  size: number;
 }
 
 /** Something in the target of the models that should not be there. */
@@ -72,7 +70,7 @@ export class TargetState {
     const state = new TargetState(store, reads);
     await state.#listAll(looks);
     const there = new Map<string, number>();
-    for (const { key, size } of (await state.#folder(`${receiptPrefix}/`)).values()) there.set(key, size);
+    for (const { key, size } of (await state.beside(`${receiptPrefix}/`)).values()) there.set(key, size);
     for (const [key, size] of there)
       if (key.endsWith('.receipt.json') && size <= receiptLimit)
         await state.#learn(key, size, there.has(signatureNames(key).signature));
@@ -81,7 +79,7 @@ export class TargetState {
 
   /** What is there, when it is what it should be. */
   async find({ key, digest, size }: WantedObject): Promise<ObjectState | undefined> {
-    const listed = (await this.#folder(key)).get(key);
+    const listed = (await this.beside(key)).get(key);
     if (listed?.size !== size) return undefined;
     const found = await this.#digest(listed);
     return found === digest ? { ...listed, digest } : undefined;
@@ -89,19 +87,21 @@ export class TargetState {
 
   /** What lies in the same folder as `key`, by key: one listing for all that ask. */
   async beside(key: string): Promise<ReadonlyMap<string, ObjectState>> {
-    return this.#folder(key);
+    const name = folderOf(key);
+    if (this.#all) return this.#all.get(name) ?? new Map<string, ObjectState>();
+    const known = this.#folders.get(name) ?? this.#list(name);
+    this.#folders.set(name, known);
+    return known;
   }
 
   /** Whether a receipt names this very version of it. */
-  isKnown({ key, size, version }: ObjectState): boolean {
-    return version !== undefined && this.#known.has(JSON.stringify([key, size, version]));
+  isKnown(listed: ObjectState): boolean {
+    return this.#known.has(versionKey(listed));
   }
 
   async #digest(listed: ObjectState): Promise<Digest | undefined> {
     if (this.#reads) return this.#read(listed);
-    const { key, size, version } = listed;
-    const known = version === undefined ? undefined : this.#known.get(JSON.stringify([key, size, version]));
-    return known ?? (await this.store.head(key))?.digest;
+    return this.#known.get(versionKey(listed)) ?? (await this.store.head(listed.key))?.digest;
   }
 
   async #read({ key }: ObjectState): Promise<Digest | undefined> {
@@ -128,14 +128,6 @@ export class TargetState {
     this.#all = all;
   }
 
-  async #folder(key: string): Promise<Map<string, ObjectState>> {
-    const name = folderOf(key);
-    if (this.#all) return this.#all.get(name) ?? new Map<string, ObjectState>();
-    const known = this.#folders.get(name) ?? this.#list(name);
-    this.#folders.set(name, known);
-    return known;
-  }
-
   async #list(prefix: string): Promise<Map<string, ObjectState>> {
     const found = new Map<string, ObjectState>();
     for await (const state of this.store.list(prefix)) found.set(state.key, state);
@@ -148,9 +140,14 @@ export class TargetState {
     const receipt = receiptIn(bytes, key);
     this.receipts.set(key, { digest: sha256(bytes), size, receipt, signed });
     for (const { objects } of receipt?.models ?? [])
-      for (const { key: object, size, version, digest } of objects)
-        if (version !== undefined) this.#known.set(JSON.stringify([object, size, version]), digest);
+      for (const object of objects)
+        if (object.version !== undefined) this.#known.set(versionKey(object), object.digest);
   }
+}
+
+/** Names one version of an object. */
+function versionKey({ key, size, version }: ObjectState): string {
+  return JSON.stringify([key, size, version]);
 }
 
 /** What a listing has to begin with that shows it. */

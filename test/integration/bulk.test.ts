@@ -7,7 +7,8 @@ import { HttpClient, type HttpClientOptions, type HttpResponse } from '../../src
 import { codeOf } from '../support/failures.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import { waitFor } from '../support/wait.ts';
-import { startWire, tlsFile, type WireScript } from '../support/wire.ts';
+import { pem } from '../support/tls.ts';
+import { startWire, type WireScript } from '../support/wire.ts';
 
 const large = Buffer.from(seededBytes('bulk', 1_500_000));
 const chunkedAbc = '3\r\nabc\r\n0\r\n\r\n';
@@ -188,7 +189,7 @@ describe('both paths', () => {
     ['an early end', cutAfter(700_000, 'end'), { status: 200, code: 'E_NETWORK' }],
   ] as const)('get along with %s over TLS', async (_, script, wanted) => {
     await using server = await startWire(script, { tls: true });
-    const trusting = { ca: tlsFile('ca.pem') };
+    const trusting = { ca: pem('ca.pem') };
 
     expect(await outcomeOf(server.url, true, trusting)).toEqual(wanted);
     expect(await outcomeOf(server.url, false, trusting)).toEqual(wanted);

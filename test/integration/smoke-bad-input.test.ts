@@ -1,14 +1,12 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SmokeOptions } from '../../src/commands/smoke/options.ts';
 import { smoke } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
 import type { Fault } from '../support/server.ts';
-import { smokeAgainst, smokeDefaults, smokeFails, smokeModel as model } from '../support/smoke.ts';
+import { scratch, smokeAgainst, smokeDefaults, smokeFails, smokeModel as model } from '../support/smoke.ts';
 import { serverTls, tlsPath } from '../support/tls.ts';
 
 const lock = JSON.stringify({
@@ -150,7 +148,7 @@ it.each<[string, RegExp, Partial<SmokeOptions>]>([
 ])(
   'a gateway that takes %s and never answers is given up when the time is',
   async (_, only, options) => {
-    const cwd = await mkdtemp(join(tmpdir(), 'smoke-'));
+    const cwd = await scratch();
     await writeFile(join(cwd, 'lock.json'), lock);
     const hangs = answering({ kind: 'stall', after: 0 }, only);
     const error = await smokeFails(hangs, { timeout: 1, clock: undefined, ...options }, { cwd });

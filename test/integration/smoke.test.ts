@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { smoke } from '../../src/commands/smoke.ts';
@@ -7,6 +6,7 @@ import { testContext } from '../support/context.ts';
 import { defaultVector } from '../support/sie-cluster.ts';
 import {
   l4Worker as l4,
+  scratch,
   smokeAgainst,
   smokeDefaults,
   smokeFails,
@@ -14,7 +14,6 @@ import {
   smokePasses,
 } from '../support/smoke.ts';
 
-const scratch = async (): Promise<string> => mkdtemp(join(tmpdir(), 'smoke-'));
 const containing = (text: string): string => expect.stringContaining(text) as string;
 
 describe.each(['0.3', '0.10'] as const)('gateway of SIE %s', (dialect) => {

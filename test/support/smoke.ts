@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/commands/smoke/patience.ts';
 import type { SmokeOptions } from '../../src/commands/smoke/options.ts';
 import { smoke } from '../../src/commands/smoke.ts';
@@ -6,6 +7,7 @@ import type { Event } from '../../src/core/events.ts';
 import { MirrorError } from '../../src/core/errors.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';
+import { temporaryDirectory } from './place.ts';
 import { type GatewayOptions, startGateway, type TestGateway } from './sie.ts';
 import type { GatewayWorker } from './sie-cluster.ts';
 
@@ -18,6 +20,13 @@ export const l4Worker: GatewayWorker = {
   bundle: 'default',
 };
 export const cpuWorker: GatewayWorker = { ...l4Worker, name: 'cpu-0', profile: 'cpu', memoryTotalBytes: 0 };
+
+/** A directory that is gone when the test has ended. */
+export async function scratch(): Promise<string> {
+  const place = await temporaryDirectory();
+  onTestFinished(() => place[Symbol.asyncDispose]());
+  return place.path;
+}
 
 /** What the command line says when no flag does. */
 export const smokeDefaults = { workers: [], format: 'msgpack' } as const;

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
-import { projectRoot } from './cli.ts';
+import { serverTls } from './tls.ts';
 
 /** What a client has asked for, as it stood on the wire. */
 export interface WireRequest {
@@ -50,9 +48,7 @@ export async function startWire(script: WireScript, options: { tls?: boolean } =
       void script(socket, request, requests.length);
     });
   };
-  const server: Server = options.tls
-    ? createTlsServer({ cert: tlsFile('server.pem'), key: tlsFile('server.key') }, serve)
-    : createServer(serve);
+  const server: Server = options.tls ? createTlsServer(serverTls(), serve) : createServer(serve);
   server.on('tlsClientError', () => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -65,9 +61,4 @@ export async function startWire(script: WireScript, options: { tls?: boolean } =
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-/** PEM text of an authority, or of what it has signed for 127.0.0.1. */
-export function tlsFile(name: 'ca.pem' | 'server.pem' | 'server.key'): string {
-  return readFileSync(join(projectRoot, 'fixtures/tls', name), 'utf8');
 }

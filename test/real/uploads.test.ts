@@ -24,7 +24,7 @@ it.each<[string, (directory: string) => Promise<RealServer>]>([
 ])('an upload to %s that breaks every 12 MiB arrives, and goes on where it was', async (_, start) => {
   const directory = await mkdtemp(join(tmpdir(), 'sie-mirror-upload-'));
   const server = await start(directory);
-  await using proxy = await startCuttingProxy(server.host, 12 * mebi, 1000);
+  await using proxy = await startCuttingProxy(server.host, 12 * mebi);
   // The registry may name its own address for the upload to go on at.
   const http = new HttpClient({ userAgent: 'test', insecureHosts: [proxy.host, server.host] });
   try {

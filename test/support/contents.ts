@@ -3,8 +3,8 @@ import { sha256 } from '../../src/core/digest.ts';
 import type { Content } from '../../src/core/ports.ts';
 
 /** What the bytes are said to be; the media type is that of a layer. */
-export function blobOf(bytes: Uint8Array, mediaType = 'application/vnd.oci.image.layer.v1.tar'): Descriptor {
-  return { mediaType, digest: sha256(bytes), size: bytes.length };
+export function blobOf(bytes: Uint8Array): Descriptor {
+  return { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: sha256(bytes), size: bytes.length };
 }
 
 /** Yields the pieces one after the other. */

@@ -7,8 +7,8 @@ export interface CuttingProxy extends AsyncDisposable {
   cuts: () => number;
 }
 
-/** Cuts every connection on which the client has sent this many bytes, `times` in all. */
-export async function startCuttingProxy(to: string, after: number, times: number): Promise<CuttingProxy> {
+/** Cuts every connection on which the client has sent this many bytes. */
+export async function startCuttingProxy(to: string, after: number): Promise<CuttingProxy> {
   const [hostname = '', port = ''] = to.split(':');
   const open = new Set<Socket>();
   let cuts = 0;
@@ -29,7 +29,7 @@ export async function startCuttingProxy(to: string, after: number, times: number
     upstream.on('data', (bytes) => client.write(bytes));
     client.on('data', (bytes) => {
       sent += bytes.length;
-      if (sent > after && cuts < times) {
+      if (sent > after) {
         cuts += 1;
         client.resetAndDestroy();
         upstream.end();

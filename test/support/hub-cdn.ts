@@ -5,38 +5,32 @@ import { sendBytes, TestServer, type ServerOptions } from './server.ts';
 
 /** Switches of the content network. */
 export interface CdnOptions extends ServerOptions {
-  /** Seconds that a signed address is good for; default 3600. */
-  lifetimeSeconds?: number;
-  /**
-   * Name in the signed addresses; default `localhost`. huggingface_hub 1.x compares host names without ports, and would
-   * take a second port of 127.0.0.1 for the hub itself.
-   */
-  hostname?: 'localhost' | '127.0.0.1';
   /** Where redirects say that it is, when something stands before it. */
   address?: () => string | undefined;
   /** Answers 200 with the whole body to a Range request, as some proxies do. */
   ignoreRange?: boolean;
 }
 
+/** As in a signed address; `expire` ends all of them. */
+const expires = String(Math.floor(Date.now() / 1000) + 3600);
+
 interface Grant {
   path: string;
-  expires: number;
   bytes: Uint8Array;
 }
 
 /** The second host: serves LFS files to whoever has a signed address, and to nobody who brings a token. */
 export class HubCdn {
   readonly #grants: Map<string, Grant>;
-  readonly #lifetimeSeconds: number;
   readonly #address: () => string | undefined;
   readonly url: string;
   readonly server: TestServer;
 
   private constructor(server: TestServer, grants: Map<string, Grant>, options: CdnOptions) {
     this.server = server;
-    this.url = server.url.replace('127.0.0.1', options.hostname ?? 'localhost');
+    // huggingface_hub 1.x compares host names without ports, and would take a second port of 127.0.0.1 for the hub itself.
+    this.url = server.url.replace('127.0.0.1', 'localhost');
     this.#grants = grants;
-    this.#lifetimeSeconds = options.lifetimeSeconds ?? 3600;
     this.#address = options.address ?? (() => undefined);
   }
 
@@ -47,8 +41,7 @@ export class HubCdn {
       if (request.headers.authorization !== undefined) return false;
       if (request.method !== 'GET' && request.method !== 'HEAD') return false;
       const grant = grants.get(url.searchParams.get('Signature') ?? '');
-      const isGood = grant && grant.path === url.pathname && String(grant.expires) === url.searchParams.get('Expires');
-      if (!isGood || grant.expires * 1000 <= Date.now()) {
+      if (grant?.path !== url.pathname || url.searchParams.get('Expires') !== expires) {
         request.resume();
         response.writeHead(403, { 'content-type': 'text/xml' });
         response.end('<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>');
@@ -66,13 +59,12 @@ export class HubCdn {
   sign(repo: HubRepo, file: HubFile, method: string): string {
     const path = `/xet-bridge-us/${repo.type}-${encodeURIComponent(repo.id)}/${file.xetHash ?? file.lfs?.oid ?? file.oid}`;
     const signature = randomBytes(24).toString('base64url');
-    const expires = Math.floor(Date.now() / 1000) + this.#lifetimeSeconds;
-    this.#grants.set(signature, { path, expires, bytes: file.bytes });
+    this.#grants.set(signature, { path, bytes: file.bytes });
     const query = new URLSearchParams({
       'X-Xet-Cas-Uid': 'public',
       'response-content-disposition': `inline; filename*=UTF-8''${encodeURIComponent(file.path)};`,
       'x-id': method === 'HEAD' ? 'HeadObject' : 'GetObject',
-      Expires: String(expires),
+      Expires: expires,
       Signature: signature,
       'Key-Pair-Id': 'TESTKEY',
     });

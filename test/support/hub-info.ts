@@ -21,7 +21,7 @@ export function repoInfo(repo: HubRepo, commit: HubCommit, query: URLSearchParam
   const blobs = isTrue(query.get('blobs'));
   const security = isTrue(query.get('securityStatus'));
   const info = allInfo(repo, commit, blobs);
-  if (expand.length === 0) return security ? { ...info, securityRepoStatus: repoSecurity(repo) } : info;
+  if (expand.length === 0) return security ? { ...info, securityRepoStatus: repoSecurity() } : info;
   if (blobs || security) return '"expand" cannot be used with "blobs" or "securityStatus"';
   const unknown = expand.filter((name) => !EXPANDABLE.has(name));
   if (unknown.length > 0) return `"expand" must be one of [${[...EXPANDABLE].join(', ')}], got ${unknown.join(', ')}`;
@@ -121,8 +121,8 @@ function blobSibling(file: HubFile): Record<string, unknown> {
   return { ...base, lfs: { sha256: file.lfs.oid, size: file.lfs.size, pointerSize: file.lfs.pointerSize } };
 }
 
-function repoSecurity(repo: HubRepo): Record<string, unknown> {
-  return { scansDone: true, filesWithIssues: repo.spec.issues ?? [] };
+function repoSecurity(): Record<string, unknown> {
+  return { scansDone: true, filesWithIssues: [] };
 }
 
 function fileEntry(repo: HubRepo, commit: HubCommit, file: HubFile, expand: boolean): TreeEntry {
@@ -134,7 +134,7 @@ function fileEntry(repo: HubRepo, commit: HubCommit, file: HubFile, expand: bool
     ...(file.lfs ? { lfs: { ...file.lfs, size } } : {}),
     ...(file.xetHash ? { xetHash: file.xetHash } : {}),
     path: file.path,
-    ...(expand ? { lastCommit: lastCommit(commit), securityFileStatus: fileSecurity(repo, file.path) } : {}),
+    ...(expand ? { lastCommit: lastCommit(commit), securityFileStatus: fileSecurity } : {}),
   };
 }
 
@@ -147,14 +147,11 @@ function lastCommit(commit: HubCommit): Record<string, unknown> {
   return { id: commit.id, title: commit.title, date: commit.date };
 }
 
-function fileSecurity(repo: HubRepo, path: string): Record<string, unknown> {
-  const status = repo.spec.issues?.find((issue) => issue.path === path)?.level ?? 'safe';
-  return {
-    status,
-    jFrogScan: { status: 'unscanned' },
-    protectAiScan: { status: 'unscanned' },
-    avScan: { status: 'safe', version: '1.4.2/27000' },
-    pickleImportScan: { status, pickleImports: [], version: '0.0.0' },
-    virusTotalScan: { status: 'unscanned' },
-  };
-}
+const fileSecurity = {
+  status: 'safe',
+  jFrogScan: { status: 'unscanned' },
+  protectAiScan: { status: 'unscanned' },
+  avScan: { status: 'safe', version: '1.4.2/27000' },
+  pickleImportScan: { status: 'safe', pickleImports: [], version: '0.0.0' },
+  virusTotalScan: { status: 'unscanned' },
+};

@@ -24,8 +24,6 @@ export interface RepoSpec {
   license?: string;
   /** Former ids, which redirect with 307. */
   movedFrom?: readonly string[];
-  /** What the scanners say about files; the others are `safe`. */
-  issues?: readonly { path: string; level: 'unsafe' | 'suspicious' | 'caution' }[];
   /** Sizes that listings tell instead of the true ones, by path. */
   declaredSizes?: Record<string, number>;
   /** LFS files have a xet hash and the headers that go with it. */

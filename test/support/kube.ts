@@ -130,11 +130,9 @@ export interface PodSwitches {
   /** Reason and message of a container that waits. */
   waiting?: { reason: string; message?: string };
   exitCode?: number;
-  restarts?: number;
   init?: boolean;
   env?: Readonly<Record<string, string>>;
   args?: readonly string[];
-  pullSecrets?: readonly string[];
   labels?: Readonly<Record<string, string>>;
   /** Instead of what follows from the others. */
   status?: Readonly<Record<string, unknown>>;
@@ -156,12 +154,12 @@ export function pod(switches: PodSwitches = {}): object {
     container = 'worker',
     image = 'registry.zone/sie/sie-server:v0.3.4-cuda12-default',
   } = switches;
-  const { waiting, exitCode, init = false, restarts = 0 } = switches;
+  const { waiting, exitCode, init = false } = switches;
   const env = Object.entries(switches.env ?? offlineEnv).map(([key, value]) => ({ name: key, value }));
   const main = { name: container, image, args: switches.args ?? offlineArgs, env };
   const ready = waiting === undefined && exitCode === undefined;
   const state = waiting ? { waiting } : exitCode === undefined ? { running: {} } : { terminated: { exitCode } };
-  const status = { name: container, ready, restartCount: restarts, state };
+  const status = { name: container, ready, restartCount: 0, state };
   const other = { name: 'app', image: 'registry.zone/sie/app:v1', env: [] };
   return {
     metadata: {
@@ -172,7 +170,7 @@ export function pod(switches: PodSwitches = {}): object {
     },
     spec: {
       serviceAccountName: 'sie',
-      imagePullSecrets: (switches.pullSecrets ?? ['regcred']).map((each) => ({ name: each })),
+      imagePullSecrets: [{ name: 'regcred' }],
       containers: init ? [other] : [main],
       ...(init ? { initContainers: [main] } : {}),
     },
@@ -189,10 +187,11 @@ export function podEvent(name: string, message: string, reason = 'Failed'): obje
   return { metadata: { name: `${name}.1` }, involvedObject: { kind: 'Pod', name }, reason, message, type: 'Warning' };
 }
 
-export function pullSecret(host: string, name = 'regcred'): NonNullable<KubeOptions['secrets']>[number] {
+/** The secret that every pod names. */
+export function pullSecret(host: string): NonNullable<KubeOptions['secrets']>[number] {
   const config = { auths: { [host]: { auth: Buffer.from('puller:canary-pull-password').toString('base64') } } };
   return {
-    metadata: { name },
+    metadata: { name: 'regcred' },
     type: 'kubernetes.io/dockerconfigjson',
     data: { '.dockerconfigjson': Buffer.from(JSON.stringify(config)).toString('base64') },
   };

@@ -30,9 +30,9 @@ export interface MadeZone extends AsyncDisposable {
   restore(): void;
 }
 
-export async function makeZone(options: { weightsBytes?: number; layerBytes?: number } = {}): Promise<MadeZone> {
+export async function makeZone(): Promise<MadeZone> {
   const place = await temporaryDirectory();
-  const world = await startWorld(options);
+  const world = await startWorld();
   await mkdir(join(place.path, '.docker'));
   await writeFile(join(place.path, '.docker/config.json'), dockerConfig(world.zone));
   const tool = await placeTool(place.path);

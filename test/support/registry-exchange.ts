@@ -54,10 +54,9 @@ export class Exchange {
     return this.method === 'GET' || this.method === 'HEAD';
   }
 
-  /** A parameter as it stands on the wire, not decoded. */
-  rawQuery(name: string): string | undefined {
-    const pairs = this.url.search.slice(1).split('&');
-    return pairs.find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
+  /** The state of an upload as it stands on the wire, not decoded. */
+  get rawState(): string | undefined {
+    return /[?&]_state=([^&]*)/.exec(this.url.search)?.[1];
   }
 
   header(name: string): string | undefined {

@@ -77,7 +77,7 @@ export class Uploads {
     if (session?.repository !== repository) {
       return exchange.refuse(404, { code: 'BLOB_UPLOAD_UNKNOWN', message: 'blob upload unknown to registry' });
     }
-    if (!session.states.has(exchange.rawQuery('_state') ?? '')) {
+    if (!session.states.has(exchange.rawState ?? '')) {
       return invalidUpload(exchange, 'the query of Location was not sent back as it was');
     }
     if (exchange.method === 'GET') return this.#status(exchange, session);
@@ -175,7 +175,7 @@ export class Uploads {
     const text = exchange.header('content-range');
     if (text === undefined) {
       // The state carries the offset, so bytes of an attempt that broke off cannot be appended to twice.
-      if (exchange.rawQuery('_state') === state(session)) return undefined;
+      if (exchange.rawState === state(session)) return undefined;
       return invalidUpload(exchange, 'upload resumed at wrong offset');
     }
     const span = contentRange(exchange);

@@ -33,8 +33,8 @@ export interface NamedPart {
   crc32: string | undefined;
 }
 
-/** Bytes below which only the last part may be. */
-export const MIN_PART_SIZE = 5 * 1_048_576;
+/** Only the last part may be smaller. */
+const minPartSize = 5 * 1_048_576;
 
 /** Buckets in memory. */
 export class S3Store {
@@ -42,12 +42,10 @@ export class S3Store {
   readonly objects = new Map<string, StoredObject>();
   readonly uploads = new Map<string, Upload>();
   readonly #buckets: Set<string>;
-  readonly #minPartSize: number;
   #nextUpload = 1;
 
-  constructor(buckets: readonly string[], minPartSize: number) {
+  constructor(buckets: readonly string[]) {
     this.#buckets = new Set(buckets);
-    this.#minPartSize = minPartSize;
   }
 
   hasBucket(bucket: string): boolean {
@@ -114,7 +112,7 @@ export class S3Store {
       if (!part || !isNamed) throw new S3Error('InvalidPart', ` (part ${number})`);
       return part;
     });
-    if (chosen.slice(0, -1).some((part) => part.body.length < this.#minPartSize)) throw new S3Error('EntityTooSmall');
+    if (chosen.slice(0, -1).some((part) => part.body.length < minPartSize)) throw new S3Error('EntityTooSmall');
     return chosen;
   }
 }

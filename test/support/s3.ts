@@ -4,7 +4,7 @@ import { S3Error, sendS3Error } from './s3-error.ts';
 import { listObjects, listParts, listUploads } from './s3-list.ts';
 import { parseS3Route, type S3Action, type S3Route } from './s3-route.ts';
 import { verifyPayload, verifySignature, type S3Credentials } from './s3-signature.ts';
-import { crc32Of, MIN_PART_SIZE, S3Store, type StoredObject, type Upload } from './s3-store.ts';
+import { crc32Of, S3Store, type StoredObject, type Upload } from './s3-store.ts';
 import { element, readPartList, resultXml } from './s3-xml.ts';
 import { readBody, sendBytes, TestServer, type ServerOptions } from './server.ts';
 
@@ -23,8 +23,6 @@ export interface S3Options extends ServerOptions {
   aheadMs?: number;
   /** Rows on a page of a listing; default 1000, the most that S3 gives. */
   pageSize?: number;
-  /** Bytes below which only the last part may be; default 5 MiB. */
-  minPartSize?: number;
   /** What becomes of the CRC-32 of parts: newer stores check it, others pass over it; by default it is refused. */
   checksums?: 'checked' | 'ignored' | undefined;
   /** Writes ETags without quotes, but in listings, as one store does. */
@@ -65,7 +63,7 @@ const WRITES = new Set<S3Action>(['PutObject', 'UploadPart', 'CreateMultipartUpl
 
 /** Starts an S3 store that is as narrow as the older ones in use: path style, signatures, no checksum extensions. */
 export async function startS3(options: S3Options): Promise<TestS3> {
-  const store = new S3Store(options.buckets, options.minPartSize ?? MIN_PART_SIZE);
+  const store = new S3Store(options.buckets);
   const api = new S3Api(store, options);
   const server = await TestServer.start((request, response) => api.handle(request, response), options);
   return {

@@ -207,7 +207,7 @@ class Gateway {
   /** Gateways of 0.3 do not know the OpenAI routes, workers do. */
   async #embeddings(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const body = await readBody(request);
-    if (!this.#options.standalone && this.#dialect === '0.3') return sendEmpty(response, 404);
+    if (!this.#options.standalone && this.#dialect === '0.3') return notFound(response);
     return this.#work('embeddings', work.openaiModel(body), request, response, body);
   }
 
@@ -224,7 +224,7 @@ class Gateway {
       // It works, and ruins the pool's queue for the worker that comes later: no client of ours may do it.
       return false;
     }
-    if (target === '') return sendEmpty(response, 404);
+    if (target === '') return notFound(response);
     if (this.#options.standalone && this.#isMisdirected(request, response)) return true;
     const prefixed = /^([^/:]+):\/(.+)$/.exec(target);
     const id = prefixed?.[2] ?? target;
@@ -423,7 +423,7 @@ function send(response: ServerResponse, type: string, body: Uint8Array): true {
   return true;
 }
 
-function sendEmpty(response: ServerResponse, status: number): true {
-  response.writeHead(status, { 'content-length': '0' }).end();
+function notFound(response: ServerResponse): true {
+  response.writeHead(404, { 'content-length': '0' }).end();
   return true;
 }

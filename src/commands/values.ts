@@ -6,7 +6,7 @@ import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { plural } from '../core/text.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import { s3Endpoint, s3Region } from '../objects/s3-settings.ts';
-import { type BucketSettings, chooseCredentials } from '../values/bucket-access.ts';
+import { type AccessSettings, chooseCredentials } from '../values/bucket-access.ts';
 import { consumers } from '../values/consumers.ts';
 import { containerdHosts } from '../values/containerd-hosts.ts';
 import type { CredentialKind } from '../values/credential-kind.ts';
@@ -38,15 +38,13 @@ export interface ValuesOptions {
   force: boolean;
 }
 
-type Settings = BucketSettings & { pullSecret: string };
-
 /** What is made for one consumer. */
 interface Made {
   files: GeneratedFile[];
   warnings: string[];
 }
 
-type Maker = (zone: Zone, settings: Settings, options: ValuesOptions, context: Context) => Made;
+type Maker = (zone: Zone, settings: AccessSettings, options: ValuesOptions, context: Context) => Made;
 
 const makers: Readonly<Record<string, Maker>> = {
   sie: forSie,
@@ -80,7 +78,7 @@ export async function values(options: ValuesOptions, context: Context): Promise<
 }
 
 /** @throws E_USAGE */
-function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): Settings {
+function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): AccessSettings {
   const endpoint = options.endpoint ?? s3Endpoint(env);
   if (endpoint !== undefined && (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint) || hasPassword(endpoint)))
     throw new MirrorError(
@@ -101,7 +99,7 @@ function settingsOf(zone: Zone, options: ValuesOptions, { env }: Context): Setti
   };
 }
 
-function makeFiles(zone: Zone, settings: Settings, options: ValuesOptions, context: Context): Made {
+function makeFiles(zone: Zone, settings: AccessSettings, options: ValuesOptions, context: Context): Made {
   const names =
     options.consumers.length > 0
       ? options.consumers
@@ -117,7 +115,7 @@ function makeFiles(zone: Zone, settings: Settings, options: ValuesOptions, conte
 }
 
 /** Some ask a store with an address of its own for buckets in the path, whatever it wants. */
-function pathWarning(name: string, { models }: Zone, { endpoint, virtualHost }: Settings): string[] {
+function pathWarning(name: string, { models }: Zone, { endpoint, virtualHost }: AccessSettings): string[] {
   const asks = (name === 'sie' || name === 'llmkube') && endpoint !== undefined && models?.startsWith('s3://') === true;
   return asks && virtualHost
     ? [`${name} names the bucket in the path, which a store may refuse that is set to names in the host`]
@@ -136,7 +134,7 @@ function nothingFor(name: string, zone: Zone): MirrorError {
 }
 
 /** The Secrets that the files speak of. */
-function secretsOf(zone: Zone, settings: Settings, files: readonly GeneratedFile[]): GeneratedFile[] {
+function secretsOf(zone: Zone, settings: AccessSettings, files: readonly GeneratedFile[]): GeneratedFile[] {
   const ofModels = zone.modelList.flatMap(({ image }) => (image ? [image.registry] : []));
   const registries = [...new Set([...zone.images.map(({ target }) => target.registry), ...ofModels])].sort();
   return [
@@ -149,7 +147,7 @@ function hostsOf(zone: Zone, { http }: Context): ReturnType<typeof containerdHos
   return containerdHosts(zone, (host) => http.schemeOf(host));
 }
 
-function forSie(zone: Zone, settings: Settings, { sieVersion }: ValuesOptions, context: Context): Made {
+function forSie(zone: Zone, settings: AccessSettings, { sieVersion }: ValuesOptions, context: Context): Made {
   const release = chooseSieVersion(zone, sieVersion);
   const images = sieImages(zone, release);
   const { reached } = hostsOf(zone, context);

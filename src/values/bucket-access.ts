@@ -3,7 +3,8 @@ import type { CredentialKind } from './credential-kind.ts';
 import { placeholder } from './generated-file.ts';
 import type { YamlValue } from './yaml.ts';
 
-export interface BucketSettings {
+/** How pods get at the bucket and the registry of the zone. */
+export interface AccessSettings {
   credentials: CredentialKind;
   /** Of the store; undefined for AWS and Google themselves. */
   endpoint: string | undefined;
@@ -12,6 +13,8 @@ export interface BucketSettings {
   virtualHost: boolean;
   /** Role ARN, or Google service account. */
   identity: string | undefined;
+  /** Name of the Secret to pull images with. */
+  pullSecret: string;
 }
 
 /** Name of the Secret with the keys of the bucket. */
@@ -42,26 +45,31 @@ export function chooseCredentials(models: string | undefined, asked: CredentialK
  */
 export function bucketEnv(
   models: string,
-  { credentials, endpoint, region }: BucketSettings,
+  settings: AccessSettings,
   endpointName: 'AWS_ENDPOINT_URL' | 'AWS_ENDPOINT_URL_S3',
 ): EnvVar[] {
   if (!models.startsWith('s3://')) return [];
+  const { credentials, endpoint } = settings;
   const env: EnvVar[] = endpoint === undefined ? [] : [{ name: endpointName, value: endpoint }];
-  env.push({ name: 'AWS_REGION', value: regionOf({ endpoint, region }) });
+  env.push({ name: 'AWS_REGION', value: regionOf(settings) });
   if (credentials !== 'secret') return env;
   // Without it every start waits for a metadata service that is not there.
   env.push({ name: 'AWS_EC2_METADATA_DISABLED', value: 'true' });
   return [...env, ...['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'].map(fromSecret)];
 }
 
-/** The region that a request is signed for. */
-export function regionOf({ endpoint, region }: Pick<BucketSettings, 'endpoint' | 'region'>): string {
+/** The region that a request is signed for; undefined where only the user knows it. */
+export function knownRegion({ endpoint, region }: AccessSettings): string | undefined {
   // Stores of other makers want some region in a signature, and mostly this one.
-  return region ?? (endpoint === undefined ? `${placeholder}-aws-region` : 'us-east-1');
+  return region ?? (endpoint === undefined ? undefined : 'us-east-1');
+}
+
+export function regionOf(settings: AccessSettings): string {
+  return knownRegion(settings) ?? `${placeholder}-aws-region`;
 }
 
 /** By which a service account stands for an identity of the cloud. */
-export function identityAnnotations({ credentials, identity }: BucketSettings): Record<string, string> {
+export function identityAnnotations({ credentials, identity }: AccessSettings): Record<string, string> {
   if (credentials === 'irsa') return { 'eks.amazonaws.com/role-arn': identity ?? `${placeholder}-role-arn` };
   if (credentials === 'workload-identity')
     return { 'iam.gke.io/gcp-service-account': identity ?? `${placeholder}-google-service-account` };

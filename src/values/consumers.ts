@@ -1,7 +1,6 @@
-import { bucketEnv } from './bucket-access.ts';
+import { type AccessSettings, bucketEnv } from './bucket-access.ts';
 import {
   type Consumer,
-  type ConsumerSettings,
   exampleFile,
   kubernetesName,
   objectName,
@@ -30,7 +29,7 @@ export const consumers: Readonly<Record<string, Consumer>> = {
 const vllmImage = 'docker.io/vllm/vllm-openai';
 
 /** vLLM streams safetensors out of the bucket: https://docs.vllm.ai/en/stable/models/extensions/runai_model_streamer.html */
-function vllm(zone: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
+function vllm(zone: Zone, settings: AccessSettings): GeneratedFile | undefined {
   const { models, modelList, images } = zone;
   if (models === undefined || !/^(?:s3|gs):/.test(models)) return undefined;
   const image = images.find((each) => sourceName(each) === vllmImage);
@@ -62,7 +61,7 @@ function vllm(zone: Zone, settings: ConsumerSettings): GeneratedFile | undefined
 }
 
 /** Images with files below /models, mounted as they are: https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes/ */
-function imageVolume({ images, modelList }: Zone, { pullSecret }: ConsumerSettings): GeneratedFile | undefined {
+function imageVolume({ images, modelList }: Zone, { pullSecret }: AccessSettings): GeneratedFile | undefined {
   const models = modelList.flatMap((model) => (model.image ? [{ name: objectName(model), ...model.image }] : []));
   const others = images
     .filter((image) => !isInfrastructure(image))

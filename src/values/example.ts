@@ -1,14 +1,10 @@
-import { bucketEnv, type BucketSettings, identityAnnotations } from './bucket-access.ts';
+import { type AccessSettings, type EnvVar, identityAnnotations } from './bucket-access.ts';
 import type { GeneratedFile } from './generated-file.ts';
 import { formatYamlDocuments, type YamlValue } from './yaml.ts';
 import type { Zone, ZoneModel } from './zone.ts';
 
-export interface ConsumerSettings extends BucketSettings {
-  pullSecret: string;
-}
-
 /** Example manifests for one consumer; undefined when the zone holds nothing that it reads. */
-export type Consumer = (zone: Zone, settings: ConsumerSettings) => GeneratedFile | undefined;
+export type Consumer = (zone: Zone, settings: AccessSettings) => GeneratedFile | undefined;
 
 /** `CONSUMER/example.yaml` with notes above; undefined without documents. */
 export function exampleFile(consumer: string, documents: YamlValue[], notes: string[]): GeneratedFile | undefined {
@@ -23,7 +19,7 @@ export const readerName = 'model-reader';
 /** An account that may pull images and, where the cloud says who may read, stands for its identity. */
 export function serviceAccount(
   name: string,
-  settings: ConsumerSettings,
+  settings: AccessSettings,
   more: { annotations?: Record<string, string>; secret?: string | undefined } = {},
 ): YamlValue {
   const annotations = { ...identityAnnotations(settings), ...more.annotations };
@@ -39,7 +35,7 @@ export function serviceAccount(
 /** A Deployment of one server that reads the bucket as `model-reader`, with one GPU. */
 export function server(
   name: string,
-  container: { name: string; image: string; args?: string[]; env: ReturnType<typeof bucketEnv> },
+  container: { name: string; image: string; args?: string[]; env: EnvVar[] },
 ): YamlValue {
   const labels = { 'app.kubernetes.io/name': name };
   const { env, ...rest } = container;

@@ -1,4 +1,5 @@
-import { type ConsumerSettings, exampleFile, objectName, serviceAccount } from './example.ts';
+import type { AccessSettings } from './bucket-access.ts';
+import { exampleFile, objectName, serviceAccount } from './example.ts';
 import { type GeneratedFile, placeholder } from './generated-file.ts';
 import type { YamlValue } from './yaml.ts';
 import type { Zone, ZoneModel } from './zone.ts';
@@ -11,7 +12,7 @@ const secretName = 'kserve-model-bucket';
  * service account where a role takes their place.
  * https://kserve.github.io/website/docs/model-serving/storage/providers/s3
  */
-export function kserve({ models, modelList }: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
+export function kserve({ models, modelList }: Zone, settings: AccessSettings): GeneratedFile | undefined {
   if (models === undefined || !/^(?:s3|gs|file|oci):/.test(models)) return undefined;
   // It reads images, and passes over layers of artifacts.
   const readable = modelList.filter(({ image }) => image?.form !== 'modelpack');
@@ -44,7 +45,7 @@ function storageUri(models: string, { folder, image }: ZoneModel): string {
 }
 
 /** The account of the services, and the Secret that it names where one is needed. */
-function access(models: string, settings: ConsumerSettings): YamlValue[] {
+function access(models: string, settings: AccessSettings): YamlValue[] {
   if (models.startsWith('file:')) return [serviceAccount(accountName, { ...settings, credentials: 'secret' })];
   if (!models.startsWith('s3:')) return [serviceAccount(accountName, settings)];
   const annotations = storeAnnotations(settings);
@@ -60,7 +61,7 @@ function access(models: string, settings: ConsumerSettings): YamlValue[] {
   return [secret, serviceAccount(accountName, settings, { secret: secretName })];
 }
 
-function storeAnnotations({ endpoint, region, virtualHost }: ConsumerSettings): Record<string, string> {
+function storeAnnotations({ endpoint, region, virtualHost }: AccessSettings): Record<string, string> {
   const store = endpoint === undefined ? undefined : new URL(endpoint);
   return {
     ...(store

@@ -1,5 +1,5 @@
-import { bucketEnv, type EnvVar, regionOf } from './bucket-access.ts';
-import { type ConsumerSettings, exampleFile, kubernetesName, readerName, server, serviceAccount } from './example.ts';
+import { type AccessSettings, bucketEnv, type EnvVar, regionOf } from './bucket-access.ts';
+import { exampleFile, kubernetesName, readerName, server, serviceAccount } from './example.ts';
 import { type GeneratedFile, placeholder } from './generated-file.ts';
 import { formatYaml } from './yaml.ts';
 import { prefixOf, repositoryOf, sourceName, targetName, type Zone, type ZoneImage } from './zone.ts';
@@ -16,11 +16,11 @@ export function isNim(image: ZoneImage): boolean {
  * Later a NIM without a model of its own takes the files of one:
  * https://docs.nvidia.com/nim/large-language-models/latest/deployment/model-free-nim.html
  */
-export function nim(zone: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
+export function nim(zone: Zone, settings: AccessSettings): GeneratedFile | undefined {
   const images = zone.images.filter(isNim);
   if (images.length === 0) return undefined;
   // NIM reads S3 only, whatever the models of others lie on.
-  const access: ConsumerSettings =
+  const access: AccessSettings =
     settings.credentials === 'workload-identity' ? { ...settings, credentials: 'secret' } : settings;
   const documents = images.map((image) =>
     server(kubernetesName(image.source.repository.replace(/^nim\//, '')), {
@@ -61,7 +61,7 @@ function modelPath({ models, modelList }: Zone): string {
  * Settings of DataRobot's chart for NIM without internet.
  * https://docs.datarobot.com/en/docs/install/install-config/advanced-configuration/nvidia-nim/nim-airgap.html
  */
-export function datarobot({ images }: Zone, settings: ConsumerSettings): GeneratedFile | undefined {
+export function datarobot({ images }: Zone, settings: AccessSettings): GeneratedFile | undefined {
   const nims = images.filter(isNim);
   if (nims.length === 0) return undefined;
   const registries = new Set(nims.flatMap((image) => registryOf(image) ?? []));

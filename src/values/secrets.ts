@@ -1,4 +1,4 @@
-import { bucketSecret, type BucketSettings } from './bucket-access.ts';
+import { type AccessSettings, bucketSecret, knownRegion } from './bucket-access.ts';
 import { type GeneratedFile, placeholder } from './generated-file.ts';
 import { formatYaml } from './yaml.ts';
 
@@ -39,8 +39,8 @@ export function namesBucketSecret(body: string): boolean {
  * For pods to read the models.
  * @param models where they lie, when that is a bucket of S3
  */
-export function bucketKeys(models: string | undefined, settings: BucketSettings): GeneratedFile {
-  const region = settings.region ?? (settings.endpoint === undefined ? undefined : 'us-east-1');
+export function bucketKeys(models: string | undefined, settings: AccessSettings): GeneratedFile {
+  const region = knownRegion(settings);
   const endpoint = settings.endpoint ?? (region === undefined ? undefined : `https://s3.${region}.amazonaws.com`);
   const place = {
     ...(region === undefined ? {} : { AWS_REGION: region }),

@@ -1,13 +1,9 @@
-import { bucketEnv, type BucketSettings, type EnvVar, identityAnnotations } from './bucket-access.ts';
+import { type AccessSettings, bucketEnv, type EnvVar, identityAnnotations } from './bucket-access.ts';
 import type { GeneratedFile } from './generated-file.ts';
 import { hardCoded, type SieImages } from './sie-images.ts';
 import type { SieRelease } from './sie-version.ts';
 import { type Comments, formatYaml, type YamlValue } from './yaml.ts';
 import { sourceName, type Zone, type ZoneImage } from './zone.ts';
-
-export interface SieSettings extends BucketSettings {
-  pullSecret: string;
-}
 
 /** Places of values, with `.` between, in the order in which they were set. */
 class Values {
@@ -39,7 +35,7 @@ export function sieValues(
   release: SieRelease,
   images: SieImages,
   reached: readonly ZoneImage[],
-  settings: SieSettings,
+  settings: AccessSettings,
 ): GeneratedFile {
   const values = new Values();
   values.set('global.imagePullSecrets', [settings.pullSecret]);
@@ -79,14 +75,14 @@ export function readableByWorkers(models: string | undefined): models is string 
   return models !== undefined && /^(?:s3|gs):\/\//.test(models);
 }
 
-function setModels(values: Values, { models }: Zone, settings: SieSettings): void {
+function setModels(values: Values, { models }: Zone, settings: AccessSettings): void {
   if (!readableByWorkers(models)) return;
   values.set('workers.common.clusterCache', { enabled: true, url: models });
   const annotations = identityAnnotations(settings);
   if (Object.keys(annotations).length > 0) values.set('serviceAccount.annotations', annotations);
 }
 
-function modelEnv({ models }: Zone, settings: SieSettings): EnvVar[] {
+function modelEnv({ models }: Zone, settings: AccessSettings): EnvVar[] {
   return readableByWorkers(models) ? bucketEnv(models, settings, 'AWS_ENDPOINT_URL_S3') : [];
 }
 

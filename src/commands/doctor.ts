@@ -9,7 +9,7 @@ import { checkAddress } from './address.ts';
 import type { Context } from './context.ts';
 import { writeSupportFile } from './doctor/archive.ts';
 import { shownEndpoint } from './doctor/bucket-access.ts';
-import { type BucketSight, checkBucket } from './doctor/bucket.ts';
+import { checkBucket, sightOf } from './doctor/bucket.ts';
 import { checkCluster, type ClusterOptions } from './doctor/cluster.ts';
 import { checkGateway } from './doctor/gateway.ts';
 import { Hosts } from './doctor/hosts.ts';
@@ -45,7 +45,7 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
   const given = options.receipt === undefined ? undefined : await readGiven(context.path(options.receipt));
   const findings: Finding[] = [];
   const one = (finding: Finding): Finding[] => [finding];
-  let bucket: BucketSight = { findings: [], repos: undefined, receipts: [] };
+  let bucket = sightOf([]);
   const { bundle, gateway } = options;
   if (bundle !== undefined) findings.push(...(await lookAt('bundle', bundle, () => checkBundle(bundle, context), one)));
   const models = options.models ?? given?.targets.models;
@@ -55,7 +55,7 @@ export async function doctor(options: DoctorOptions, context: Context): Promise<
       'bucket',
       models,
       () => checkBucket(models, given, hosts, context),
-      (finding) => ({ findings: [finding], repos: undefined, receipts: [] }),
+      (finding) => sightOf([finding]),
     );
     findings.push(...bucket.findings);
   }

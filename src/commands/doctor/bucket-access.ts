@@ -43,12 +43,13 @@ export async function bucketReach(url: string, hosts: Hosts, { env }: Context): 
   const asked = s3Region(env);
   const address = storeAddress(env);
   const error = await hosts.reach(new URL(`/${bucket}`, address), 'HEAD');
-  const change =
-    own === undefined
-      ? 'AWS_ENDPOINT_URL_S3 is not set, so that AWS itself was asked; if the store is another one: export AWS_ENDPOINT_URL_S3=STORE_URL'
-      : 'if that is not the address of the store: export AWS_ENDPOINT_URL_S3=https://HOST:PORT';
-  const ids = { unreachable: 'bucket-unreachable', tls: 'bucket-tls', change } as const;
-  if (error) return [await unreachable('bucket', address, error, ids)];
+  if (error) {
+    const change =
+      own === undefined
+        ? 'AWS_ENDPOINT_URL_S3 is not set, so that AWS itself was asked; if the store is another one: export AWS_ENDPOINT_URL_S3=STORE_URL'
+        : 'if that is not the address of the store: export AWS_ENDPOINT_URL_S3=https://HOST:PORT';
+    return [await unreachable('bucket', address, error, change)];
+  }
   const region = hosts.region(address.host);
   const found = [ok('bucket', address.host, 'it answers')];
   if (region !== undefined && asked !== undefined && region !== asked)

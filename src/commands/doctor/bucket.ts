@@ -28,6 +28,11 @@ export interface BucketSight {
   receipts: Receipt[];
 }
 
+/** What is left of a look that saw no models. */
+export function sightOf(findings: Finding[]): BucketSight {
+  return { findings, repos: undefined, receipts: [] };
+}
+
 const smallText = 64 * 1024 * 1024;
 const smallConfig = 4 * 1024 * 1024;
 
@@ -40,7 +45,7 @@ export async function checkBucket(
 ): Promise<BucketSight> {
   const store = await viewObjects(context, url);
   const shut = await bucketReach(url, hosts, context);
-  if (shut.some(({ verdict }) => verdict === 'fault')) return { findings: shut, repos: undefined, receipts: [] };
+  if (shut.some(({ verdict }) => verdict === 'fault')) return sightOf(shut);
   const look = new BucketLook(store, context);
   try {
     return await look.run(shut, given);
@@ -49,7 +54,7 @@ export async function checkBucket(
     const finding = accessFinding(error, store.name, address, hosts.region(address.host));
     // The refusal says more than what was seen before.
     const before = shut.filter(({ fault }) => fault !== finding.fault);
-    return { findings: [...before, finding], repos: undefined, receipts: [] };
+    return sightOf([...before, finding]);
   }
 }
 

@@ -9,7 +9,7 @@ import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
 import { readTokens } from '../tokens.ts';
-import { answerFault } from './answer.ts';
+import { answerFault, forwardSteps } from './answer.ts';
 import { type Hosts, unreachable } from './hosts.ts';
 import { askWorkers, checkWorker, readWorker } from './worker.ts';
 
@@ -22,13 +22,13 @@ export async function checkGateway(
 ): Promise<Finding[]> {
   const address = new URL(url);
   const error = await hosts.reach(new URL('/healthz', address));
-  const change = steps(
-    'see whether it runs, and its address and port: kubectl -n NAMESPACE get pods,services',
-    'from outside of the cluster, in another terminal: kubectl -n NAMESPACE port-forward service/sie-gateway 8080',
-    'and then: sie-mirror doctor --gateway http://127.0.0.1:8080',
-  );
-  const ids = { unreachable: 'gateway-unreachable', tls: 'gateway-tls', change } as const;
-  if (error) return [await unreachable('gateway', address, error, ids)];
+  if (error) {
+    const change = steps(
+      'see whether it runs, and its address and port: kubectl -n NAMESPACE get pods,services',
+      ...forwardSteps,
+    );
+    return [await unreachable('gateway', address, error, change)];
+  }
   const client = new SieClient(context.http, url, readTokens(context.env));
   try {
     const health = await client.health();

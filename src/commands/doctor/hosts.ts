@@ -1,7 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
-import type { FaultId } from '../../doctor/faults.ts';
-import { faultAt, type Finding, type Layer, ok } from '../../doctor/finding.ts';
+import { faultAt, type Finding, ok } from '../../doctor/finding.ts';
 import { steps } from '../../doctor/names.ts';
 import type { Context } from '../context.ts';
 
@@ -75,21 +74,24 @@ function setClock(offset: number): string {
   );
 }
 
-/** What a host is called in faults, and in what is said to do about them. */
-export interface HostTerms {
-  unreachable: FaultId;
-  tls: FaultId;
-  /** What to change when the address is the wrong one. */
-  change: string;
-}
+const hostFaults = {
+  bucket: { unreachable: 'bucket-unreachable', tls: 'bucket-tls' },
+  registry: { unreachable: 'registry-unreachable', tls: 'registry-tls' },
+  cluster: { unreachable: 'kube-unreachable', tls: 'kube-unreachable' },
+  gateway: { unreachable: 'gateway-unreachable', tls: 'gateway-tls' },
+} as const;
 
-/** Why a host cannot be asked, by layer: its name, its address, or its certificate. */
+/**
+ * Why a host cannot be asked, by layer: its name, its address, or its certificate.
+ * @param change what to do when the address is the wrong one
+ */
 export async function unreachable(
-  layer: Layer,
+  layer: keyof typeof hostFaults,
   url: URL,
   error: MirrorError,
-  { unreachable: fault, tls, change }: HostTerms,
+  change: string,
 ): Promise<Finding> {
+  const { unreachable: fault, tls } = hostFaults[layer];
   if (error.code === 'E_TLS') return faultAt(layer, url.host, tls, error.message, trustSteps(url, error.hint));
   const name = url.hostname;
   const resolves = await lookup(name).then(

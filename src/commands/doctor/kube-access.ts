@@ -63,12 +63,12 @@ export async function apiFault(error: MirrorError, server: URL, namespace: strin
       steps('who one is by it: kubectl auth whoami', 'have whoever runs the cluster give a fresh kubeconfig or token'),
     );
   if (['E_NETWORK', 'E_TLS', 'E_REMOTE', 'E_PROTOCOL', 'E_NOT_FOUND', 'E_RATE_LIMIT'].includes(error.code))
-    return unreachable('cluster', server, error, {
-      unreachable: 'kube-unreachable',
-      tls: 'kube-unreachable',
-      change:
-        'if that is not the server of the cluster, mend `server:` in the kubeconfig, or take another context: --context NAME',
-    });
+    return unreachable(
+      'cluster',
+      server,
+      error,
+      'if that is not the server of the cluster, mend `server:` in the kubeconfig, or take another context: --context NAME',
+    );
   return stopped('cluster', `namespace ${namespace}`, error);
 }
 

@@ -61,9 +61,8 @@ function moved(image: ReceivedImage, before: string | undefined, now: string | u
 async function registryReach(host: string, hosts: Hosts, context: Context): Promise<Finding | undefined> {
   const url = new URL('/v2/', directEndpoint(host, context.http).origin);
   const error = await hosts.reach(url);
-  const change = `if that is not the registry, name the right one: --images HOST/PREFIX`;
-  const ids = { unreachable: 'registry-unreachable', tls: 'registry-tls', change } as const;
-  return error && unreachable('registry', url, error, ids);
+  const change = 'if that is not the registry, name the right one: --images HOST/PREFIX';
+  return error && unreachable('registry', url, error, change);
 }
 
 /** One image with every platform and every blob of it. */

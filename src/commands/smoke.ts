@@ -38,18 +38,10 @@ export async function smoke(options: SmokeOptions, context: Context): Promise<Re
   if (options.createPool !== true || pool === undefined) return work();
   const gpus = Object.fromEntries(profiles.map((profile) => [profile, 1]));
   const patience = new Patience(options.timeout, pool, context.report, context.signal, options.clock);
-  await within(patience, client, () => client.health());
+  await patience.through(client, (each) => each.health());
   // What it does with the pool may come late, and is no part of that time.
   client.boundAnswers(options.timeout * 1000);
   return withPool(client, { name: pool, gpus }, context.report, work);
-}
-
-/** No answer takes longer than the time that is left. */
-async function within<T>(patience: Patience, client: SieClient, work: () => Promise<T>): Promise<T> {
-  return patience.through(() => {
-    client.boundAnswers(patience.left());
-    return work();
-  });
 }
 
 function newClient({ url }: SmokeOptions, { http, env }: Context): SieClient {
@@ -93,7 +85,7 @@ class SmokeJob {
     this.#context.report({ type: 'stage', text: `asking ${this.#options.url} for the models of ${path}` });
     const { timeout, clock } = this.#options;
     const patience = new Patience(timeout, path, this.#context.report, this.#context.signal, clock);
-    const matched = matchKnown(mirrored, await within(patience, this.#client, () => this.#client.models()));
+    const matched = matchKnown(mirrored, await patience.through(this.#client, (client) => client.models()));
     if (matched.models.length + matched.otherCase.length === 0)
       throw new MirrorError('E_NOT_FOUND', `the cluster knows none of the ${mirrored.size} models of \`${path}\``, {
         hint: 'see `GET /v1/models`: the release, the SIE bundles and the models that were mirrored have to belong together',

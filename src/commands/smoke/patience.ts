@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
-import { isUnknownHost } from '../../sie/client.ts';
+import { isUnknownHost, type SieClient } from '../../sie/client.ts';
 import type { WaitPhase } from '../../sie/faults.ts';
 
 /** How often a busy cluster is asked; its own Retry-After is far longer than it takes. */
@@ -60,11 +60,15 @@ export class Patience {
     return (this.#clock.now() - this.#start) / 1000;
   }
 
-  /** Work that a gateway which is only starting up may refuse for a while. @throws what waiting cannot help */
-  async through<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Work that a gateway which is only starting up may refuse for a while; no answer takes longer than the time that is left.
+   * @throws what waiting cannot help
+   */
+  async through<T>(client: SieClient, work: (client: SieClient) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await work();
+        client.boundAnswers(this.left());
+        return await work(client);
       } catch (error) {
         const known = toMirrorError(error);
         if (!known.retryable || isUnknownHost(known)) throw known;

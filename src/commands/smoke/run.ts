@@ -82,7 +82,7 @@ export class SmokeRun {
     try {
       const health = await this.#look();
       if (gpu !== undefined) checkProfile(health, gpu, this.#options.url);
-      const known = checkModel(this.#id, await this.#patiently(() => this.#client.models()));
+      const known = checkModel(this.#id, await this.#patience.through(this.#client, (client) => client.models()));
       this.#checkRevision(known.revision);
       const trial = await this.#fitting(trialsFor(this.#options, known));
       await this.#awaitPool(trial.calls[0]);
@@ -217,7 +217,7 @@ export class SmokeRun {
     const { pool, gpu } = this.#options;
     if (pool === undefined) return;
     for (;;) {
-      const found = await this.#patiently(() => this.#client.pool(pool));
+      const found = await this.#patience.through(this.#client, (client) => client.pool(pool));
       if (!found)
         throw new MirrorError('E_NOT_FOUND', `the cluster has no pool \`${pool}\``, {
           hint: 'make it for the time of the test with `--create-pool`, or leave out `--pool`',
@@ -235,19 +235,12 @@ export class SmokeRun {
   }
 
   async #look(): Promise<SieHealth | undefined> {
-    return this.#patiently(() => this.#client.health());
+    return this.#patience.through(this.#client, (client) => client.health());
   }
 
   async #gateway(gpu: string): Promise<SieHealth> {
     const health = await this.#look();
     return health ?? checkProfile(undefined, gpu, this.#options.url);
-  }
-
-  async #patiently<T>(work: () => Promise<T>): Promise<T> {
-    return this.#patience.through(() => {
-      this.#client.boundAnswers(this.#patience.left());
-      return work();
-    });
   }
 
   /** Through a gateway a model that has failed is loading for ever; a worker that is asked itself says so. @throws E_SMOKE */

@@ -1,4 +1,4 @@
-import type { Hash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { releaseChunk } from './chunk-pool.ts';
 import { type Checksum, checksumOf, type Digest, formatChecksum, openHash } from './digest.ts';
 import { MirrorError } from './errors.ts';
@@ -117,6 +117,13 @@ export async function readAll(
 /** The whole of a small content, verified. */
 export async function readVerified(content: Content, expected: Expectation, signal?: AbortSignal): Promise<Buffer> {
   return readAll(verified(content.open(0, signal), expected), Math.max(expected.size, 1), expected.item);
+}
+
+/** The digest of bytes that nobody needs to keep. */
+export async function sha256Of(bytes: AsyncIterable<Uint8Array>): Promise<Digest> {
+  const hash = createHash('sha256');
+  for await (const chunk of bytes) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
 }
 
 /** Bytes in memory as Content. */

@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
 import { mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content, ObjectBytes, ObjectState, ObjectStore } from '../core/ports.ts';
-import { expectationOf } from '../core/stream.ts';
+import { expectationOf, sha256Of } from '../core/stream.ts';
 import { copyFileSynced, ensureWritable, namePath, partialSuffix } from '../fs/atomic.ts';
 import { ifThere } from '../fs/if-there.ts';
 import { type Extent, fileContent } from '../fs/read.ts';
@@ -28,7 +26,8 @@ export class DirectoryStore implements ObjectStore {
 
   async head(key: string): Promise<ObjectState | undefined> {
     const state = await this.#state(key);
-    return state && { ...state, digest: await this.#digest(key, state.size) };
+    // A directory remembers no digest, so the bytes are read: that is the only proof there is.
+    return state && { ...state, digest: await sha256Of(this.content(key, state.size).open(0)) };
   }
 
   async put(
@@ -84,13 +83,6 @@ export class DirectoryStore implements ObjectStore {
       const state = 'size' in entry && key.startsWith(prefix) ? await this.#state(key) : undefined;
       if (state) yield state;
     }
-  }
-
-  /** A directory remembers no digest, so the bytes are read: that is the only proof there is. */
-  async #digest(key: string, size: number): Promise<Digest> {
-    const hash = createHash('sha256');
-    for await (const chunk of this.content(key, size).open(0)) hash.update(chunk);
-    return `sha256:${hash.digest('hex')}`;
   }
 
   async #state(key: string): Promise<(ObjectState & { version: string }) | undefined> {

@@ -1,9 +1,8 @@
 import { stat, statfs } from 'node:fs/promises';
-import type { Inventory } from '../../bundle/inventory.ts';
 import { checkFileSet, checkSizes, openSealed, readInventory } from '../../bundle/reader.ts';
 import { trustNobody } from '../../bundle/signers.ts';
 import type { Receipt } from '../../bundle/receipt.ts';
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { toMirrorError } from '../../core/errors.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { toolName, version } from '../../core/version.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
@@ -115,7 +114,7 @@ export async function checkBundle(directory: string, context: Context): Promise<
   try {
     const sealed = await openSealed(context.path(directory), trustNobody);
     const findings = checkFileSet(sealed).map(({ message }) => damaged(message));
-    const inventory: Inventory = await readInventory(sealed);
+    const inventory = await readInventory(sealed);
     findings.push(...checkSizes(sealed, inventory).map(({ message }) => damaged(message)));
     if (findings.length > 0) return findings;
     return [
@@ -128,7 +127,7 @@ export async function checkBundle(directory: string, context: Context): Promise<
     ];
   } catch (error) {
     const known = toMirrorError(error);
-    if (known instanceof MirrorError && known.exit !== 4 && known.code !== 'E_NOT_FOUND') throw known;
+    if (known.exit !== 4 && known.code !== 'E_NOT_FOUND') throw known;
     return [damaged(known.message)];
   }
 }

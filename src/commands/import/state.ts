@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
 import { parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ObjectBytes, ObjectState, ObjectStore } from '../../core/ports.ts';
-import { readAll } from '../../core/stream.ts';
+import { readAll, sha256Of } from '../../core/stream.ts';
 
 /** An object as it should be. */
 export interface WantedObject extends ObjectBytes {
@@ -100,16 +99,13 @@ export class TargetState {
   }
 
   async #digest(listed: ObjectState): Promise<Digest | undefined> {
-    if (this.#reads) return this.#read(listed);
+    if (this.#reads) return this.#read(listed.key);
     return this.#known.get(versionKey(listed)) ?? (await this.store.head(listed.key))?.digest;
   }
 
-  async #read({ key }: ObjectState): Promise<Digest | undefined> {
+  async #read(key: string): Promise<Digest | undefined> {
     const content = await this.store.get(key);
-    if (!content) return undefined;
-    const hash = createHash('sha256');
-    for await (const chunk of content.open(0)) hash.update(chunk);
-    return `sha256:${hash.digest('hex')}`;
+    return content && sha256Of(content.open(0));
   }
 
   /** Lists all at once where that costs no more requests than a listing of each folder. */

@@ -19,7 +19,7 @@ import { hasFiles, importBesides, openBesides, planBesides } from './import/besi
 import { chartsOf, placeCharts } from './import/charts.ts';
 import { importImages, type PlacedImage, placeImages, refuseMeeting } from './import/images.ts';
 import { MediaToCome } from './import/media.ts';
-import { type HubLayout, importModels } from './import/models.ts';
+import { type HubLayout, importModels, keysOf } from './import/models.ts';
 import {
   type FormOptions,
   importModelImages,
@@ -28,7 +28,6 @@ import {
   putReceiptImage,
 } from './import/model-images.ts';
 import { planImport } from './import/plan.ts';
-import { keysOf } from './import/former.ts';
 import { endShard, endWhole } from './import/end.ts';
 import type { ImportRun } from './import/run.ts';
 import { carryOver } from './import/receipt.ts';

@@ -4,11 +4,11 @@ import type { NewReceipt } from '../../bundle/receipt.ts';
 import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';
-import { filesOf, importFiles, openFiles, planFiles } from './files.ts';
+import { filesOf, importFiles, planFiles } from './files.ts';
 import type { ModelObject } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
 import { ObjectKeys } from './object-keys.ts';
-import type { Looks, TargetState } from './state.ts';
+import { type Looks, TargetState } from './state.ts';
 
 /** What is imported as plain files, beside models and images. */
 export interface Besides {
@@ -17,6 +17,7 @@ export interface Besides {
 }
 
 /**
+ * Where charts and files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory.
  * @param charts those that no registry takes
  * @param open for writing, or for a look
  * @throws E_USAGE, and what the stores throw
@@ -28,7 +29,8 @@ export async function openBesides(
   open: (url: string) => Promise<ObjectStore>,
 ): Promise<Besides> {
   const { verify, files } = options;
-  const opened = async (place: string, looks: Looks): Promise<TargetState> => openFiles(place, open, looks, verify);
+  const opened = async (place: string, looks: Looks): Promise<TargetState> =>
+    TargetState.open(await open(place.includes('://') ? place : `file:${place}`), looks, verify);
   const asFiles = options.charts !== undefined && !options.charts.startsWith('oci://') ? options.charts : undefined;
   // A file with the chart, and one with its signature.
   const ofCharts = { folders: charts.length, objects: 2 * charts.length };

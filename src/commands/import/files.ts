@@ -1,27 +1,12 @@
 import type { ReceivedFile } from '../../bundle/receipt.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';
 import { filesFolder } from '../files.ts';
 import { putObjects } from './models.ts';
 import type { ModelObject } from './placed-object.ts';
 import { type ImportRun, noteBrought } from './run.ts';
-import { type Looks, TargetState } from './state.ts';
-
-/**
- * Where files go: `s3://BUCKET/PREFIX`, `file:///DIR` or just a directory.
- * @param open for writing, or for a look
- * @throws E_USAGE
- */
-export async function openFiles(
-  place: string,
-  open: (url: string) => Promise<ObjectStore>,
-  looks: Looks,
-  reads = false,
-): Promise<TargetState> {
-  return TargetState.open(await open(place.includes('://') ? place : `file:${place}`), looks, reads);
-}
+import type { TargetState } from './state.ts';
 
 /** The single files of a bundle, licences among them, by their names in the target. */
 export function filesOf(reader: BundleReader): ModelObject[] {

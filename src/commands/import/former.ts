@@ -1,8 +1,6 @@
 import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
-import { type HubLayout, keysOfModel } from './models.ts';
-import type { ModelSource } from './placed-object.ts';
-import { type HasKey, ObjectKeys } from './object-keys.ts';
+import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
 
 /**
@@ -23,15 +21,6 @@ export async function findFormer(kept: HasKey, target: TargetState, ownReceipt: 
       receipts.push({ kind: 'former', key: name, size, text: `the receipt of \`${receipt.bundle.name}\``, mend });
   }
   return [...[...found.values()].sort((a, b) => rank(a.key) - rank(b.key)), ...receipts];
-}
-
-/** Every object that the bundle puts into a target of this layout. */
-export function keysOf(reader: ModelSource, layout: HubLayout): ObjectKeys {
-  return new ObjectKeys(allKeys(reader, layout));
-}
-
-function* allKeys(reader: ModelSource, layout: HubLayout): Generator<string> {
-  for (const item of reader.inventory.items) if (item.kind === 'model') yield* keysOfModel(item, reader, layout);
 }
 
 async function formerObjects({ bundle, models }: Receipt, kept: HasKey, target: TargetState): Promise<Surplus[]> {

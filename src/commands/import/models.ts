@@ -10,6 +10,7 @@ import { repoFolder } from '../../hub/cache.ts';
 import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
+import { ObjectKeys } from './object-keys.ts';
 import { type ModelObject, type ModelSource, placeObjects } from './placed-object.ts';
 import { type ImportRun, noteBrought } from './run.ts';
 import type { TargetState, WantedObject } from './state.ts';
@@ -48,11 +49,19 @@ export function objectsOf(item: ModelItem, reader: ModelSource, layout: HubLayou
   return [stored(filesOf(item, reader, layout)), stored(treesOf(item, layout)), refs];
 }
 
-/** The keys of all of them. There may be very many, and nothing else is made for each of them. */
-export function* keysOfModel(item: ModelItem, reader: ModelSource, layout: HubLayout): Generator<string> {
-  const folder = modelFolder(item.repo, layout);
-  for (const { name } of filesOf(item, reader, layout)) yield `${folder}/${name}`;
-  for (const { key } of headsOf(item, layout)) yield key;
+/** The keys of every object that the bundle puts into a target of this layout. */
+export function keysOf(reader: ModelSource, layout: HubLayout): ObjectKeys {
+  return new ObjectKeys(allKeys(reader, layout));
+}
+
+/** There may be very many, and nothing else is made for each of them. */
+function* allKeys(reader: ModelSource, layout: HubLayout): Generator<string> {
+  for (const item of reader.inventory.items) {
+    if (item.kind !== 'model') continue;
+    const folder = modelFolder(item.repo, layout);
+    for (const { name } of filesOf(item, reader, layout)) yield `${folder}/${name}`;
+    for (const { key } of headsOf(item, layout)) yield key;
+  }
 }
 
 /** What makes a model visible: the list of its files, and its refs. */

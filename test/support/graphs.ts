@@ -24,7 +24,7 @@ interface Shape {
   /** Each index names some of what was made before it. */
   indexes: { picks: number[]; docker: boolean }[];
   /** Each refers to some manifest that was made before it. */
-  referrers: { pick: number; docker: boolean }[];
+  referrers: number[];
   signed: number[];
 }
 
@@ -38,7 +38,7 @@ export const testGraph: fc.Arbitrary<TestGraph> = fc
       { minLength: 1, maxLength: 5 },
     ),
     indexes: fc.array(fc.record({ picks: fc.array(pick, { maxLength: 4 }), docker: fc.boolean() }), { maxLength: 4 }),
-    referrers: fc.array(fc.record({ pick, docker: fc.boolean() }), { maxLength: 4 }),
+    referrers: fc.array(pick, { maxLength: 4 }),
     signed: fc.array(pick, { maxLength: 2 }),
   })
   .map(buildGraph);
@@ -55,7 +55,7 @@ function buildGraph({ leaves, indexes, referrers, signed }: Shape): TestGraph {
   }));
   const extras: TestGraph['extras'] = [];
   for (const [index, referrer] of referrers.entries()) {
-    const subject = chosen(subjects, referrer.pick);
+    const subject = chosen(subjects, referrer);
     const image = buildArtifact({ seed: `referrer ${index}`, artifactType: `application/x.kind-${index}`, subject });
     extras.push({ image });
     subjects.push({ ...descriptorOf(image) });

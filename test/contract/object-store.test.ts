@@ -5,10 +5,11 @@ import { S3Store } from '../../src/objects/s3.ts';
 import { startGcs } from '../support/gcs.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startS3 } from '../support/s3.ts';
+import { s3Env, testKeys } from '../support/s3-env.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { objectStoreContract, type StoreUnderTest } from './object-store.contract.ts';
 
 const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
-const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -20,11 +21,8 @@ async function directoryStore(): Promise<StoreUnderTest> {
 }
 
 async function s3Store(prefix: string): Promise<StoreUnderTest> {
-  const s3 = await startS3({ buckets: ['models'], pageSize: 7, ...keys });
-  vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.url);
-  vi.stubEnv('AWS_REGION', 'us-east-1');
-  vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
+  const s3 = await startS3({ buckets: ['models'], pageSize: 7, ...testKeys });
+  stubEnv(s3Env(s3.url));
   return {
     store: new S3Store({ bucket: 'models', prefix, retry }),
     dangling: async () => Promise.resolve(s3.dangling().map(({ key }) => key)),

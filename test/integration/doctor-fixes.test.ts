@@ -7,6 +7,7 @@ import { testContext } from '../support/context.ts';
 import type { BuiltImage } from '../support/images.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startRegistry } from '../support/registry.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { placeTool } from '../support/tool.ts';
 import { imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
 
@@ -31,7 +32,7 @@ beforeAll(async () => {
   await placeTool(place.path);
   await typed(['pull', 'mirror.yaml'], [world.source.host], world.online);
   await typed(['bundle', '--out', 'usb'], [], world.online);
-  for (const [name, value] of Object.entries(world.inside)) vi.stubEnv(name, value);
+  stubEnv(world.inside);
 });
 
 afterAll(async () => {

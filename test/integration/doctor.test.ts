@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { checkBucket } from '../../src/commands/doctor/bucket.ts';
 import { Hosts } from '../../src/commands/doctor/hosts.ts';
 import { spaceFinding } from '../../src/commands/doctor/tool.ts';
@@ -13,6 +13,7 @@ import { offlineEnv, pod, podEvent, pullSecret, startKube } from '../support/kub
 import { startRegistry } from '../support/registry.ts';
 import { commit, folder, model, models, SickZone } from '../support/sick-zone.ts';
 import { startGateway } from '../support/sie.ts';
+import { stubEnv } from '../support/stub-env.ts';
 
 const worker = { name: 'sie-worker-0', profile: 'l4', memoryTotalBytes: 24e9, healthy: true, bundle: 'default' };
 
@@ -77,7 +78,7 @@ it('takes a variable that is empty for one that is not set, as import does', asy
   await using zone = await SickZone.start();
   const s3 = await zone.bucket();
   zone.env = { ...zone.env, AWS_ENDPOINT_URL_S3: '', AWS_ENDPOINT_URL: s3.url, AWS_REGION: '' };
-  for (const [name, value] of Object.entries(zone.env)) vi.stubEnv(name, value);
+  stubEnv(zone.env);
 
   expect(await zone.doctor({ models })).toMatchObject({ ok: true, totals: { faults: 0, warnings: 0 } });
 });

@@ -9,6 +9,7 @@ import { S3Store } from '../../src/objects/s3.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 
 /** Ways of the AWS chain to credentials: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html */
@@ -24,7 +25,7 @@ beforeEach(async () => {
   place = await temporaryDirectory();
   s3 = await startS3({ buckets: ['models'], ...lent });
   for (const name of Object.keys(process.env)) if (/^AWS_(?!SDK_)/.test(name)) vi.stubEnv(name, undefined);
-  setAll({ AWS_ENDPOINT_URL_S3: s3.url, AWS_REGION: 'us-east-1', AWS_EC2_METADATA_DISABLED: 'true' });
+  stubEnv({ AWS_ENDPOINT_URL_S3: s3.url, AWS_REGION: 'us-east-1', AWS_EC2_METADATA_DISABLED: 'true' });
 });
 
 afterEach(async () => {
@@ -32,10 +33,6 @@ afterEach(async () => {
   await s3.close();
   await place[Symbol.asyncDispose]();
 });
-
-function setAll(env: Record<string, string>): void {
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
-}
 
 /** Puts what goes whole, and what goes in parts. */
 async function putAll(): Promise<void> {
@@ -46,7 +43,7 @@ async function putAll(): Promise<void> {
 
 it('are taken from the environment, with the token of a session', async () => {
   const { accessKeyId, secretAccessKey, sessionToken } = lent;
-  setAll({
+  stubEnv({
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
     AWS_SESSION_TOKEN: sessionToken,
@@ -92,13 +89,13 @@ it.each([
 });
 
 it('that are nowhere are said to be missing', async () => {
-  setAll({ HOME: place.path });
+  stubEnv({ HOME: place.path });
 
   expect(await codeOf(putAll())).toBe('E_AUTH');
 });
 
 it('with a token that the store does not know are refused, and the token is not repeated', async () => {
-  setAll({
+  stubEnv({
     AWS_ACCESS_KEY_ID: lent.accessKeyId,
     AWS_SECRET_ACCESS_KEY: lent.secretAccessKey,
     AWS_SESSION_TOKEN: 'canary',
@@ -114,7 +111,7 @@ it('with a token that the store does not know are refused, and the token is not 
 async function beIdentity(sts: Server): Promise<void> {
   const token = join(place.path, 'token');
   await writeFile(token, 'canary.identity.token');
-  setAll({
+  stubEnv({
     AWS_WEB_IDENTITY_TOKEN_FILE: token,
     AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/models',
     AWS_ENDPOINT_URL_STS: `http://127.0.0.1:${(sts.address() as AddressInfo).port}`,

@@ -6,13 +6,14 @@ import { S3Store } from '../../src/objects/s3.ts';
 import { collectItems } from '../support/contents.ts';
 import { failureOf } from '../support/failures.ts';
 import { type S3Options, startS3, type TestS3 } from '../support/s3.ts';
+import { s3Env, testKeys } from '../support/s3-env.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { slowDown } from '../support/s3-error.ts';
 import type { S3Action } from '../support/s3-route.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { Fault } from '../support/server.ts';
 import { pem, serverTls } from '../support/tls.ts';
 
-const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 const mebi = 1024 * 1024;
 const small = Buffer.from(seededBytes('small', 600_000));
 const large = Buffer.from(seededBytes('large', 17 * mebi));
@@ -29,11 +30,8 @@ async function open(
   stallMs?: number,
   ca?: string,
 ): Promise<{ s3: TestS3; store: S3Store }> {
-  s3 = await startS3({ buckets: ['models'], ...keys, ...options });
-  vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.url);
-  vi.stubEnv('AWS_REGION', 'us-east-1');
-  vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
+  s3 = await startS3({ buckets: ['models'], ...testKeys, ...options });
+  stubEnv(s3Env(s3.url));
   const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
   const patience = stallMs === undefined ? {} : { stallMs };
   const store = new S3Store({ bucket: 'models', prefix: '', retry, ca, ...patience });

@@ -4,10 +4,11 @@ import { contentOf } from '../../src/core/stream.ts';
 import { S3Store } from '../../src/objects/s3.ts';
 import { codeOf } from '../support/failures.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
+import { s3Env, testKeys } from '../support/s3-env.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { Fault } from '../support/server.ts';
 
-const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 const mebi = 1024 * 1024;
 /** Three parts, the last one shorter than eight mebibytes. */
 const bytes = Buffer.from(seededBytes('resumed', 18 * mebi));
@@ -15,11 +16,8 @@ const expected = { digest: sha256(bytes), size: bytes.length };
 let s3: TestS3;
 
 async function start(checksums?: 'checked'): Promise<void> {
-  s3 = await startS3({ buckets: ['models'], ...keys, checksums });
-  vi.stubEnv('AWS_ENDPOINT_URL_S3', s3.url);
-  vi.stubEnv('AWS_REGION', 'us-east-1');
-  vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId);
-  vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey);
+  s3 = await startS3({ buckets: ['models'], ...testKeys, checksums });
+  stubEnv(s3Env(s3.url));
 }
 
 beforeEach(() => start());

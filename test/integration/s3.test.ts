@@ -13,26 +13,22 @@ import { testContext } from '../support/context.ts';
 import { codeOf, failureOf } from '../support/failures.ts';
 import { temporaryDirectory } from '../support/place.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
+import { s3Env, testKeys } from '../support/s3-env.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { slowDown } from '../support/s3-error.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
 import type { Fault } from '../support/server.ts';
 import { serverTls } from '../support/tls.ts';
 
-const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 const retry = { attempts: 3, pauseMs: 1, maxPauseMs: 1, maxWaitMs: 10 };
 const bytes = Buffer.from(seededBytes('s3', 600_000));
 const expected = { digest: sha256(bytes), size: bytes.length };
 
 afterEach(() => vi.unstubAllEnvs());
 
-function stubEnvironment(url: string): Record<string, string> {
-  const env = {
-    AWS_ENDPOINT_URL_S3: url,
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: keys.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
-  };
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+function stubStore(url: string): Record<string, string> {
+  const env = s3Env(url);
+  stubEnv(env);
   return env;
 }
 
@@ -45,10 +41,10 @@ async function damaged(
   const left = [...faults];
   const s3 = await startS3({
     buckets: ['models'],
-    ...keys,
+    ...testKeys,
     faults: ({ method, path }) => (pattern.test(`${method} ${path}`) ? left.shift() : undefined),
   });
-  stubEnvironment(s3.url);
+  stubStore(s3.url);
   return {
     s3,
     store: new S3Store({ bucket: 'models', prefix: '', retry, ...(stallMs === undefined ? {} : { stallMs }) }),
@@ -129,7 +125,7 @@ it('gives up after some attempts, and leaves nothing of which no part arrived', 
 it('drops a store that never answers', async () => {
   const server = createServer(() => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  stubEnvironment(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  stubStore(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const store = new S3Store({ bucket: 'models', prefix: '', retry, stallMs: 10 });
 
   expect(await codeOf(store.head('a'))).toBe('E_NETWORK');
@@ -144,8 +140,8 @@ it.each<[string, Partial<Parameters<typeof startS3>[0]>, string]>([
   ['a wrong secret', { secretAccessKey: 'other' }, 'E_AUTH'],
   ['an action that is denied', { deny: (action) => action === 'PutObject' }, 'E_AUTH'],
 ])('tells of %s', async (_, options, code) => {
-  const s3 = await startS3({ buckets: ['models'], ...keys, ...options });
-  stubEnvironment(s3.url);
+  const s3 = await startS3({ buckets: ['models'], ...testKeys, ...options });
+  stubStore(s3.url);
   const store = new S3Store({ bucket: 'models', prefix: '', retry });
 
   expect(await codeOf(store.put('a', contentOf(bytes), expected))).toBe(code);
@@ -155,8 +151,8 @@ it.each<[string, Partial<Parameters<typeof startS3>[0]>, string]>([
 
 it('addresses a store that has a name by path, as others do', async () => {
   await using place = await temporaryDirectory();
-  const s3 = await startS3({ buckets: ['models'], ...keys });
-  const env = stubEnvironment(s3.url.replace('127.0.0.1', 'localhost'));
+  const s3 = await startS3({ buckets: ['models'], ...testKeys });
+  const env = stubStore(s3.url.replace('127.0.0.1', 'localhost'));
   const { context } = await testContext({ cwd: place.path, env });
 
   const store = await openObjects(context, 's3://models/sie/models/');
@@ -169,13 +165,13 @@ it('addresses a store that has a name by path, as others do', async () => {
 
 it('addresses by path the store that a profile names', async () => {
   await using place = await temporaryDirectory();
-  const s3 = await startS3({ buckets: ['models'], ...keys });
+  const s3 = await startS3({ buckets: ['models'], ...testKeys });
   const AWS_CONFIG_FILE = join(place.path, 'config');
   const endpoint = s3.url.replace('127.0.0.1', 'localhost');
-  const own = `aws_access_key_id = ${keys.accessKeyId}\naws_secret_access_key = ${keys.secretAccessKey}\n`;
+  const own = `aws_access_key_id = ${testKeys.accessKeyId}\naws_secret_access_key = ${testKeys.secretAccessKey}\n`;
   await writeFile(AWS_CONFIG_FILE, `[profile zone]\nregion = us-east-1\nendpoint_url = ${endpoint}\n${own}`);
   const env = { AWS_CONFIG_FILE, AWS_PROFILE: 'zone' };
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  stubEnv(env);
   const { context } = await testContext({ cwd: place.path, env });
 
   const store = await openObjects(context, 's3://models/sie');
@@ -188,13 +184,13 @@ it('addresses by path the store that a profile names', async () => {
 
 it('names the bucket in the host where that is asked for', async () => {
   await using place = await temporaryDirectory();
-  const s3 = await startS3({ buckets: ['models'], domain: 'store.test', ...keys });
+  const s3 = await startS3({ buckets: ['models'], domain: 'store.test', ...testKeys });
   const lookup = vi.spyOn(dns, 'lookup');
   lookup.mockImplementation(((_name: string, { all }: dns.LookupOptions, done: (...found: unknown[]) => void) => {
     const found = { address: '127.0.0.1', family: 4 };
     done(null, ...(all ? [[found]] : [found.address, found.family]));
   }) as typeof dns.lookup);
-  const env = { ...stubEnvironment(s3.url.replace('127.0.0.1', 'store.test')), AWS_S3_ADDRESSING_STYLE: 'virtual' };
+  const env = { ...stubStore(s3.url.replace('127.0.0.1', 'store.test')), AWS_S3_ADDRESSING_STYLE: 'virtual' };
   const { context } = await testContext({ cwd: place.path, env });
   const large = seededBytes('large', 20 * 1024 * 1024);
 
@@ -210,8 +206,8 @@ it('names the bucket in the host where that is asked for', async () => {
 
 it('checks no certificate of a host that is named as insecure, and warns of it', async () => {
   await using place = await temporaryDirectory();
-  const s3 = await startS3({ buckets: ['models'], tls: serverTls('other-name'), ...keys });
-  const env = stubEnvironment(s3.url);
+  const s3 = await startS3({ buckets: ['models'], tls: serverTls('other-name'), ...testKeys });
+  const env = stubStore(s3.url);
   const { host } = new URL(s3.url);
   const { context, events } = await testContext({ cwd: place.path, env, insecureHosts: [host] });
   const strict = await testContext({ cwd: place.path, env, insecureHosts: ['other.zone'] });

@@ -13,7 +13,9 @@ import { objectStoreContract } from '../contract/object-store.contract.ts';
 import { watchedContent } from '../support/contents.ts';
 import { codeOf } from '../support/failures.ts';
 import { filesBelow } from '../support/place.ts';
+import { s3Env } from '../support/s3-env.ts';
 import { seededBytes } from '../support/seeded-bytes.ts';
+import { stubEnv } from '../support/stub-env.ts';
 import { startProxy } from './proxy.ts';
 import { installedProgram } from './recipe.ts';
 import { type RealServer, startFakeGcs, startVersitygw } from './servers.ts';
@@ -25,7 +27,6 @@ import { installTools } from './tools.ts';
 const mebi = 1024 * 1024;
 const retry = { attempts: 3, pauseMs: 10, maxPauseMs: 100, maxWaitMs: 1000 };
 const bucket = 'models';
-const awsKeys = { AWS_ACCESS_KEY_ID: storeKeys.accessKeyId, AWS_SECRET_ACCESS_KEY: storeKeys.secretAccessKey };
 
 interface Maker {
   start: (directory: string) => Promise<RealServer>;
@@ -71,8 +72,7 @@ async function partsOnDisk(directory: string): Promise<string[]> {
 
 // A prefix of its own is an empty store for each test.
 function s3At(url: string, prefix = `a b/${randomUUID()}`): S3Store {
-  const env = { AWS_ENDPOINT_URL_S3: url, AWS_REGION: 'us-east-1', ...awsKeys };
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  stubEnv(s3Env(url, storeKeys));
   return new S3Store({ bucket, prefix, retry });
 }
 

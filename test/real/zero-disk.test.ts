@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliResult, runCli } from '../support/cli.ts';
 import { filesBelow, temporaryDirectory } from '../support/place.ts';
+import { s3Env } from '../support/s3-env.ts';
 import { pem, tlsPath } from '../support/tls.ts';
 import { imageRepository, imageTag, modelId, startWorld, type World } from '../support/world.ts';
 import { runCommand } from './command.ts';
@@ -81,12 +82,7 @@ async function login(): Promise<void> {
   }
 }
 
-const aws = (): Record<string, string> => ({
-  AWS_ENDPOINT_URL_S3: s3.url,
-  AWS_REGION: 'us-east-1',
-  AWS_ACCESS_KEY_ID: storeKeys.accessKeyId,
-  AWS_SECRET_ACCESS_KEY: storeKeys.secretAccessKey,
-});
+const aws = (): Record<string, string> => s3Env(s3.url, storeKeys);
 
 async function bring(...args: string[]): Promise<CliResult> {
   const env = { ...aws(), HOME: disk, TMPDIR: disk };

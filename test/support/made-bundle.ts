@@ -9,9 +9,9 @@ import { testContext } from './context.ts';
 import { startHub } from './hub.ts';
 import { temporaryDirectory } from './place.ts';
 import { startS3, type TestS3 } from './s3.ts';
+import { s3Env, testKeys } from './s3-env.ts';
+import { stubEnv } from './stub-env.ts';
 import { placeTool } from './tool.ts';
-
-const keys = { accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test-secret' };
 
 export interface MadeBundle extends AsyncDisposable {
   /** Where commands run; the bundle is `usb/b` there. */
@@ -47,14 +47,9 @@ export async function makeBundle(
   await bundle({ store: 'store', out: 'usb', name, volumeSize: 80 * 1024 }, online.context);
   await online.context.close();
   await hub.close();
-  const s3 = given ?? (await startS3({ buckets: ['models'], pageSize: 7, ...keys }));
-  const env = {
-    AWS_ENDPOINT_URL_S3: s3.url,
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: keys.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
-  };
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  const s3 = given ?? (await startS3({ buckets: ['models'], pageSize: 7, ...testKeys }));
+  const env = s3Env(s3.url);
+  stubEnv(env);
   const events: Event[] = [];
   const within = async <T>(work: (context: Context) => Promise<T>): Promise<T> => {
     const { context } = await testContext({ cwd: place.path, env });

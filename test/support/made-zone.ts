@@ -11,6 +11,7 @@ import { verifyZone, type VerifyZoneOptions } from '../../src/commands/verify/zo
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';
 import { temporaryDirectory } from './place.ts';
+import { stubEnv } from './stub-env.ts';
 import { placeTool } from './tool.ts';
 import { dockerConfig, imageRepository, imageTag, modelId, startWorld, type World } from './world.ts';
 
@@ -36,7 +37,7 @@ export async function makeZone(): Promise<MadeZone> {
   await mkdir(join(place.path, '.docker'));
   await writeFile(join(place.path, '.docker/config.json'), dockerConfig(world.zone));
   const tool = await placeTool(place.path);
-  for (const [name, value] of Object.entries(world.inside)) vi.stubEnv(name, value);
+  stubEnv(world.inside);
   const run = async (env: Record<string, string>, work: (context: Context) => Promise<Report>): Promise<Report> => {
     const insecureHosts = [world.source.host, world.zone.host];
     const { context } = await testContext({ cwd: place.path, env, insecureHosts, toolFile: tool, retries: 2 });

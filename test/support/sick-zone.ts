@@ -11,6 +11,8 @@ import type { KubeOptions } from './kube.ts';
 import { startKube } from './kube.ts';
 import { temporaryDirectory } from './place.ts';
 import { startS3, type S3Options, type TestS3 } from './s3.ts';
+import { s3Env } from './s3-env.ts';
+import { stubEnv } from './stub-env.ts';
 
 export const model = 'sie-test/tiny-e5';
 export const folder = 'models--sie-test--tiny-e5';
@@ -58,14 +60,8 @@ export class SickZone implements AsyncDisposable {
   }
 
   useStore(url: string, secret = keys.secretAccessKey): void {
-    this.env = {
-      ...this.env,
-      AWS_ENDPOINT_URL_S3: url,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: keys.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: secret,
-    };
-    for (const [name, value] of Object.entries(this.env)) vi.stubEnv(name, value);
+    this.env = { ...this.env, ...s3Env(url, { ...keys, secretAccessKey: secret }) };
+    stubEnv(this.env);
   }
 
   /** @returns path of its kubeconfig */

@@ -11,6 +11,7 @@ import { startHub, type TestHub } from './hub.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
 import { tinyModel } from './repos.ts';
 import { startS3, type TestS3 } from './s3.ts';
+import { s3Env } from './s3-env.ts';
 import { startGateway, type TestGateway } from './sie.ts';
 
 export const keys = { accessKeyId: 'ZONEACCESSKEY', secretAccessKey: 'zone-secret-key-of-the-tests' };
@@ -64,12 +65,7 @@ export async function startWorld(options: { weightsBytes?: number; layerBytes?: 
     image,
     commit,
     online: { HF_ENDPOINT: hub.url, HF_TOKEN: hubToken },
-    inside: {
-      AWS_ENDPOINT_URL_S3: s3.url,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: keys.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
-    },
+    inside: s3Env(s3.url, keys),
     close: async () => {
       const results = await Promise.allSettled(servers.map((server) => server.close()));
       for (const result of results) if (result.status === 'rejected') throw result.reason;

@@ -7,6 +7,7 @@ import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
+import { clusterCacheOf } from '../doctor/names.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import { parseReference, wantedOf } from '../oci/reference.ts';
 import { resolved } from '../oci/side.ts';
@@ -257,7 +258,7 @@ export function summarise(
   if (left.length > 0) summary.push(`not imported, as no target was given for them: ${left.map(nameOf).join(', ')}`);
   if (receipt.complete && receipt.models.some(({ objects }) => objects.find(({ key }) => key.includes('/refs/'))))
     summary.push(
-      `for SIE, point workers.common.clusterCache.url at ${receipt.targets.models} and ask the cluster with \`sie-mirror smoke\``,
+      `for SIE, point workers.common.clusterCache.url at ${clusterCacheOf(receipt.targets.models ?? '')} and ask the cluster with \`sie-mirror smoke\``,
     );
   summary.push(
     receipt.complete

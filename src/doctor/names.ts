@@ -25,6 +25,11 @@ export interface Names {
   release?: string | undefined;
 }
 
+/** The address of models as a worker takes it: of a directory it wants the path alone. */
+export function clusterCacheOf(models: string): string {
+  return models.replace(/^file:\/\/(?=\/)/, '').replace(/\/+$/, '');
+}
+
 /** A word in capitals that stands in a fix for what only the zone knows. */
 interface Word {
   value?: (names: Names) => string | readonly string[] | undefined;
@@ -39,6 +44,10 @@ const words: Record<string, Word> = {
       `the directory of the bundle${bundleName === undefined ? '' : ` \`${bundleName}\``} on its medium`,
   },
   MODELS_URL: { value: ({ models }) => models, meaning: () => 's3://BUCKET/PREFIX/models, where the models are' },
+  CACHE_URL: {
+    value: ({ models }) => models && clusterCacheOf(models),
+    meaning: () => 's3://BUCKET/PREFIX/models, where the models are; of a directory its path alone',
+  },
   BUCKET: {
     value: ({ models }) => /^s3:\/\/([^/]+)/.exec(models ?? '')?.[1],
     meaning: () => 'the bucket with the models',

@@ -1,5 +1,5 @@
 import { faultAt, type Finding, notSeen, ok, warningAt } from './finding.ts';
-import { lasting, steps } from './names.ts';
+import { clusterCacheOf, lasting, steps } from './names.ts';
 import type { SeenContainer, SeenPod } from './pod.ts';
 import { quoted } from './shell.ts';
 
@@ -113,21 +113,21 @@ class Settings {
           this.#name,
           'cluster-cache-missing',
           'neither `--cluster-cache` nor `SIE_CLUSTER_CACHE` is set',
-          'sie-mirror values RECEIPT --for sie --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=MODELS_URL',
+          'sie-mirror values RECEIPT --for sie --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=CACHE_URL',
         ),
       ];
     }
     const url = (after === '$(SIE_CLUSTER_CACHE)' ? variable : after)?.replace(/\/+$/, '');
-    if (models === undefined || url === undefined || url === models.replace(/\/+$/, '')) return [];
+    if (models === undefined || url === undefined || url === clusterCacheOf(models)) return [];
     return [
       faultAt(
         'cluster',
         this.#name,
         'cluster-cache-elsewhere',
-        `it reads \`${url}\`, the models are at \`${models}\``,
+        `it reads \`${url}\`, the models are at \`${clusterCacheOf(models)}\``,
         steps(
-          `now: ${after === '$(SIE_CLUSTER_CACHE)' ? `${this.#setEnv} SIE_CLUSTER_CACHE=MODELS_URL` : 'nothing but the next step, as the address stands in the arguments'}`,
-          'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set workers.common.clusterCache.url=MODELS_URL',
+          `now: ${after === '$(SIE_CLUSTER_CACHE)' ? `${this.#setEnv} SIE_CLUSTER_CACHE=CACHE_URL` : 'nothing but the next step, as the address stands in the arguments'}`,
+          'so that it lasts: helm -n NAMESPACE upgrade RELEASE CHART --reuse-values --set workers.common.clusterCache.url=CACHE_URL',
         ),
       ),
     ];

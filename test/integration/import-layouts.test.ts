@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { codeOf } from '../support/failures.ts';
 import { type MadeBundle, makeBundle } from '../support/made-bundle.ts';
@@ -30,6 +31,13 @@ it('are for SIE when nothing is said, below the release when there is one', asyn
   expect(keysBelow('sie/2026-11/models')).toEqual(expected.map((key) => `models--org--name/${key}`));
   expect(report.summary.join('\n')).toContain('clusterCache.url at s3://models/sie/2026-11/models');
   expect(await codeOf(zone.bring({ models: 's3://models/sie', release: '../x' }))).toBe('E_USAGE');
+});
+
+it('name a directory to workers by its path alone, as they take no other', async () => {
+  const directory = join(zone.path, 'models');
+  const report = await zone.bring({ models: `file://${directory}` });
+
+  expect(report.summary.join('\n')).toContain(`clusterCache.url at ${directory} and`);
 });
 
 it('hold the blobs of a cache too when they are full', async () => {

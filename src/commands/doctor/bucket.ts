@@ -8,7 +8,7 @@ import { plural } from '../../core/text.ts';
 import { otherContent, receiptFindings } from '../../doctor/against-receipt.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { layoutFindings, repoOfFolder, type SeenModel } from '../../doctor/model-layout.ts';
-import { bringModel, importModels, restartWorkers, steps } from '../../doctor/names.ts';
+import { bringModel, clusterCacheOf, importModels, restartWorkers, steps } from '../../doctor/names.ts';
 import { quoted, storeCommands } from '../../doctor/shell.ts';
 import { companionsNamedBy, namesCompanions } from '../../hub/companions.ts';
 import { repoFolder } from '../../hub/cache.ts';
@@ -113,7 +113,7 @@ class BucketLook {
       other
         ? steps(
             `look there: sie-mirror doctor --models ${quoted(elsewhere)}`,
-            `and have the workers read it: kubectl -n NAMESPACE set env WORKLOAD SIE_CLUSTER_CACHE=${quoted(elsewhere)}`,
+            `and have the workers read it: kubectl -n NAMESPACE set env WORKLOAD SIE_CLUSTER_CACHE=${quoted(clusterCacheOf(elsewhere))}`,
           )
         : importModels,
     );

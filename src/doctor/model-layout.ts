@@ -1,4 +1,5 @@
 import { formatBytes, plural } from '../core/text.ts';
+import type { FaultId } from './faults.ts';
 import { faultAt, type Finding, ok, warningAt } from './finding.ts';
 import { importModels, restartWorkers, steps } from './names.ts';
 import { type StoreCommands, storeCommands } from './shell.ts';
@@ -69,9 +70,7 @@ class LayoutLook {
     const { folder } = this.#model;
     const markers = this.#model.objects.filter(({ path }) => isMarker(path));
     return markers.map(({ path }) =>
-      faultAt(
-        'bucket',
-        folder,
+      this.#fault(
         'marker-key',
         `there is an object \`${folder}/${path}\`: a folder marker, as consoles and \`rclone --s3-directory-markers\` make`,
         steps(this.#commands.remove(`${folder}/${path}`), afresh),
@@ -85,32 +84,16 @@ class LayoutLook {
     const commits = [...this.#snapshots.keys()];
     const mend = this.#mendRef(key, commits);
     if (commits.length === 0)
-      return [
-        faultAt(
-          'bucket',
-          folder,
-          'model-incomplete',
-          `\`${folder}/snapshots/\` has no file`,
-          steps(importModels, afresh),
-        ),
-      ];
+      return [this.#fault('model-incomplete', `\`${folder}/snapshots/\` has no file`, steps(importModels, afresh))];
     if (!this.#model.objects.some(({ path }) => path === 'refs/main'))
       return [
-        faultAt(
-          'bucket',
-          folder,
-          'ref-missing',
-          `\`${key}\` does not exist, as after \`hf download --revision COMMIT\``,
-          mend,
-        ),
+        this.#fault('ref-missing', `\`${key}\` does not exist, as after \`hf download --revision COMMIT\``, mend),
       ];
     const text = texts.get('refs/main');
     if (text === undefined) return [];
     if (/^[0-9a-f]{40}\s+$/.test(text))
       return [
-        faultAt(
-          'bucket',
-          folder,
+        this.#fault(
           'ref-newline',
           `\`${key}\` has ${Buffer.byteLength(text)} bytes, 40 are wanted: readers do not strip the line break`,
           steps(this.#commands.write(key, text.trim()), afresh),
@@ -118,9 +101,7 @@ class LayoutLook {
       ];
     if (!/^[0-9a-f]{40}$/.test(text))
       return [
-        faultAt(
-          'bucket',
-          folder,
+        this.#fault(
           'ref-wrong',
           `\`${key}\` is \`${text.slice(0, 60)}\` (${plural(Buffer.byteLength(text), 'byte')}), 40 hex digits are wanted`,
           mend,
@@ -128,9 +109,7 @@ class LayoutLook {
       ];
     if (this.#snapshots.has(text)) return [];
     return [
-      faultAt(
-        'bucket',
-        folder,
+      this.#fault(
         'ref-dangling',
         `\`${key}\` says \`${text}\`, and there is only \`snapshots/${commits.join('`, `snapshots/')}\``,
         mend,
@@ -145,9 +124,7 @@ class LayoutLook {
       const again = steps(importModels, afresh);
       if (!this.#model.objects.some((object) => object.path === path))
         return [
-          warningAt(
-            'bucket',
-            folder,
+          this.#warning(
             'tree-missing',
             `\`${folder}/${path}\` does not exist: huggingface_hub 1.26 to 2.1 finds no pinned snapshot offline without it`,
             importModels,
@@ -156,8 +133,7 @@ class LayoutLook {
       const text = texts.get(path);
       if (text === undefined) return [];
       const listed = filesOfTree(text);
-      if (listed === undefined)
-        return [faultAt('bucket', folder, 'tree-wrong', `\`${folder}/${path}\` is no list of files`, again)];
+      if (listed === undefined) return [this.#fault('tree-wrong', `\`${folder}/${path}\` is no list of files`, again)];
       const lacking = listed.filter((file) => !files.includes(file));
       const extra = files.filter((file) => !listed.includes(file));
       if (lacking.length === 0 && extra.length === 0) return [];
@@ -169,7 +145,9 @@ class LayoutLook {
       ];
       const evidence = `\`${folder}/${path}\` ${said.join(', and ')}`;
       // One that is not listed is read by name all the same; one that is listed and missing is an IncompleteSnapshotError.
-      return [(lacking.length > 0 ? faultAt : warningAt)('bucket', folder, 'tree-wrong', evidence, again)];
+      return [
+        lacking.length > 0 ? this.#fault('tree-wrong', evidence, again) : this.#warning('tree-wrong', evidence, again),
+      ];
     });
   }
 
@@ -180,9 +158,7 @@ class LayoutLook {
     if (blobs.length > 0) {
       const bytes = formatBytes(blobs.reduce((sum, { size }) => sum + size, 0));
       found.push(
-        warningAt(
-          'bucket',
-          folder,
+        this.#warning(
           'blobs-doubled',
           `${plural(blobs.length, 'object')} (${bytes}) below \`${folder}/blobs/\`, as \`aws s3 sync\` of a cache leaves them: a worker downloads all of them too`,
           this.#commands.removeBelow(`${folder}/blobs/`),
@@ -193,9 +169,7 @@ class LayoutLook {
     const [first] = local;
     if (first)
       found.push(
-        warningAt(
-          'bucket',
-          folder,
+        this.#warning(
           'leftovers',
           `${plural(local.length, 'object')} like \`${folder}/${first.path}\``,
           steps(...new Set(local.map(({ path }) => this.#removeLeftover(path)))),
@@ -212,6 +186,14 @@ class LayoutLook {
       : this.#commands.remove(`${folder}/${path}`);
   }
 
+  #fault(fault: FaultId, evidence: string, fix: string): Finding {
+    return faultAt('bucket', this.#model.folder, fault, evidence, fix);
+  }
+
+  #warning(fault: FaultId, evidence: string, fix: string): Finding {
+    return warningAt('bucket', this.#model.folder, fault, evidence, fix);
+  }
+
   /** With two snapshots and no word which of them is meant, the bundle knows. */
   #mendRef(key: string, commits: readonly string[]): string {
     const [only] = commits;
@@ -224,9 +206,7 @@ class LayoutLook {
     if (commits.length < 2) return [];
     const old = commits.filter((commit) => commit !== texts.get('refs/main'));
     return [
-      warningAt(
-        'bucket',
-        folder,
+      this.#warning(
         'snapshots-many',
         `\`${folder}\` has ${commits.length} snapshots: ${commits.map((commit) => `\`${commit}\``).join(', ')}`,
         steps(
@@ -243,9 +223,7 @@ class LayoutLook {
     return objects
       .filter(({ size }) => size > plainHttpLimit)
       .map(({ path, size }) =>
-        warningAt(
-          'bucket',
-          folder,
+        this.#warning(
           'file-too-large',
           `\`${folder}/${path}\` has ${formatBytes(size)}: huggingface_hub refuses more than 50 GB by plain HTTP`,
           'let workers read it from the bucket (`workers.common.clusterCache.url`), not through HF_ENDPOINT',

@@ -1,3 +1,4 @@
+import type { FaultId } from './faults.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from './finding.ts';
 import { clusterCacheOf, lasting, steps } from './names.ts';
 import type { SeenContainer, SeenPod } from './pod.ts';
@@ -51,9 +52,7 @@ class Settings {
     const endpoint = this.#value('HF_ENDPOINT');
     if (endpoint !== undefined && offline)
       return [
-        warningAt(
-          'cluster',
-          this.#name,
+        this.#warning(
           'offline-missing',
           '`HF_ENDPOINT` and `HF_HUB_OFFLINE` are both set: the endpoint is never asked',
           steps(
@@ -68,18 +67,14 @@ class Settings {
     const fix = steps(`${this.#setEnv} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1`, lasting);
     if (this.#value('SIE_HF_FALLBACK') !== undefined && !this.#container.args.includes('--no-hf-fallback'))
       return [
-        faultAt(
-          'cluster',
-          this.#name,
+        this.#fault(
           'fallback-ignored',
           '`SIE_HF_FALLBACK` is set, and `serve` without `--no-hf-fallback` overwrites it with `true`: the worker asks huggingface.co',
           fix,
         ),
       ];
     return [
-      faultAt(
-        'cluster',
-        this.#name,
+      this.#fault(
         'offline-missing',
         'neither `HF_HUB_OFFLINE=1` nor `HF_ENDPOINT` is set: models with large vocabularies ask huggingface.co at load though every file is there',
         fix,
@@ -94,9 +89,7 @@ class Settings {
     const variable = this.#value('SIE_CLUSTER_CACHE');
     if (given === undefined && variable !== undefined)
       return [
-        faultAt(
-          'cluster',
-          this.#name,
+        this.#fault(
           'cluster-cache-ignored',
           `\`SIE_CLUSTER_CACHE=${variable}\` is set and \`--cluster-cache\` is not given: \`serve\` deletes the variable then (charts before 0.7)`,
           steps(
@@ -108,9 +101,7 @@ class Settings {
     if (given === undefined) {
       if (this.#value('HF_ENDPOINT') !== undefined) return [];
       return [
-        faultAt(
-          'cluster',
-          this.#name,
+        this.#fault(
           'cluster-cache-missing',
           'neither `--cluster-cache` nor `SIE_CLUSTER_CACHE` is set',
           'sie-mirror values RECEIPT --for sie --out deploy && helm -n NAMESPACE upgrade RELEASE CHART --reuse-values -f deploy/sie/values-*.yaml --set workers.common.clusterCache.enabled=true --set workers.common.clusterCache.url=CACHE_URL',
@@ -120,9 +111,7 @@ class Settings {
     const url = (after === '$(SIE_CLUSTER_CACHE)' ? variable : after)?.replace(/\/+$/, '');
     if (models === undefined || url === undefined || url === clusterCacheOf(models)) return [];
     return [
-      faultAt(
-        'cluster',
-        this.#name,
+      this.#fault(
         'cluster-cache-elsewhere',
         `it reads \`${url}\`, the models are at \`${clusterCacheOf(models)}\``,
         steps(
@@ -141,9 +130,7 @@ class Settings {
     if (this.#hidden('SIE_POOL'))
       return [notSeen('cluster', `${this.#name}: SIE_POOL`, 'it may come from a config map or a secret')];
     return [
-      faultAt(
-        'cluster',
-        this.#name,
+      this.#fault(
         'pool-missing',
         `\`SIE_POOL\` is ${isSet ? 'empty' : 'not set'}: the worker is listed as live, and the gateway answers 202 for ever`,
         steps(
@@ -159,9 +146,7 @@ class Settings {
     if (this.#isOn('SIE_TELEMETRY_DISABLED') || this.#isOn('DO_NOT_TRACK') || this.#hidden('SIE_TELEMETRY_DISABLED'))
       return [];
     return [
-      warningAt(
-        'cluster',
-        this.#name,
+      this.#warning(
         'telemetry-on',
         'neither `SIE_TELEMETRY_DISABLED` nor `DO_NOT_TRACK` is set: it tries telemetry.superlinked.com every hour',
         steps(
@@ -170,6 +155,14 @@ class Settings {
         ),
       ),
     ];
+  }
+
+  #fault(fault: FaultId, evidence: string, fix: string): Finding {
+    return faultAt('cluster', this.#name, fault, evidence, fix);
+  }
+
+  #warning(fault: FaultId, evidence: string, fix: string): Finding {
+    return warningAt('cluster', this.#name, fault, evidence, fix);
   }
 
   #value(name: string): string | undefined {

@@ -17,6 +17,11 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/** Names as messages have them: `a`, `b`. @param none what is said where there are none */
+export function inBackticks(names: readonly string[], none = 'none'): string {
+  return names.map((name) => `\`${printable(name)}\``).join(', ') || none;
+}
+
 // Terminal escapes and other controls, line breaks of any kind, and the marks that reorder text: a hostile name must not paint on a screen.
 // eslint-disable-next-line no-control-regex
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;

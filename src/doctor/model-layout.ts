@@ -1,4 +1,4 @@
-import { formatBytes, plural } from '../core/text.ts';
+import { formatBytes, inBackticks, plural } from '../core/text.ts';
 import type { FaultId } from './faults.ts';
 import { faultAt, type Finding, ok, warningAt } from './finding.ts';
 import { importModels, restartWorkers, steps } from './names.ts';
@@ -208,7 +208,7 @@ class LayoutLook {
     return [
       this.#warning(
         'snapshots-many',
-        `\`${folder}\` has ${commits.length} snapshots: ${commits.map((commit) => `\`${commit}\``).join(', ')}`,
+        `\`${folder}\` has ${commits.length} snapshots: ${inBackticks(commits)}`,
         steps(
           'when the workers have been started again since the newer one was imported, the others go:',
           ...old.map((commit) => this.#commands.removeBelow(`${folder}/snapshots/${commit}/`)),

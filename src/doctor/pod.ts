@@ -199,6 +199,11 @@ export function portOf({ args }: SeenContainer): number {
   return /^\d+$/.test(given ?? '') ? Number(given) : 8080;
 }
 
+/** The first part of an image's name, or of a place in a registry: `HOST[:PORT]`. */
+export function hostOf(image: string): string {
+  return image.split('/')[0] ?? image;
+}
+
 /** Registries of the internet that no zone reaches; undefined for every other one. */
 export function publicRegistry(image: string): string | undefined {
   const [first = ''] = image.split('/');

@@ -1,8 +1,8 @@
-import { printable } from '../core/text.ts';
+import { inBackticks, printable } from '../core/text.ts';
 import type { FaultId } from './faults.ts';
 import { faultAt, type Finding } from './finding.ts';
 import { importImages, lasting, steps } from './names.ts';
-import { publicRegistry, type SeenContainer, type SeenEvent, type SeenPod } from './pod.ts';
+import { hostOf, publicRegistry, type SeenContainer, type SeenEvent, type SeenPod } from './pod.ts';
 import { quoted } from './shell.ts';
 
 /** What is known of the cluster's pull secrets: hosts by name; undefined for one that does not exist. */
@@ -118,10 +118,7 @@ function secretFinding(
   if (known && !hosts.includes(host))
     return said(
       'pull-secret-host',
-      steps(
-        `it is for ${hosts.map((each) => `\`${printable(each)}\``).join(', ') || 'no registry'}, \`${host}\` is wanted: ${create(first)}`,
-        again(pod),
-      ),
+      steps(`it is for ${inBackticks(hosts, 'no registry')}, \`${host}\` is wanted: ${create(first)}`, again(pod)),
     );
   return said('pull-denied', steps(`with a user who may pull: ${create(first)}`, again(pod)));
 }
@@ -154,10 +151,6 @@ function notFoundFinding(
   if (/name unknown|NAME_UNKNOWN|repository .*not found/i.test(words)) return said('pull-path', bring);
   if (/not found|manifest unknown/i.test(words)) return said('pull-tag', bring);
   return said('pull-failed', `the whole of it: kubectl -n NAMESPACE describe pod ${pod.name}`);
-}
-
-function hostOf(image: string): string {
-  return image.split('/')[0] ?? image;
 }
 
 /** The end of what a container runtime says is where the reason stands. */

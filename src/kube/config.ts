@@ -1,3 +1,4 @@
+import { inBackticks } from '../core/text.ts';
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -75,7 +76,7 @@ export async function kubeconfigAccess(
   const user = config.users.find((each) => each.name === context?.user)?.user;
   if (!context || !cluster || !user)
     throw new MirrorError('E_USAGE', `\`${path}\` has no whole context \`${wanted}\``, {
-      hint: `name one with \`--context\`: there are ${config.contexts.map((each) => `\`${each.name}\``).join(', ') || 'none'}`,
+      hint: `name one with \`--context\`: there are ${inBackticks(config.contexts.map((each) => each.name))}`,
     });
   const directory = dirname(path);
   return {

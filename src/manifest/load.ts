@@ -1,6 +1,6 @@
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
-import { printable } from '../core/text.ts';
+import { inBackticks, printable } from '../core/text.ts';
 import { parseJson, validate } from '../core/validate.ts';
 import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifestSchema } from './schema.ts';
 
@@ -41,10 +41,7 @@ function checkKeys(value: unknown, name: string): void {
   const known = knownKeys(issue.path);
   const nearest = [...known].sort((a, b) => distance(key, a) - distance(key, b))[0] ?? '';
   const place = issue.path.length > 0 ? ` at \`${issue.path.map(String).join('.')}\`` : '';
-  const hint =
-    distance(key, nearest) <= 3
-      ? `did you mean \`${nearest}\`?`
-      : `known keys there: ${known.map((each) => `\`${each}\``).join(', ')}`;
+  const hint = distance(key, nearest) <= 3 ? `did you mean \`${nearest}\`?` : `known keys there: ${inBackticks(known)}`;
   throw new MirrorError('E_MANIFEST', `\`${name}\` has the unknown key \`${printable(key)}\`${place}`, { hint });
 }
 

@@ -1,5 +1,5 @@
 import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
-import { printable } from '../core/text.ts';
+import { inBackticks, printable } from '../core/text.ts';
 import * as z from '../core/zod.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { retryAfter } from '../http/failure.ts';
@@ -107,7 +107,7 @@ function byCode(found: Found): SieFault | undefined {
   if (body.status === 'gpu_not_configured')
     return fail(
       found,
-      `this machine profile is not configured; there are ${listed(body.configured_gpu_types)}`,
+      `this machine profile is not configured; there are ${inBackticks(body.configured_gpu_types ?? [])}`,
       'give one of them with `--gpu`',
     );
   if (response.status === 202 || code === 'PROVISIONING')
@@ -163,7 +163,7 @@ function byStatus(found: Found): SieFault {
   if (status === 409)
     return fail(
       found,
-      `the model is served by other SIE bundles: ${listed(body.compatible_bundles)}`,
+      `the model is served by other SIE bundles: ${inBackticks(body.compatible_bundles ?? [])}`,
       'put the SIE bundle before the model: `--model bundle:/ORG/NAME`',
     );
   if (status === 413)
@@ -182,10 +182,6 @@ function byStatus(found: Found): SieFault {
   if (status === 503) return wait('queue', said || 'busy (503)');
   if (status === 502 || status === 504) return wait('gateway', said || `no answer from behind the gateway (${status})`);
   return fail(found, `the gateway answered ${status}${said === '' ? '' : `: ${said}`}`, 'see the logs of the gateway');
-}
-
-function listed(values: string[] | undefined): string {
-  return (values ?? []).map((value) => `\`${printable(value)}\``).join(', ') || 'none';
 }
 
 function jsonBody(answer: string): Body {

@@ -6,6 +6,7 @@ import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/find
 import { explainLog } from '../../doctor/known-messages.ts';
 import {
   eventListSchema,
+  hostOf,
   isGateway,
   isWorker,
   podListSchema,
@@ -144,7 +145,7 @@ class ClusterLook {
 
   #registries(): ReadonlySet<string> {
     const places = [this.#known.images ?? '', ...this.#known.targets];
-    return new Set(places.map((place) => place.split('/')[0] ?? place));
+    return new Set(places.map(hostOf));
   }
 
   /** The pods tell much alone. */

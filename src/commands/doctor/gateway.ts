@@ -1,5 +1,5 @@
 import { toMirrorError } from '../../core/errors.ts';
-import { plural } from '../../core/text.ts';
+import { inBackticks, plural } from '../../core/text.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
 import { bringModel, restartWorkers, steps } from '../../doctor/names.ts';
 import { quoted } from '../../doctor/shell.ts';
@@ -58,7 +58,7 @@ function profiles({ configured, live, workers }: SieHealth, model: string): Find
         'gateway',
         'workers',
         'workers-none',
-        `configured are ${named(configured)}, and ${workers.length === 0 ? 'no worker has come' : `all ${workers.length} workers are dead`}`,
+        `configured are ${inBackticks(configured)}, and ${workers.length === 0 ? 'no worker has come' : `all ${workers.length} workers are dead`}`,
         steps(
           'why, says: sie-mirror doctor --kubeconfig ~/.kube/config --namespace NAMESPACE',
           'or by hand, where Pending is no node or quota and ImagePullBackOff no image: kubectl -n NAMESPACE get pods; kubectl -n NAMESPACE describe pods',
@@ -107,7 +107,7 @@ function modelsFound(models: readonly SieModel[], imported: ReadonlySet<string> 
         'gateway',
         'models',
         'model-unknown',
-        `imported are ${named([...imported].slice(0, 5))}, it knows ${named(known.slice(0, 5))}${known.length > 5 ? ', ...' : ''}`,
+        `imported are ${inBackticks([...imported].slice(0, 5))}, it knows ${inBackticks(known.slice(0, 5))}${known.length > 5 ? ', ...' : ''}`,
         steps(
           'which SIE bundle has them says: curl GATEWAY_URL/v1/configs/bundles',
           'deploy that one, with worker images whose tag ends in its name; or bring a model that the cluster knows:',
@@ -147,8 +147,4 @@ async function followWorkers(
     }
   };
   return askWorkers(askable(workers), ask, context);
-}
-
-function named(names: readonly string[]): string {
-  return names.map((name) => `\`${name}\``).join(', ') || 'none';
 }

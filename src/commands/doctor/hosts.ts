@@ -1,3 +1,4 @@
+import { inBackticks } from '../../core/text.ts';
 import { lookup } from 'node:dns/promises';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, ok } from '../../doctor/finding.ts';
@@ -48,7 +49,7 @@ export class Hosts {
     const all = [...this.#offsets];
     const wrong = all.filter(([, offset]) => Math.abs(offset) > clockLimitMs);
     const [first] = wrong;
-    if (!first) return [ok('tool', 'clock', `agrees with ${all.map(([host]) => `\`${host}\``).join(', ')}`)];
+    if (!first) return [ok('tool', 'clock', `agrees with ${inBackticks(all.map(([host]) => host))}`)];
     const [host, offset] = first;
     const minutes = Math.round(Math.abs(offset) / 60_000);
     return [

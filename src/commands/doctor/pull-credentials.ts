@@ -1,6 +1,6 @@
 import { toMirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
-import type { SeenPod } from '../../doctor/pod.ts';
+import { hostOf, type SeenPod } from '../../doctor/pod.ts';
 import { createPullSecret } from '../../doctor/pull.ts';
 import { parseReference, wantedOf } from '../../oci/reference.ts';
 import { Registry } from '../../oci/registry/registry.ts';
@@ -30,7 +30,7 @@ export async function tryPullSecrets(
   for (const { pullSecrets, containers } of pods)
     for (const secret of pullSecrets)
       for (const { image } of containers) {
-        const host = image.split('/')[0] ?? image;
+        const host = hostOf(image);
         const checked = secrets.get(secret);
         if (checked?.hosts.includes(host)) attempts.set(`${secret} ${host}`, { secret, host, image, checked });
       }

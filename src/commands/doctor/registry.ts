@@ -8,6 +8,7 @@ import { plural } from '../../core/text.ts';
 import type { FaultId } from '../../doctor/faults.ts';
 import { faultAt, type Finding, notSeen, ok } from '../../doctor/finding.ts';
 import { importImages, steps } from '../../doctor/names.ts';
+import { hostOf } from '../../doctor/pod.ts';
 import { directEndpoint } from '../../oci/access/access.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
@@ -46,10 +47,6 @@ export async function checkRegistry(
     images.filter(({ target }) => open.has(hostOf(target))).map((image) => slots(() => checkImage(image, context))),
   );
   return [...findings, ...found.flat()];
-}
-
-function hostOf(place: string): string {
-  return place.split('/')[0] ?? place;
 }
 
 /** Where an image is when the registry has been given another name since. */

@@ -1,3 +1,4 @@
+import { inBackticks } from '../../core/text.ts';
 import { toMirrorError } from '../../core/errors.ts';
 import * as z from '../../core/zod.ts';
 import { type Finding, ok } from '../../doctor/finding.ts';
@@ -42,13 +43,7 @@ export async function readPullSecrets(
       known.set(name, checked);
       // That it does not exist is told of the pod that wants it.
       if (checked)
-        findings.push(
-          ok(
-            'cluster',
-            `secret ${name}`,
-            `it is for ${checked.hosts.map((host) => `\`${host}\``).join(', ') || 'no registry'}`,
-          ),
-        );
+        findings.push(ok('cluster', `secret ${name}`, `it is for ${inBackticks(checked.hosts, 'no registry')}`));
     } catch (error) {
       const refused = toMirrorError(error);
       if (isShut(refused)) throw refused;

@@ -1,7 +1,7 @@
 import type { BundleBlob } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';
-import { plural } from '../../core/text.ts';
+import { inBackticks, plural } from '../../core/text.ts';
 
 /** Volumes that an import needs and that are not here: it ends by naming them, and goes on when they are. */
 export class MediaToCome {
@@ -30,7 +30,7 @@ export class MediaToCome {
   next(): string[] {
     const [first, ...others] = [...this.#volumes].sort();
     if (first === undefined) return [];
-    const then = others.length === 0 ? '' : ` (then ${others.map((name) => `\`${name}\``).join(', ')})`;
+    const then = others.length === 0 ? '' : ` (then ${inBackticks(others)})`;
     return [
       ...[...this.#together].map((names) => `a file lies across \`${names}\`: name all their directories with --from`),
       `next: insert volume \`${first}\`${then} and run the same command again`,

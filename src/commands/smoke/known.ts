@@ -1,5 +1,5 @@
 import { MirrorError } from '../../core/errors.ts';
-import { printable } from '../../core/text.ts';
+import { inBackticks, printable } from '../../core/text.ts';
 import { isOfProfile, type SieHealth } from '../../sie/health.ts';
 import type { SieModel } from '../../sie/models.ts';
 
@@ -17,7 +17,7 @@ export function checkProfile(health: SieHealth | undefined, gpu: string, url: st
   if (!configured.some((profile) => isOfProfile({ profile }, gpu)))
     throw new MirrorError(
       'E_SMOKE',
-      `the machine profile \`${gpu}\` is not configured; there are ${configured.map((name) => `\`${printable(name)}\``).join(', ') || 'none'}`,
+      `the machine profile \`${gpu}\` is not configured; there are ${inBackticks(configured)}`,
       { hint: 'give one of them with `--gpu`' },
     );
   return health;
@@ -27,16 +27,13 @@ export function checkProfile(health: SieHealth | undefined, gpu: string, url: st
 export function checkModel(id: string, models: readonly SieModel[]): SieModel {
   const found = models.find((model) => model.id === id || model.aliases.includes(id));
   if (found) return found;
-  const near = nearest(
-    id,
-    models.map((model) => model.id),
-  );
-  const listed = models.slice(0, 10).map((model) => `\`${printable(model.id)}\``);
+  const ids = models.map((model) => model.id);
+  const near = nearest(id, ids);
   throw new MirrorError('E_NOT_FOUND', `the cluster knows no model \`${id}\``, {
     hint:
       near.length > 0
         ? `did you mean ${near.map((name) => `\`${printable(name)}\``).join(' or ')}?`
-        : `it knows ${listed.join(', ') || 'none'}${models.length > 10 ? ', ...' : ''}`,
+        : `it knows ${inBackticks(ids.slice(0, 10))}${ids.length > 10 ? ', ...' : ''}`,
   });
 }
 

@@ -1,5 +1,5 @@
 import { MirrorError } from '../../core/errors.ts';
-import { plural } from '../../core/text.ts';
+import { inBackticks, plural } from '../../core/text.ts';
 import { isCpu, listLive, servesProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import type { OwnWord } from './account.ts';
 
@@ -182,5 +182,5 @@ function inPool({ name }: SieWorker, pool: readonly string[] | undefined): boole
 }
 
 function listed(workers: readonly SieWorker[]): string {
-  return workers.map(({ name }) => `\`${name}\``).join(', ');
+  return inBackticks(workers.map(({ name }) => name));
 }

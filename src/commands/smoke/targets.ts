@@ -1,3 +1,4 @@
+import { inBackticks } from '../../core/text.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
@@ -21,7 +22,7 @@ export function commitOf(mirrored: Mirrored | undefined, model: string, path: st
   if (commit !== undefined) return commit;
   const why = repo === model ? '' : `, whose weights are those of \`${repo}\``;
   throw new MirrorError('E_NOT_FOUND', `\`${path}\` names no model \`${model}\`${why}`, {
-    hint: `it has ${[...mirrored.keys()].map((repo) => `\`${repo}\``).join(', ') || 'none'}`,
+    hint: `it has ${inBackticks([...mirrored.keys()])}`,
   });
 }
 

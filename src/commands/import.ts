@@ -260,9 +260,11 @@ export function summarise(
     summary.push(
       `for SIE, point workers.common.clusterCache.url at ${clusterCacheOf(receipt.targets.models ?? '')} and ask the cluster with \`sie-mirror smoke\``,
     );
+  const lacking = new Set(items.filter(({ kind }) => kind === 'referrers').map(({ name }) => name)).size;
+  const without = lacking === 0 ? '' : `; ${lacking} INCOMPLETE, without some of what belongs to them`;
   summary.push(
     receipt.complete
-      ? `imported: ${counts}; receipt: ${receiptPath}`
+      ? `imported: ${counts}${without}; receipt: ${receiptPath}`
       : `INCOMPLETE: ${counts}; mend what is said above and run the same command again, what has arrived is kept; receipt: ${receiptPath}`,
   );
   summary.push(...media.next());

@@ -119,7 +119,11 @@ export async function copyOne(
 }
 
 /** What did not arrive of what belongs to an image, as an item of its own. */
-export function leftOutItem(from: SourceEndpoint, target: string, { names, error }: LeftOut): ReportItem {
+export function leftOutItem(
+  from: Pick<SourceEndpoint, 'shown'>,
+  target: string,
+  { names, error }: LeftOut,
+): ReportItem {
   const { code, message, hint, at } = advised(error);
   // Of a list it has to be said of which image it speaks.
   const image = at.side === 'target' ? target : from.shown;

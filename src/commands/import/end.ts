@@ -50,7 +50,8 @@ export async function endShard(
   { name, inventory, state, items, receipt, receiptPath, signing }: EndedImport,
   context: Context,
 ): Promise<Report> {
-  receipt.shard = { ...shard, done: items.every((item) => item.state !== 'failed') };
+  // What belongs to an image and is not taken will not be either when it is brought again.
+  receipt.shard = { ...shard, done: items.every(({ state, kind }) => state !== 'failed' || kind === 'referrers') };
   const written = writtenReceipt(receipt);
   await writeReceiptFile(receiptPath, written, signing);
   const key = partKey(name, inventory, shard);

@@ -1,7 +1,8 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
-import { isDigest } from '../../core/digest.ts';
+import { type Digest, isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { defaultPlacement, refuseCollisions } from '../../manifest/placement.ts';
+import type { LeftOut } from '../../oci/copy/belongings.ts';
 import { copyImage } from '../../oci/copy/graph.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../../oci/graph.ts';
 import { OciLayout } from '../../oci/layout/layout.ts';
@@ -10,6 +11,7 @@ import { parseReference, type Reference } from '../../oci/reference.ts';
 import { doubted } from '../../oci/copy/doubted.ts';
 import { resolved } from '../../oci/side.ts';
 import { attempt } from '../attempt.ts';
+import { leftOutItem } from '../copy/image.ts';
 import { openRepository, type TargetEndpoint } from '../endpoint.ts';
 import type { ImportRun } from './run.ts';
 import { blobsOver, layoutOverMedia } from './media-layout.ts';
@@ -102,8 +104,23 @@ async function importImage(
   const source = layout.view(repository);
   const graph = await readImage(source, item.root, { slots: context.slots, referrers: true, signal: context.signal });
   checkWhole(item, graph);
-  const tally = await copyImage(source, target.target, graph, reference, context);
-  record(run, image, target.name, tally);
+  const { tally, leftOut } = await copyImage(source, target.target, graph, reference, context);
+  const there = arrived(graph, leftOut);
+  record(
+    run,
+    { ...image, item: { ...item, digests: item.digests.filter((each) => there.has(each)) } },
+    target.name,
+    tally,
+  );
+  for (const each of leftOut) run.items.push(leftOutItem({ shown: item.reference }, target.name, each));
+}
+
+/** Digests of an image and of what belongs to it, but for what the target does not take, or cannot be asked for. */
+function arrived(graph: ImageGraph, leftOut: readonly LeftOut[]): Set<Digest> {
+  const lacking = new Set(leftOut.flatMap(({ names }) => names));
+  const attached = graph.attached.filter(({ referrer }) => !lacking.has(referrer.descriptor.digest));
+  const tagged = graph.tagged.filter(({ tag }) => !lacking.has(tag));
+  return new Set(descriptorsOf({ ...graph, attached, tagged }).map(({ digest }) => digest));
 }
 
 function record(

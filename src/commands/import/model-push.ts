@@ -37,9 +37,9 @@ export async function pushModel(
   const graph = await readImage(source, root, { slots, referrers: false, signal });
   // What has gone there already is no more work.
   const report: Reporter = pushMade ? withoutBytes(context.report) : context.report;
-  const { copiedBytes } = await copyImage(source, target, graph, item.commit, { slots, signal, report, destination });
+  const { tally } = await copyImage(source, target, graph, item.commit, { slots, signal, report, destination });
   const pushed = pushMade ? files.reduce((sum, { size }) => sum + size, 0) : 0;
-  return { graph, bytes: pushed + copiedBytes };
+  return { graph, bytes: pushed + tally.copiedBytes };
 }
 
 /** Leaves a blob that says which image is being made. @returns false when an earlier run has left it */

@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../core/descriptor.ts';
-import { MirrorError } from '../../core/errors.ts';
+import { type ErrorCode, MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import type { GraphNode, ImageGraph } from '../graph.ts';
 import { isLost, type Lost, lostBecause, lostReferrers } from '../lost.ts';
@@ -19,9 +19,14 @@ export function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
   return subjects;
 }
 
+/** What a target answers that has something against one request, and may take others; the image's tag comes after all of them. */
+const refusals: readonly ErrorCode[] = ['E_AUTH', 'E_REMOTE'];
+
 /** That something which belongs to an image cannot be had, or is not taken, is no reason to keep the image back. */
 export function isSpared(error: unknown): error is MirrorError {
-  return isLost(error) || (error instanceof MirrorError && error.code === 'E_REFUSED');
+  if (isLost(error)) return true;
+  if (!(error instanceof MirrorError)) return false;
+  return error.code === 'E_REFUSED' || (error.at.side === 'target' && refusals.includes(error.code));
 }
 
 /** Keeps account of it. */
@@ -61,11 +66,11 @@ export class Belongings {
 
 const before = 'the image is at the target, but ';
 
-function refusedReferrers(names: readonly string[], { message, hint, at, cause }: MirrorError): MirrorError {
+function refusedReferrers(names: readonly string[], { code, message, hint, at, cause }: MirrorError): MirrorError {
   const named = names.slice(0, 3).map((name) => `\`${name}\``);
   const more = names.length > 3 ? ', ...' : '';
   return new MirrorError(
-    'E_REFUSED',
+    code,
     `${before}${plural(names.length, 'referrer')} of it cannot be found there (${named.join(', ')}${more}): ${message}`,
     { ...(hint === undefined ? {} : { hint }), at, cause },
   );

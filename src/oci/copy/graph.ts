@@ -19,7 +19,7 @@ export interface ImageOptions extends CopyOptions {
  * The one copy algorithm. Skips what the target has, pushes children before parents, then referrers, and tags last, so
  * that whatever can be found at the target is whole. Waiting for children holds no slot.
  * @param reference tag or digest under which the root is to be found
- * @throws E_REFUSED, E_NOT_FOUND also for what belongs to the image, when all else is there
+ * @returns also what belongs to the image and was not taken, when all else is there
  */
 export async function copyImage(
   source: ContentSource,
@@ -27,12 +27,11 @@ export async function copyImage(
   image: ImageGraph,
   reference: string,
   options: CopyOptions,
-): Promise<CopyTally> {
+): Promise<{ tally: CopyTally; leftOut: LeftOut[] }> {
   const run = new CopyRun(source, target, reference, options);
   await run.all([() => run.node(image.root)]);
-  const [leftOut] = await run.finish(image);
-  if (leftOut) throw leftOut.error;
-  return run.tally;
+  const leftOut = await run.finish(image);
+  return { tally: run.tally, leftOut };
 }
 
 /**

@@ -126,7 +126,7 @@ export class Referrers {
         'E_REFUSED',
         `the registry took ${lost.length} referrers of \`${subject.digest}\` and does not list them`,
         {
-          hint: 'run the same command again; `--no-referrers` leaves them out',
+          hint: 'run the same command again; `copy --no-referrers` leaves them out',
           at: this.#api.place(subject.digest),
         },
       );
@@ -164,7 +164,7 @@ export class Referrers {
       'E_REFUSED',
       `referrers of \`${subject.digest}\` cannot be listed: the tag for them, \`${fallbackTag(subject.digest)}\`, gives ${what}`,
       {
-        hint: 'this registry has no referrers API and keeps that tag for itself: `--no-referrers` leaves them out',
+        hint: 'this registry has no referrers API and keeps that tag for itself: name one that has it; `copy --no-referrers` leaves them out',
         at: this.#api.place(subject.digest),
       },
     );

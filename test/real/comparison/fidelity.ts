@@ -1,6 +1,14 @@
-import { cosignTag, fallbackTag, multiArch } from '../../support/images.ts';
-import { pushImage } from '../seed.ts';
-import { type ComparisonRow, digestAt, failureOf, manifestAt } from './finding.ts';
+import {
+  buildArtifact,
+  buildIndex,
+  cosignTag,
+  descriptorOf,
+  fallbackTag,
+  MEDIA_TYPES,
+  multiArch,
+} from '../../support/images.ts';
+import { pushImage, putManifest } from '../seed.ts';
+import { type ComparisonRow, digestAt, failureOf, manifestAt, none } from './finding.ts';
 import { pushSigned, type SignedImage, signedImage, specimens } from './images.ts';
 
 /** Rows about what arrives. */
@@ -70,6 +78,34 @@ async function referrersAt(host: string, repository: string, digest: string): Pr
   const { manifests = [] } = (await response.json()) as { manifests?: { digest: string }[] };
   return manifests.map((each) => each.digest);
 }
+
+export const lostReferrer: ComparisonRow = {
+  title: 'a referrer that the source has lost',
+  about:
+    'an index with two referrers in distribution, of which one was deleted while the list behind the fallback tag still names it; the index and the other referrer have to arrive in distribution, and the output has to name the lost digest',
+  measure: async (tool, lab) => {
+    const [source, target] = [await lab.distribution(), await lab.distribution()];
+    const { root, sbom } = signedImage();
+    const lost = buildArtifact({ seed: 'lost', artifactType: 'application/x.lost', subject: descriptorOf(root) });
+    await pushImage(source.host, 'signed', root, 'v1');
+    for (const referrer of [sbom, lost]) await pushImage(source.host, 'signed', referrer);
+    const list = `http://${source.host}/v2/signed/manifests/${fallbackTag(root.digest)}`;
+    await putManifest(list, MEDIA_TYPES.ociIndex, buildIndex({ children: [sbom, lost] }).bytes);
+    await fetch(`http://${source.host}/v2/signed/manifests/${lost.digest}`, { method: 'DELETE' });
+    const run = await lab.run(tool, {
+      source: `${source.host}/signed:v1`,
+      target: `${target.host}/signed:v1`,
+      referrers: true,
+    });
+    if (!run || run.timedOut) return failureOf(run) ?? none;
+    if ((await digestAt(target.host, 'signed', 'v1')) !== root.digest) return { verdict: 'fails', detail: 'no image' };
+    const missing = [
+      ...((await referrersAt(target.host, 'signed', root.digest)).includes(sbom.digest) ? [] : ['no referrer arrives']),
+      ...(`${run.stdout}${run.stderr}`.includes(lost.digest) ? [] : ['nothing is said']),
+    ];
+    return { verdict: missing.length === 0 ? 'ok' : 'partly', detail: missing.join(', ') };
+  },
+};
 
 export const digestTagIsSubject: ComparisonRow = {
   title: 'the tag `sha256-<hex>` gives the subject',

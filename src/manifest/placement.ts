@@ -6,9 +6,13 @@ export interface Rewrite {
   to: string;
 }
 
-/** The default keeps the source's host, so that two sources never meet; a port's colon is no part of a repository. */
+/** The default keeps the source's host, so that two sources never meet; the colons of a port and of IPv6 are no part of a repository. */
 export function defaultPlacement(name: string): string {
-  return name.replace(':', '-').toLowerCase();
+  const [, address, rest = ''] = /^\[([^\]]*)\](.*)$/.exec(name) ?? [];
+  if (address === undefined) return name.replace(':', '-').toLowerCase();
+  // A part of a repository begins and ends with a letter or a digit: `::1` is `0::1`.
+  const host = address.replace(/^:/, '0:').replace(/:$/, ':0').replaceAll(':', '-');
+  return `${host}${rest.replace(':', '-')}`.toLowerCase();
 }
 
 /**

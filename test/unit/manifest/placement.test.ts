@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parseReference } from '../../../src/oci/reference.ts';
 import { defaultPlacement, placementOf, refuseCollisions } from '../../../src/manifest/placement.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
@@ -28,6 +29,16 @@ describe('placementOf', () => {
 
   it('keeps hosts apart by default', () => {
     expect(defaultPlacement('a.io/x')).not.toBe(defaultPlacement('b.io/x'));
+  });
+
+  it.each([
+    ['[::1]:5000/team/app', '0--1-5000/team/app'],
+    ['[fd00::]/app', 'fd00--0/app'],
+    ['[FD00::2]:443/app', 'fd00--2-443/app'],
+    ['registry.zone:5000/app', 'registry.zone-5000/app'],
+  ])('makes a path of a registry that any registry takes: %s', (name, place) => {
+    expect(defaultPlacement(name)).toBe(place);
+    expect(parseReference(`zone.io/${place}:v1`).repository).toBe(place);
   });
 });
 

@@ -297,6 +297,38 @@ describe('foreign layers', () => {
     });
   });
 
+  it.each([
+    ['3.1', '"invalid URL on layer"'],
+    ['2.8', '{}'],
+  ])('are told as what the target does not take, where it speaks as distribution %s', async (_, detail) => {
+    await withCopyWorld({}, async (world) => {
+      world.source.put(repository, foreign(['https://owner.invalid/layer']), 'v1');
+      const unknown = '{"code":"UNKNOWN","message":"unknown error"}';
+      const body = `{"errors":[${unknown},{"code":"UNKNOWN","message":"unknown error","detail":${detail}}]}`;
+      world.zone.server.faults = ({ method, path }) =>
+        method === 'PUT' && path.includes('/manifests/') ? { kind: 'status', status: 500, body } : undefined;
+
+      const error = await failureOf(world.run(order));
+
+      expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
+      expect(error.hint).toContain('urls');
+    });
+  });
+
+  it('are not blamed for a tag that may not be moved', async () => {
+    await withCopyWorld({ zone: { immutableTags: 409 } }, async (world) => {
+      const other = buildArtifact({ seed: 2 });
+      world.source.put(repository, foreign(['https://owner.invalid/layer']), 'v1');
+      world.zone.put(repository, other, 'v1');
+
+      const error = await failureOf(world.run(order));
+
+      expect(error.code).toBe('E_REFUSED');
+      expect(error.message).toContain(other.digest);
+      expect(error.message).not.toContain('foreign');
+    });
+  });
+
   it('that are not what their digest says are refused', async () => {
     await withCopyWorld({}, async (world) => {
       const other = seededBytes('evil', bytes.length);

@@ -34,6 +34,8 @@ interface RegistryOptions {
 interface DistributionOptions extends RegistryOptions {
   /** Paths of PEM files; clients have to show a certificate of `clientAuthority`. A request by plain HTTP gets an answer 400. */
   tls?: { certificate: string; key: string; clientAuthority: string };
+  /** Patterns of the addresses that foreign layers may name; none by default. */
+  allowedUrls?: string[];
 }
 
 interface OlaregOptions extends RegistryOptions {
@@ -103,7 +105,7 @@ async function launchDistribution(
       // JSON is YAML, so no path needs quoting by hand.
       await writeFile(
         config,
-        JSON.stringify(distributionConfig(join(directory, 'distribution'), port, users, options.tls)),
+        JSON.stringify(distributionConfig(join(directory, 'distribution'), port, users, options)),
       );
       return ['serve', config];
     },
@@ -200,7 +202,7 @@ function distributionConfig(
   storage: string,
   port: number,
   users: string | undefined,
-  tls: DistributionOptions['tls'],
+  { tls, allowedUrls: allow }: DistributionOptions,
 ): Record<string, unknown> {
   const http = tls && { certificate: tls.certificate, key: tls.key, clientcas: [tls.clientAuthority] };
   return {
@@ -208,6 +210,7 @@ function distributionConfig(
     storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
     http: { addr: `127.0.0.1:${port}`, ...(http ? { tls: http } : {}) },
     ...(users ? { auth: { htpasswd: { realm: 'test', path: users } } } : {}),
+    ...(allow ? { validation: { manifests: { urls: { allow } } } } : {}),
   };
 }
 

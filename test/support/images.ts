@@ -30,6 +30,7 @@ export interface ImageDescriptor {
   artifactType?: string;
   platform?: ImagePlatform;
   annotations?: Record<string, string>;
+  urls?: string[];
 }
 
 export interface BuiltManifest {
@@ -75,6 +76,8 @@ export interface BlobContent {
   mediaType: string;
   bytes: Uint8Array;
   annotations?: Record<string, string>;
+  /** Where its owner has it. */
+  urls?: string[];
 }
 
 export interface ArtifactOptions {
@@ -223,6 +226,7 @@ function assemble(parts: Parts): BuiltImage {
     digest: digestOf(blob.bytes, algorithm),
     size: blob.bytes.length,
     ...(blob.annotations && { annotations: blob.annotations }),
+    ...(blob.urls && { urls: blob.urls }),
   });
   const bytes = json({
     schemaVersion: 2,

@@ -1,10 +1,12 @@
 import type { Descriptor } from '../../core/descriptor.ts';
 import { MirrorError } from '../../core/errors.ts';
+import { plural } from '../../core/text.ts';
 import type { Content, ContentSource } from '../../core/ports.ts';
 import { type HttpClient, redactUrl, redirectTarget } from '../../http/client.ts';
 import { failure } from '../../http/failure.ts';
 import { openRange } from '../../http/range.ts';
 import { resuming, type RetryOptions, retrying } from '../../http/retry.ts';
+import type { GraphNode } from '../graph.ts';
 import { isForeign } from '../types.ts';
 
 /**
@@ -75,4 +77,24 @@ function contentAt(url: URL, { digest, size }: Descriptor, http: HttpClient): Co
     open: (offset, signal) =>
       openRange((headers) => http.send({ method: 'GET', url, headers, signal, at }), offset, size, at),
   };
+}
+
+/** Says of a manifest with addresses of layers what some registries have against it, which they call a fault of their own. */
+export async function refusedForAddresses(node: GraphNode, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const count = [...node.foreign, ...node.blobs.filter(isForeign)].length;
+    if (!(error instanceof MirrorError && error.at.status === 500) || count === 0 || error.at.side !== 'target')
+      throw error;
+    throw new MirrorError(
+      'E_REFUSED',
+      `the target does not take \`${node.descriptor.digest}\`, which names addresses for ${plural(count, 'foreign layer')}: ${error.message}`,
+      {
+        hint: 'have it allowed there; registries that are `distribution` take none unless their configuration has `validation: {manifests: {urls: {allow: [...]}}}`',
+        at: error.at,
+        cause: error,
+      },
+    );
+  }
 }

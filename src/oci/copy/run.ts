@@ -7,6 +7,7 @@ import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../../core/ports.ts';
 import { contentOf, counted } from '../../core/stream.ts';
 import { Belongings, bySubject, isSpared, type LeftOut } from './belongings.ts';
+import { refusedForAddresses } from './foreign.ts';
 import { healing, refusedForHoles } from './missing-children.ts';
 import { CopyPool, Destination } from './pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from '../graph.ts';
@@ -197,7 +198,7 @@ export class CopyRun {
   /** Does what makes the target look at what a manifest names. */
   async #put(node: GraphNode, work: () => Promise<void>): Promise<void> {
     if (node.sparse) await refusedForHoles(node, work);
-    else await healing(() => this.#forceBelow(node), work);
+    else await refusedForAddresses(node, () => healing(() => this.#forceBelow(node), work));
   }
 
   async #forceBelow(node: GraphNode): Promise<void> {

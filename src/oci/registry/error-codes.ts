@@ -21,25 +21,40 @@ const registryCodes: Record<string, ErrorCode> = {
   TOOMANYREQUESTS: 'E_RATE_LIMIT',
 };
 
-const errorsSchema = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })) });
+const errorSchema = z.object({ code: z.string(), message: z.string().optional(), detail: z.unknown().optional() });
+const errorsSchema = z.object({ errors: z.array(errorSchema) });
+type RegistryError = z.infer<typeof errorSchema>;
+
+/** What `distribution` has against addresses of layers; it says so as an error of its own, which does not pass. */
+const foreignRefused = /^(?:invalid|missing) URL on layer$/;
 
 /**
  * What a registry said in the body of an answer.
  * @returns its own code (empty when it gave none), ours for it, and its words for people
  */
 export function readErrors(text: string, status: number): { name: string; code: ErrorCode; said: string } {
-  let first: { code: string; message?: string | undefined } | undefined;
-  try {
-    [first] = errorsSchema.parse(JSON.parse(text)).errors;
-  } catch {
-    first = undefined;
-  }
+  const errors = errorsIn(text);
+  const [first] = errors;
   // With 413 SIZE_INVALID means too large, not another size than was announced.
   const telling = status < 500 && status !== 413;
-  const code = (telling ? registryCodes[first?.code ?? ''] : undefined) ?? codeOfStatus(status);
+  const told = telling ? registryCodes[first?.code ?? ''] : undefined;
+  const lasting = errors.some(({ detail }) => typeof detail === 'string' && foreignRefused.test(detail));
   return {
     name: first?.code ?? '',
-    code,
-    said: [first?.code, first?.message].filter(Boolean).join(': ').slice(0, 300),
+    code: lasting ? 'E_REFUSED' : (told ?? codeOfStatus(status)),
+    said: [...new Set(errors.map(wordsOf))].join('; ').slice(0, 300),
   };
+}
+
+function errorsIn(text: string): RegistryError[] {
+  try {
+    return errorsSchema.parse(JSON.parse(text)).errors;
+  } catch {
+    return [];
+  }
+}
+
+/** The detail is for people too, where it is text. */
+function wordsOf({ code, message, detail }: RegistryError): string {
+  return [code, message, typeof detail === 'string' ? detail : ''].filter(Boolean).join(': ');
 }

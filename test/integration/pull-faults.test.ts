@@ -71,3 +71,29 @@ it('an image comes without a referrer that its source has lost, which is named',
     await registry.close();
   }
 });
+
+it('a foreign layer that stays with its owner is said, and counted', async () => {
+  await using place = await temporaryDirectory();
+  const registry = await startRegistry();
+  const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+  const layers = [{ mediaType, bytes: Buffer.from('windows'), urls: ['https://owner.invalid/layer'] }];
+  registry.put('team/windows', buildArtifact({ seed: 'windows', layers }), 'v1');
+  const manifest = {
+    apiVersion: 'sie-mirror/v1',
+    kind: 'MirrorManifest',
+    metadata: { name: 'x' },
+    images: [{ ref: `${registry.host}/team/windows:v1`, to: 'windows' }],
+  };
+  await writeFile(join(place.path, 'm.yaml'), JSON.stringify(manifest));
+  const { context, events } = await testContext({ cwd: place.path, insecureHosts: [registry.host] });
+  try {
+    const report = await pull({ manifest: 'm.yaml', store: 'store' }, context);
+
+    expect(report.items[0]?.detail).toMatchObject({ foreign: { count: 1, bytes: 7 } });
+    const told = events.flatMap((event) => (event.type === 'warning' ? event.text : []));
+    expect(told).toEqual([expect.stringContaining('1 foreign layer')]);
+  } finally {
+    await context.close();
+    await registry.close();
+  }
+});

@@ -200,7 +200,7 @@ function referrersOf({ attached, tagged }: ImageGraph, leftOut: readonly LeftOut
 }
 
 /** Layers that are carried as references to where their owner has them. */
-function foreignOf(image: ImageGraph): { count: number; bytes: number } {
+export function foreignOf(image: ImageGraph): { count: number; bytes: number } {
   const layers = new Map(nodesOf(image).flatMap(({ foreign }) => foreign.map((each) => [each.digest, each.size])));
   return { count: layers.size, bytes: [...layers.values()].reduce((sum, size) => sum + size, 0) };
 }

@@ -1,13 +1,15 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedItem, type ReportItem } from '../../core/report.ts';
+import { formatBytes, plural } from '../../core/text.ts';
 import type { LockedImage } from '../../manifest/schema.ts';
 import { abandonedMs } from '../../fs/freed.ts';
+import type { ImageGraph } from '../../oci/graph.ts';
 import { sweepBlobs, syncBlobs } from '../../oci/layout/blob-folders.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 import { withAdvice } from '../copy/advice.ts';
-import { leftOutItem, moveImage, wholeImage } from '../copy/image.ts';
+import { detailOf, foreignOf, leftOutItem, moveImage, wholeImage } from '../copy/image.ts';
 import { openSource, openTarget } from '../endpoint.ts';
 import { reportFreed } from '../freed.ts';
 import { storeHashPool } from '../verify/check-store.ts';
@@ -75,7 +77,8 @@ async function pullImage(
   context.report({ type: 'stage', text: `copying ${image.reference}` });
   const from = await openSource(context, image.reference);
   const to = await openTarget(context, `oci:${join(store, 'oci')}`, from);
-  const { tally, leftOut } = await moveImage(from.source, to, image.root, wholeImage, context);
+  const { tally, leftOut, ...moved } = await moveImage(from.source, to, image.root, wholeImage, context);
+  if (moved.image) warnOfForeign(image.reference, moved.image, context);
   const state = tally.copied === 0 ? 'present' : 'done';
   context.report({ type: 'item', item: image.reference, state, bytes: tally.copiedBytes });
   const item: ReportItem = {
@@ -84,9 +87,19 @@ async function pullImage(
     state,
     digest: image.root.digest,
     bytes: tally.copiedBytes,
-    detail: { to: image.to, ...tally },
+    detail: { to: image.to, ...tally, ...detailOf(moved.image, image.root.digest, wholeImage, leftOut) },
   };
   return { item, leftOut: leftOut.map((each) => leftOutItem(from, image.reference, each)) };
+}
+
+/** What a zone cannot fetch is not in the bundle either. */
+function warnOfForeign(reference: string, image: ImageGraph, { report }: Context): void {
+  const { count, bytes } = foreignOf(image);
+  if (count === 0) return;
+  report({
+    type: 'warning',
+    text: `\`${reference}\` has ${plural(count, 'foreign layer')}, ${formatBytes(bytes)}, left with the owner: the zone will not have ${count === 1 ? 'it' : 'them'}; \`copy --include-foreign\` brings such images from registry to registry`,
+  });
 }
 
 /** @returns what is wrong in the layout, once for each blob; what was damaged is gone now */

@@ -1,11 +1,12 @@
 import { forEachLimited } from '../core/limit.ts';
-import { MirrorError } from '../core/errors.ts';
-import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { MirrorError, toMirrorError } from '../core/errors.ts';
+import { failedItem, makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
+import { isOtherImage } from '../oci/copy/graph.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { withAdvice } from './copy/advice.ts';
+import { type CopyNames, ofList, withAdvice } from './copy/advice.ts';
 import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
 import { copyOne, type Wanted } from './copy/image.ts';
 import { checkTarget, type ListOptions, type Order, readOrders } from './copy/list.ts';
@@ -64,10 +65,12 @@ async function copySingle(
   places: CopyPlaces,
 ): Promise<Outcome> {
   const [order] = orders as [Order];
+  const names: CopyNames = { source: order.source };
   return withAdvice(async () => {
     const from = await places.source(order.source);
-    return one(from, order.target(from));
-  });
+    names.target = order.target(from);
+    return one(from, names.target);
+  }, names);
 }
 
 /** Images side by side; requests and large bodies of all of them share the same slots. */
@@ -86,18 +89,32 @@ async function copyEach(
       checkTarget(target);
       opened.push({ from, target, order, place });
     };
-    await attempt(outcomes[place]?.items ?? [], 'image', order.source, async () => withAdvice(open));
+    await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, open);
   }
   refuseCollisions(opened);
   await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
     context.signal.throwIfAborted();
     const outcome: Outcome = { items: [], lines: [] };
-    await attempt(outcome.items, 'image', order.source, async () => {
-      Object.assign(outcome, await withAdvice(async () => one(from, target)));
+    await attemptOne(outcome.items, { source: order.source, target }, async () => {
+      Object.assign(outcome, await one(from, target));
     });
     outcomes[place] = outcome;
   });
   return outcomes;
+}
+
+/** What one of many fails with says of which it speaks, and stops no other. */
+async function attemptOne(items: ReportItem[], names: CopyNames, work: () => Promise<void>): Promise<void> {
+  await attempt(items, 'image', names.source, async () => {
+    try {
+      await work();
+    } catch (error) {
+      const known = toMirrorError(error);
+      const told = ofList(known, names);
+      if (!isOtherImage(known)) throw told;
+      items.push(failedItem('image', names.source, told));
+    }
+  });
 }
 
 /** @throws E_USAGE when two images would get one name */

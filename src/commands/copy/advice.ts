@@ -1,4 +1,5 @@
-import { type ErrorCode, MirrorError, toMirrorError } from '../../core/errors.ts';
+import { isDigest } from '../../core/digest.ts';
+import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../../core/errors.ts';
 
 const otherBytes = {
   source:
@@ -27,25 +28,77 @@ const advice: Partial<Record<ErrorCode, { source: string; target: string }>> = {
   },
 };
 
+const otherFiles =
+  'what lies there was changed or damaged: copy it again from where it was made, or have it made again';
+
+/** The same of a source that is a place on a disk. */
+const localAdvice: typeof advice = Object.fromEntries(
+  (['E_DIGEST_MISMATCH', 'E_SIZE_MISMATCH', 'E_CORRUPT'] as const).map((code) => {
+    return [code, { source: otherFiles, target: advice[code]?.target ?? '' }];
+  }),
+);
+
+/** One image of a copy, as its user wrote it. */
+export interface CopyNames {
+  source: string;
+  target?: string;
+}
+
 /** Does work of a copy; an error that comes of it says what to do. */
-export async function withAdvice<T>(work: () => Promise<T>): Promise<T> {
+export async function withAdvice<T>(work: () => Promise<T>, names?: CopyNames): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw advised(toMirrorError(error));
+    const known = toMirrorError(error);
+    throw advised(names ? withName(known, names, isBare) : known, names?.source);
   }
 }
 
-/** The error with what to do about it. */
-export function advised(error: MirrorError): MirrorError {
+/** The error with what to do about it. @param source as its user wrote it */
+export function advised(error: MirrorError, source = ''): MirrorError {
+  const { code, at } = error;
+  const table = isLocal(source) ? { ...advice, ...localAdvice } : advice;
+  const hint = table[code]?.[at.side ?? 'source'];
+  return error.hint !== undefined || hint === undefined ? error : changed(error, { hint });
+}
+
+/** The error of one image among many: what to do, and of which it speaks. */
+export function ofList(error: MirrorError, names: CopyNames): MirrorError {
+  return advised(
+    withName(error, names, () => true),
+    names.source,
+  );
+}
+
+/** @param vague whether what the error names says too little */
+function withName(error: MirrorError, names: CopyNames, vague: (item: string) => boolean): MirrorError {
+  const { message, at } = error;
+  const image = at.side === 'target' ? names.target : names.source;
+  const { item = '' } = at;
+  if (at.side === undefined || image === undefined || !vague(item)) return error;
+  if (item.includes(image) || message.includes(image)) return error;
+  const said = item === '' || message.includes(item) || image.includes(item);
+  return changed(error, { message: said ? message : `\`${item}\`: ${message}`, at: { ...at, item: image } });
+}
+
+/** A digest alone tells nobody which image is meant. */
+function isBare(item: string): boolean {
+  return item === '' || isDigest(item);
+}
+
+function isLocal(source: string): boolean {
+  return /^(?:oci|oci-archive|docker-archive|bundle):/.test(source);
+}
+
+function changed(error: MirrorError, what: { message?: string; hint?: string; at?: ErrorPlace }): MirrorError {
   const { code, message, at, hint, cause, retryAfterMs } = error;
-  const found = advice[code]?.[at.side ?? 'source'];
-  if (hint !== undefined || found === undefined) return error;
-  const told = new MirrorError(code, message, {
-    hint: found,
+  const told = new MirrorError(code, what.message ?? message, {
+    ...(hint === undefined ? {} : { hint }),
     at,
     cause,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(what.hint === undefined ? {} : { hint: what.hint }),
+    ...(what.at === undefined ? {} : { at: what.at }),
   });
   if (error.stack !== undefined) told.stack = error.stack;
   return told;

@@ -124,7 +124,7 @@ export function leftOutItem(
   target: string,
   { names, error }: LeftOut,
 ): ReportItem {
-  const { code, message, hint, at } = advised(error);
+  const { code, message, hint, at } = advised(error, from.shown);
   // Of a list it has to be said of which image it speaks.
   const image = at.side === 'target' ? target : from.shown;
   const told = new MirrorError(code, message, { ...(hint === undefined ? {} : { hint }), at: { ...at, item: image } });

@@ -74,7 +74,12 @@ export async function readAndCopy(
 export function checkReference(root: Descriptor, reference: string): void {
   if (isDigest(reference) && reference !== root.digest)
     throw new MirrorError('E_USAGE', `the target is to be \`${reference}\`, the image is \`${root.digest}\``, {
-      hint: 'give the target a tag, or leave it out',
+      hint: 'name the image that has this digest, or leave the digest out of the target',
       at: { side: 'target', item: reference },
     });
+}
+
+/** Whether it is what {@link checkReference} throws: a mistake about one image, and no other. */
+export function isOtherImage({ code, at }: MirrorError): boolean {
+  return code === 'E_USAGE' && at.side === 'target' && isDigest(at.item ?? '');
 }

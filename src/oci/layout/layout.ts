@@ -96,7 +96,7 @@ export class OciLayout {
       throw new MirrorError(
         'E_PROTOCOL',
         `\`${this.name}\` is an OCI image layout of version \`${version}\`, \`${layoutVersion}\` was wanted`,
-        { at },
+        { hint: 'have it written as that version; `oci-layout` says which it is', at },
       );
     return parseLayoutIndex(index, `${this.name}/${layoutIndexFile}`);
   }

@@ -80,7 +80,7 @@ class BlobUpload {
 
   constructor(api: RepositoryApi, content: Content, { size, name, digest }: UploadedBlob) {
     const ahead = new AheadContent(content);
-    const reader = new VerifiedReader(ahead, { size, checksum: digest && checksumOf(digest), item: api.item(name) });
+    const reader = new VerifiedReader(ahead, { size, checksum: digest && checksumOf(digest), item: name });
     this.#api = api;
     this.#content = ahead;
     this.#reader = reader;

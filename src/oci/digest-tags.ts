@@ -1,5 +1,5 @@
 import type { Digest } from '../core/digest.ts';
-import { MirrorError } from '../core/errors.ts';
+import { type ErrorCode, MirrorError } from '../core/errors.ts';
 import type { Limit } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { digestTag, fallbackTag } from './reference.ts';
@@ -49,10 +49,14 @@ export class DigestTags {
   }
 }
 
-/** Who may read an image may not always list what else there is; some registries have no list at all. */
+/** What a list is answered with that is not given, by who gives images all the same. */
+const withoutList: readonly ErrorCode[] = ['E_AUTH', 'E_REFUSED', 'E_NOT_FOUND', 'E_REMOTE'];
+
+/**
+ * Who may read an image may not always list what else there is; some registries have no list at all, and some are not
+ * done with a long one in time.
+ */
 function unlessUnlisted(error: unknown): undefined {
-  const known = error instanceof MirrorError ? error : undefined;
-  const refused = known && (['E_AUTH', 'E_REFUSED', 'E_NOT_FOUND'].includes(known.code) || known.at.status === 501);
-  if (!refused) throw error;
+  if (!(error instanceof MirrorError && withoutList.includes(error.code))) throw error;
   return undefined;
 }

@@ -5,7 +5,7 @@ import { type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { contentOf, metadataLimit, readVerified } from '../core/stream.ts';
 import { DigestTags } from './digest-tags.ts';
-import { type Lost, unlessLost } from './lost.ts';
+import { type Lost, unlessLost, unlisted } from './lost.ts';
 import { at } from './side.ts';
 import { formatPlatform } from './platform.ts';
 import { printable } from '../core/text.ts';
@@ -275,7 +275,9 @@ export class GraphReader {
   /** What says of itself that it refers to `subject`: referrers, and tags that cosign named after it. */
   async #around(subject: Descriptor): Promise<{ referrers: Descriptor[]; tags: string[] }> {
     const [referrers, tags] = await Promise.all([
-      this.#limit(() => this.#source.referrers(subject)),
+      at('source', subject.digest, () => this.#limit(() => this.#source.referrers(subject))).catch((error: unknown) => {
+        throw unlisted(error, subject);
+      }),
       this.#tags.of(subject.digest),
     ]);
     return { referrers, tags };

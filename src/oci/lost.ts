@@ -1,3 +1,4 @@
+import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { plural } from '../core/text.ts';
@@ -55,6 +56,16 @@ export function lostPart(error: unknown, digest: Digest): unknown {
   if (!isLost(error)) return error;
   return new MirrorError('E_NOT_FOUND', `the source does not have \`${digest}\`, which the image names`, {
     hint: 'it was deleted there, or never arrived: have the image pushed there again, or copy it from another place',
+    at: error.at,
+    cause: error,
+  });
+}
+
+/** The error for a list of referrers that its source has and does not give; who asks for an image does not think of it. */
+export function unlisted(error: unknown, { digest }: Descriptor): unknown {
+  if (!(error instanceof MirrorError && error.code === 'E_REMOTE')) return error;
+  return new MirrorError(error.code, `what refers to \`${digest}\` cannot be listed: ${error.message}`, {
+    hint: 'run the same command again later; `copy --no-referrers` leaves out signatures and whatever else refers to it',
     at: error.at,
     cause: error,
   });

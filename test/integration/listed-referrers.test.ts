@@ -257,20 +257,41 @@ describe('a list of referrers', () => {
   });
 });
 
-describe('signatures that cosign named after a digest', () => {
-  it.each([401, 403, 404, 405])('come along where the source answers %i for its list of tags', async (status) => {
+describe('a source that has a list of referrers and does not give it', () => {
+  it('is told as that, with the way past it', async () => {
     await withCopyWorld({}, async (world) => {
-      world.source.put('app', image, 'v1');
-      world.source.put('app', signature, cosignTag(image.digest));
+      seed(world, [sbom]);
       world.source.server.faults = ({ path }) =>
-        path.includes('/tags/list') ? { kind: 'status', status, body: '{}' } : undefined;
+        path.includes('/referrers/') ? { kind: 'status', status: 500 } : undefined;
 
-      const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
 
-      expect(report.items[0]?.detail).toMatchObject({ referrers: 1 });
-      expect(world.zone.tags('app')).toEqual([cosignTag(image.digest), 'v1']);
+      expect([error.code, error.at.side]).toEqual(['E_REMOTE', 'source']);
+      expect(error.message).toContain(image.digest);
+      expect(error.hint).toContain('--no-referrers');
+      const without = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', referrers: false });
+      expect(without.ok).toBe(true);
     });
   });
+});
+
+describe('signatures that cosign named after a digest', () => {
+  it.each([401, 403, 404, 405, 501, 504])(
+    'come along where the source answers %i for its list of tags',
+    async (status) => {
+      await withCopyWorld({}, async (world) => {
+        world.source.put('app', image, 'v1');
+        world.source.put('app', signature, cosignTag(image.digest));
+        world.source.server.faults = ({ path }) =>
+          path.includes('/tags/list') ? { kind: 'status', status, body: '{}' } : undefined;
+
+        const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+
+        expect(report.items[0]?.detail).toMatchObject({ referrers: 1 });
+        expect(world.zone.tags('app')).toEqual([cosignTag(image.digest), 'v1']);
+      });
+    },
+  );
 });
 
 describe('a layer that the source has lost', () => {

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { metadataLimit, readAll } from '../core/stream.ts';
 import { maySend, type Reach, reachOf } from './address.ts';
@@ -99,8 +100,8 @@ export class HttpClient {
 
   /** `http` for hosts that the user named as insecure, else `https`. */
   schemeOf(host: string): 'http' | 'https' {
-    const insecure = (this.#options.insecureHosts ?? []).map((each) => each.toLowerCase());
-    const name = host.toLowerCase();
+    const insecure = (this.#options.insecureHosts ?? []).map(spelt);
+    const name = spelt(host);
     return insecure.includes(name) || insecure.includes(name.replace(/:\d+$/, '')) ? 'http' : 'https';
   }
 
@@ -285,4 +286,11 @@ function withoutCredentials(headers: Record<string, string>): Record<string, str
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !/^(?:authorization|cookie|proxy-authorization)$/i.test(name)),
   );
+}
+
+/** A host, with a port or without, in one spelling: IPv6 has several, and is written without brackets where no port follows. */
+function spelt(host: string): string {
+  const [, address = '', port = ''] = /^(\[[^\]]*\])(:\d+)?$/.exec(isIPv6(host) ? `[${host}]` : host) ?? [];
+  const url = `http://${address}`;
+  return address !== '' && URL.canParse(url) ? `${new URL(url).hostname}${port}` : host.toLowerCase();
 }

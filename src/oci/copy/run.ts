@@ -271,25 +271,31 @@ export class CopyRun {
 
   async #pushBlob(blob: Descriptor): Promise<void> {
     const lane = blob.size <= smallBody ? this.#pool.requests : this.#pool.bodies;
+    let read = blob.size === 0;
+    const onBytes = (bytes: number): void => {
+      read = true;
+      this.#options.report({ type: 'bytes', bytes });
+    };
     const move = async (): Promise<void> => {
-      await lane(() => this.#move(blob, this.#source.places ?? 1));
+      await lane(() => this.#move(blob, this.#source.places ?? 1, onBytes));
     };
     await this.#destination.inTurn(blob.digest, move).catch((error: unknown) => {
       throw lostPart(error, blob.digest);
     });
-    this.#count([blob], 'copied');
+    // What nobody read was mounted, or another process has brought it meanwhile.
+    this.#count([blob], read ? 'copied' : 'present');
   }
 
   /** @param places from which it may come: from each it is taken once at most */
-  async #move(blob: Descriptor, places: number): Promise<void> {
+  async #move(blob: Descriptor, places: number, onBytes: (bytes: number) => void): Promise<void> {
     this.signal.throwIfAborted();
     const content = await at('source', blob.digest, () => this.#contentOf(blob));
-    const moved = counted(content, (bytes) => this.#options.report({ type: 'bytes', bytes }));
+    const moved = counted(content, onBytes);
     try {
       await this.#send(blob, fromSource(moved, blob.digest));
     } catch (error) {
       if (places <= 1 || !hasWrongBytes(toMirrorError(error))) throw error;
-      await this.#move(blob, places - 1);
+      await this.#move(blob, places - 1, onBytes);
     }
   }
 

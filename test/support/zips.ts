@@ -19,6 +19,8 @@ export interface ZipOptions {
   zip64?: boolean;
   comment?: string;
   before?: Uint8Array;
+  /** Offsets count from the first byte of `before`. */
+  offsetsKnowBefore?: boolean;
   after?: Uint8Array;
   /** Offset that is added to that of each member in the directory. */
   shift?: number;
@@ -27,9 +29,10 @@ export interface ZipOptions {
 /** A zip, byte for byte as told: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT */
 export function buildZip(members: readonly ZipMember[], options: ZipOptions = {}): Buffer {
   const before = options.before ?? Buffer.alloc(0);
+  const known = options.offsetsKnowBefore === true ? before.length : 0;
   const locals: Buffer[] = [];
   const central: Buffer[] = [];
-  let offset = 0;
+  let offset = known;
   for (const member of members) {
     const local = localHeader(member);
     central.push(centralHeader(member, offset + (options.shift ?? 0), options.zip64 === true));

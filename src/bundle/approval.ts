@@ -38,6 +38,9 @@ export function isApprovalFile(name: string): boolean {
   return namePattern.test(name);
 }
 
+/** More than ever approve one bundle: who has no key must not fill a bundle with files that no sum speaks of. */
+export const mostApprovals = 16;
+
 /** The other file of the pair. */
 export function otherHalf(name: string): string {
   return name.endsWith('.sig') ? name.replace(/sig$/, 'json') : name.replace(/json$/, 'sig');

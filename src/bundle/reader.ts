@@ -7,7 +7,7 @@ import type { Content, FileTree } from '../core/ports.ts';
 import { explained, verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
-import { isApprovalFile, otherHalf } from './approval.ts';
+import { isApprovalFile, mostApprovals, otherHalf } from './approval.ts';
 import { BlobIndex, type WantedDigests } from './blob-index.ts';
 import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
 import { parseInventory } from './inventory-check.ts';
@@ -125,6 +125,12 @@ export function checkFileSet({ places, sums }: SealedBundle): Finding[] {
   for (const name of sums.keys())
     if (!places.has(name)) findings.push({ file: name, problem: 'missing', message: `\`${name}\` is missing` });
   const isApproval = (name: string): boolean => isApprovalFile(name) && places.has(otherHalf(name));
+  for (const name of approvalStatements(places).slice(mostApprovals))
+    findings.push({
+      file: name,
+      problem: 'extra',
+      message: `\`${name}\` is one approval more than the ${mostApprovals} that a bundle may have: remove those whose keys nobody knows`,
+    });
   for (const [name, found] of places) {
     const size = Math.max(...found.map((place) => place.size));
     if (!sums.has(name) && !own.includes(name) && !isApproval(name))

@@ -77,11 +77,21 @@ export function wrongPassphrase(name: string, cause: unknown): MirrorError {
   });
 }
 
-/** @throws E_USAGE when it is not a public P-256 key */
+/** @throws E_USAGE when it is not one public P-256 key */
 export function readPublicKey(pem: string, name: string): KeyObject {
   if (pem.includes('PRIVATE KEY'))
     throw new MirrorError('E_USAGE', `\`${name}\` is a private key, the public one was wanted`, {
       hint: 'give the other file of the pair, and keep this one to yourself',
+    });
+  const kinds = [...pem.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----/g)].map(([, kind]) => kind);
+  if (kinds.includes('CERTIFICATE'))
+    throw new MirrorError('E_USAGE', `\`${name}\` holds a certificate, a public key was wanted`, {
+      hint: `nothing here looks at who issued it, or until when it is valid; take the key out of it: \`openssl x509 -in ${name} -noout -pubkey\``,
+    });
+  // Only the first would be read, and the others believed to count.
+  if (kinds.length > 1)
+    throw new MirrorError('E_USAGE', `\`${name}\` holds ${kinds.length} keys, one was wanted`, {
+      hint: 'put each into a file of its own, and give each of them',
     });
   return checkKey(
     readKey(() => createPublicKey(pem), name, 'public'),
@@ -223,7 +233,11 @@ export function verifySums(
   }
   const { messageDigest, signature: second } = sigstore.messageSignature;
   const digest = createHash('sha256').update(sums).digest('base64');
+  // A field that stands there twice says one thing to us, and maybe another to the next reader.
+  const isPlain =
+    JSON.stringify(sigstore).length === Buffer.from(signatures.sigstore).toString('utf8').replace(/\s/g, '').length;
   const whole =
+    isPlain &&
     messageDigest.digest === digest &&
     sigstore.verificationMaterial.publicKey.hint === hintOf(key) &&
     verify('sha256', sums, key, readSignature(Buffer.from(second)));

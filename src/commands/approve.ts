@@ -1,9 +1,10 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { approvalFiles, signApproval } from '../bundle/approval.ts';
+import { approvalFiles, mostApprovals, signApproval } from '../bundle/approval.ts';
 import { bundleFiles } from '../bundle/inventory.ts';
 import { checkFileSet, readInventory } from '../bundle/reader.ts';
 import { fingerprint } from '../bundle/seal.ts';
+import { approvalStatements } from '../bundle/signers.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -43,6 +44,12 @@ export async function approve(options: ApproveOptions, context: Context): Promis
     throw new MirrorError('E_REFUSED', `the key \`${print}\` is the maker's: nobody approves what they made`, {
       hint: 'approve with a key of another person, from `sie-mirror keygen`',
       at: { item: options.key },
+    });
+  const others = approvalStatements(bundle.places).filter((name) => name !== files.statement);
+  if (others.length >= mostApprovals)
+    throw new MirrorError('E_REFUSED', `the bundle has ${others.length} approvals already, the most that it may have`, {
+      hint: 'remove those whose keys nobody knows',
+      at: { item: options.bundle },
     });
   const sums = await readFile(join(bundle.directory, bundleFiles.sums));
   // The file may have been changed since its signature was checked.

@@ -1,5 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { Inventory } from '../bundle/inventory.ts';
 import {
   checkFileSet,
@@ -14,6 +13,7 @@ import type { Trust } from '../bundle/signers.ts';
 import { refuseFindings } from '../bundle/verify.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Context } from './context.ts';
+import { readSmallFile } from './small-file.ts';
 
 /** Whom to trust: `--key`, which can be given again, and `--require`. */
 export interface TrustOptions {
@@ -76,7 +76,7 @@ export async function openBundle(directory: string, options: BundlePlace, contex
 /** @throws E_USAGE */
 export async function readTrust({ keys: files = [], require }: TrustOptions, context: Context): Promise<Trust> {
   const keys: KeyObject[] = [];
-  for (const file of files) keys.push(readPublicKey(await readFile(context.path(file), 'utf8'), file));
+  for (const file of files) keys.push(readPublicKey(await readSmallFile(file, context), file));
   const different = new Set(keys.map(fingerprint)).size;
   const required = require ?? Math.min(different, 1);
   if (required > different)

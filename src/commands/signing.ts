@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { type KeyObject, verify } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { isCosignKey, readCosignKey } from '../bundle/cosign-key.ts';
 import { isOpenPgp, signaturesIn } from '../bundle/ecdsa-answer.ts';
 import {
@@ -17,6 +16,7 @@ import { readAll } from '../core/stream.ts';
 import { MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
 import type { Context } from './context.ts';
+import { readSmallFile } from './small-file.ts';
 
 /** How a bundle is signed: with a key in a file, or by a command that has the key. */
 export interface SigningOptions {
@@ -62,7 +62,7 @@ export async function readSigningKey(
   passphraseFile: string | undefined,
   context: Context,
 ): Promise<KeyObject> {
-  const pem = await readFile(context.path(path), 'utf8');
+  const pem = await readSmallFile(path, context);
   const passphrases = await readPassphrases(passphraseFile, context);
   for (const [index, passphrase] of passphrases.entries())
     try {
@@ -95,7 +95,7 @@ export async function newPassphrase(file: string | undefined, context: Context):
 /** In the order in which they are tried: cosign takes the line feed of a passphrase that was piped into it for a part of it. */
 async function readPassphrases(file: string | undefined, context: Context): Promise<string[]> {
   if (file !== undefined) {
-    const text = await readFile(context.path(file), 'utf8');
+    const text = await readSmallFile(file, context);
     return [...new Set([...text.split(/\r?\n/, 1), text.replace(/\r?\n$/, ''), text])];
   }
   const { env } = context;
@@ -108,7 +108,7 @@ async function byCommand(command: string, publicKey: string | undefined, context
     throw new MirrorError('E_USAGE', '`--sign-cmd` needs the public key that its signatures are checked with', {
       hint: 'add `--sign-pub FILE`',
     });
-  const key = readPublicKey(await readFile(context.path(publicKey), 'utf8'), publicKey);
+  const key = readPublicKey(await readSmallFile(publicKey, context), publicKey);
   const sign = async (sums: Uint8Array): Promise<Signatures> => {
     // It may ask for a PIN, or for a touch.
     context.report({ type: 'stage', text: 'waiting for the signature of `--sign-cmd`' });

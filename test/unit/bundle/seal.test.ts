@@ -136,6 +136,12 @@ describe('signatures', () => {
     ['a sigstore bundle that is something else', () => ({ sigstore: Buffer.from('{"a":1}') })],
     ['a sigstore bundle of another key', () => ({ sigstore: signed(other.privatePem).sigstore })],
     [
+      'a sigstore bundle in which a field stands twice, as of which readers see one or the other',
+      () => ({
+        sigstore: Buffer.from(signed().sigstore.toString().replace('"mediaType"', '"mediaType":"x","mediaType"')),
+      }),
+    ],
+    [
       'a sigstore bundle of another digest',
       () => ({ sigstore: sigstoreOf((message) => (message.messageDigest.digest = 'AAAA')) }),
     ],
@@ -151,6 +157,19 @@ describe('signatures', () => {
     expect(codeOfCall(() => verdictOf({ ...signed(), ...change() } as Signed))).toBe('E_SIGNATURE');
   });
 });
+
+/** `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=maker -days 36500` */
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBeDCCAR2gAwIBAgIUbIx8G/h38CT0naht0hN3+O5tMiQwCgYIKoZIzj0EAwIw
+EDEOMAwGA1UEAwwFbWFrZXIwIBcNMjYxMTIyMDcxNzQ1WhgPMjEyNjEwMjkwNzE3
+NDVaMBAxDjAMBgNVBAMMBW1ha2VyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+3RJTkBZmF7k5AppC5OlvloKd1QTiPe+GoLEQu0et7Kk3AZb9PZTigpLj8NbPrH3y
+uNloi+qFpxrfaTy9+WEAjqNTMFEwHQYDVR0OBBYEFPaEgvIbiweJOmrGKdLPMk+d
+HnXmMB8GA1UdIwQYMBaAFPaEgvIbiweJOmrGKdLPMk+dHnXmMA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhALYr2TGureTJNZzQXxXE6s6/R1SzTvRk
+P4clT8s7xfrtAiEA798q68z2N++JJLnJ7UC8slkRXhtDQzoX1pw9aVqq2Vw=
+-----END CERTIFICATE-----
+`;
 
 function signedBy(privatePem: string): Partial<Signed> {
   const { plain, sigstore } = signed(privatePem);
@@ -192,6 +211,16 @@ describe('keys', () => {
   it('refuses one file of the pair for the other', () => {
     expect(codeOfCall(() => readPublicKey(pair.privatePem, 'pub'))).toBe('E_USAGE');
     expect(codeOfCall(() => readPrivateKey(pair.publicPem, 'key'))).toBe('E_USAGE');
+  });
+
+  it('refuses a file of two keys, of which only one would count, in whichever order they stand', () => {
+    const text = [pair.publicPem, other.publicPem];
+    for (const two of [text, text.toReversed()])
+      expect(codeOfCall(() => readPublicKey(two.join(''), 'pub'))).toBe('E_USAGE');
+  });
+
+  it('refuses a certificate, of which nobody looks at the issuer or the dates', () => {
+    expect(codeOfCall(() => readPublicKey(certificate, 'pub'))).toBe('E_USAGE');
   });
 
   it('has one fingerprint for both files of a pair, and another for another pair', () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { mostApprovals } from '../../../src/bundle/approval.ts';
 import { bundleFiles, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
 import { formatInventory } from '../../../src/bundle/inventory-text.ts';
 import { planVolumes } from '../../../src/bundle/layout.ts';
@@ -153,6 +154,20 @@ describe('the set of files', () => {
     await writeFile(join(directory, `${approval}.sig`), Buffer.alloc(100_000));
 
     expect((await verify(directory)).findings).toMatchObject([{ file: `${approval}.sig`, problem: 'size' }]);
+  });
+
+  it('has more approvals than anybody gives: nobody proves what stands in those by unknown keys', async () => {
+    await using place = await temporaryDirectory();
+    const { directory } = await makeBundle(place.path);
+    const approve = async (number: number): Promise<void> => {
+      const path = join(directory, `SHA256SUMS.approval-${number.toString(16).padStart(16, '0')}`);
+      for (const half of ['json', 'sig']) await writeFile(`${path}.${half}`, '{}');
+    };
+    for (let number = 0; number < mostApprovals; number += 1) await approve(number);
+    expect((await verify(directory)).findings).toEqual([]);
+    await approve(mostApprovals);
+    const { findings } = await verify(directory);
+    expect(findings).toMatchObject([{ file: 'SHA256SUMS.approval-0000000000000010.json', problem: 'extra' }]);
   });
 
   it('has a file that does not belong to it', async () => {

@@ -1,7 +1,7 @@
 import { type Digest, isDigest } from '../core/digest.ts';
 import { checkRelativePath, linkTarget } from '../core/path.ts';
 import { printable } from '../core/text.ts';
-import { digestSchema as digest, validate } from '../core/validate.ts';
+import { validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
 import {
   type BundleBlob,
@@ -46,23 +46,30 @@ const modelItem = z.object({
 const imageItem = z.object({
   kind: z.literal('image'),
   reference: z.string(),
-  root: z.object({ mediaType: z.string(), digest, size: count, artifactType: z.string().optional() }),
-  digests: z.array(digest),
+  root: z.object({
+    mediaType: z.string(),
+    digest: sha256Digest,
+    size: count,
+    artifactType: z.string().optional(),
+  }),
+  digests: z.array(sha256Digest),
   to: z.string().optional(),
 });
 
-const heldBlob = z.object({
-  digest,
-  size: count,
-  key: z.string().optional(),
-  repository: z.string().optional(),
-});
+const heldBlob = z
+  .object({
+    digest: sha256Digest,
+    size: count,
+    key: z.string().optional(),
+    repository: z.string().optional(),
+  })
+  .refine(({ key, repository }) => key !== undefined || repository !== undefined, 'says not where the zone has it');
 const blob = z.object({ path: z.string(), digest: sha256Digest, size: count, parts: z.array(part).min(1) });
 const link = z.object({ path: z.string(), target: z.string(), volume, offset: count });
 
 const outline = z.object({
   schema: z.literal(inventorySchemaId),
-  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
   tool: z.string(),
   base: z.object({ name: z.string(), digest: sha256Digest, held: longList }).optional(),
   items: z.array(z.discriminatedUnion('kind', [modelItem, imageItem])),
@@ -171,6 +178,8 @@ function checkItems(items: readonly BundleItem[], held: TextMap): void {
     if (item.kind === 'image') {
       if (!namePattern.test(item.reference) || (item.to !== undefined && !namePattern.test(item.to)))
         throw corrupt(`\`${printable(item.reference)}\` is not the name of an image`);
+      if (!item.digests.includes(item.root.digest))
+        throw corrupt(`the root of the image \`${item.reference}\` is none of its digests`);
       const lacking = item.digests.find((digest) => !held.has(digest));
       if (lacking !== undefined)
         throw corrupt(

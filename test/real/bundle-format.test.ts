@@ -10,6 +10,7 @@ import { toMirrorError } from '../../src/core/errors.ts';
 import type { Context } from '../../src/commands/context.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Inventory } from '../../src/bundle/inventory.ts';
+import type { LongList } from '../../src/bundle/long-list.ts';
 import { testContext } from '../support/context.ts';
 import { startHub, type TestHub } from '../support/hub.ts';
 import { temporaryDirectory } from '../support/place.ts';
@@ -20,6 +21,7 @@ import { tryCommand } from './command.ts';
 import { findPythons } from './python.ts';
 
 const reader = join(import.meta.dirname, 'bundle_reader.py');
+const writer = join(import.meta.dirname, 'bundle_writer.py');
 
 /** What either reader says of a bundle. */
 interface Verdict {
@@ -141,6 +143,8 @@ describe('a reader that was written from the specification', () => {
       [`hub/a${'\u{1f600}'.repeat(55)}`]: 2,
       'hub/b c+d': 150_000,
       'oci/z': 3,
+      ['v'.repeat(100)]: 4,
+      ['w'.repeat(200)]: 5,
     };
     const links = { 'hub/l1': `${'t'.repeat(99)}/u`, 'hub/l2': `${'t'.repeat(100)}/u`, 'hub/l3': '\u00fc' };
     await buildBundle(at('paths'), paths, links);
@@ -156,6 +160,15 @@ describe('a reader that was written from the specification', () => {
     ['the inventory is another one', 1, async (path) => flip(join(path, 'inventory.json'), 200)],
     ['the sums are others', 1, async (path) => flip(join(path, 'SHA256SUMS'), 3)],
     ['the signature is another one', 1, async (path) => flip(join(path, 'SHA256SUMS.sig'), 40)],
+    ['the signature is written in another way', 1, async (path) => rewrite(join(path, 'SHA256SUMS.sig'), longer)],
+    [
+      'a field of the second signature stands twice',
+      1,
+      async (path) =>
+        rewrite(join(path, 'SHA256SUMS.sigstore.json'), (text) =>
+          text.replace('"mediaType"', '"mediaType":"x","mediaType"'),
+        ),
+    ],
     ['the second signature is another one', 1, async (path) => flip(join(path, 'SHA256SUMS.sigstore.json'), 300)],
     ['the inventory and its sum were changed without the key', 1, async (path) => forge(path)],
   ])('says with ours what is wrong when %s', async (what, least, damage) => {
@@ -198,6 +211,47 @@ describe('a reader that was written from the specification', () => {
     expect((await bothSay('usb/single', 'other/sie-mirror.pub.pem')).ok).toBe(false);
   });
 });
+
+describe('a bundle that was written from the specification', () => {
+  it.each([80 * 1024, 1024 * 1024])(
+    'in volumes of %d bytes is ours byte for byte, and verified by ours',
+    async (size) => {
+      const [ours, theirs] = [`usb/w${size}`, `stranger/w${size}`];
+      // Nothing but what refs lead to is in it, so that a walk finds what belongs into a bundle.
+      await command((context) => snapshot({ repos: ['org/one', 'org/two'], store: 'fresh' }, context));
+      const seals = { name: `w${size}`, sign: 'maker/sie-mirror.key.pem' };
+      await command((context) => bundle({ store: 'fresh', out: 'usb', volumeSize: size, ...seals }, context));
+      const args = [at('fresh'), at(theirs), `w${size}`, String(size), at('maker/sie-mirror.key.pem')];
+      expect(await tryCommand(python, [writer, ...args])).toMatchObject({ code: 0 });
+
+      const [made, written] = await Promise.all(
+        [ours, theirs].map(
+          async (path) => JSON.parse(await readFile(at(`${path}/inventory.json`), 'utf8')) as Inventory,
+        ),
+      );
+      expect(written?.volumes).toEqual(made?.volumes);
+      expect(sorted(written?.blobs)).toEqual(sorted(made?.blobs));
+      expect(sorted(written?.links)).toEqual(sorted(made?.links));
+      expect((written?.items ?? []).length).toBe(made?.items.length);
+      expect(await bothSay(theirs, 'maker/sie-mirror.pub.pem')).toEqual({ ok: true, findings: [], damaged: [] });
+    },
+  );
+});
+
+function sorted<T extends { path: string }>(list: LongList<T> | undefined): T[] {
+  return [...(list ?? [])].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** The same r with a zero in front: no DER, and yet the same number. */
+function longer(signature: string): string {
+  const der = Buffer.from(signature, 'base64');
+  const body = Buffer.concat([Buffer.of(0x02, (der[3] ?? 0) + 1, 0), der.subarray(4)]);
+  return Buffer.concat([Buffer.of(0x30, body.length), body]).toString('base64');
+}
+
+async function rewrite(path: string, change: (text: string) => string): Promise<void> {
+  await writeFile(path, change(await readFile(path, 'utf8')));
+}
 
 function sigOf(statement: string): string {
   return statement.replace(/json$/, 'sig');

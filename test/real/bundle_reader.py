@@ -94,13 +94,16 @@ class PublicKey:
 
 
 def der_numbers(der):
-    """r and s; None for anything but a SEQUENCE of two INTEGERs."""
+    """r and s; None for anything but a SEQUENCE of two INTEGERs, each in its shortest form."""
     if len(der) < 8 or der[0] != 0x30 or der[1] != len(der) - 2:
         return None
     numbers, rest = [], der[2:]
     while len(rest) >= 3 and rest[0] == 0x02 and 0 < rest[1] <= len(rest) - 2:
-        numbers.append(int.from_bytes(rest[2 : 2 + rest[1]], "big", signed=True))
-        rest = rest[2 + rest[1] :]
+        digits, rest = rest[2 : 2 + rest[1]], rest[2 + rest[1] :]
+        number = int.from_bytes(digits, "big", signed=True)
+        if len(digits) != number.bit_length() // 8 + 1:
+            return None
+        numbers.append(number)
     return numbers if len(numbers) == 2 and not rest else None
 
 
@@ -187,6 +190,7 @@ def b64(data):
 # Files beside the volumes
 
 SMALL = 64 * 1024
+MOST_APPROVALS = 16
 LIMITS = {SUMS: 16 * 1024**2, INVENTORY: 1024**3}
 
 
@@ -206,9 +210,26 @@ def is_plain(path):
 
 def parse_json(data, name):
     try:
-        return json.loads(data.decode("utf-8"))
-    except ValueError:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_float=number, parse_constant=refuse)
+    except (ValueError, RecursionError):
         raise Refused(name, "corrupt") from None
+
+
+def unique(pairs):
+    """An object in which no key stands twice."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def number(text):
+    """`1e3` is the integer 1000 as well as `1000` is."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def refuse(constant):
+    raise ValueError(constant)
 
 
 def parse_sums(data):
@@ -237,7 +258,8 @@ def check_file_set(directory, sums):
             findings.append((name, "corrupt"))
         elif name not in sums and name != SUMS and os.path.getsize(path) > SMALL:
             findings.append((name, "size"))
-    return findings
+    approvals = sorted(name for name in here if re.fullmatch(r"SHA256SUMS\.approval-[0-9a-f]{16}\.json", name))
+    return findings + [(name, "extra") for name in approvals[MOST_APPROVALS:]]
 
 
 # inventory.json
@@ -252,11 +274,83 @@ def wrong(condition):
         raise Refused(INVENTORY, "corrupt")
 
 
+def has(needed, optional=()):
+    """An object with these fields, of which others may be there as well."""
+    optional = dict(optional)
+
+    def fits(value):
+        return (
+            isinstance(value, dict)
+            and all(name in value and check(value[name]) for name, check in needed.items())
+            and all(check(value[name]) for name, check in optional.items() if name in value)
+        )
+
+    return fits
+
+
+def every(check):
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def text(value):
+    return isinstance(value, str)
+
+
+def like(pattern):
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def size(value):
+    return type(value) is int and 0 <= value < 2**53
+
+
+digest = like(r"sha256:[0-9a-f]{64}")
+sized = {"digest": digest, "size": size}
+place = {"volume": size, "offset": size}
+model = has(
+    {
+        "kind": like("model"),
+        "repo": text,
+        "commit": like("[0-9a-f]{40}"),
+        "refs": every(text),
+        "files": every(has({"path": text, **sized})),
+        "tree": has(sized),
+    },
+    {"license": text},
+)
+image = has(
+    {
+        "kind": like("image"),
+        "reference": text,
+        "root": has({"mediaType": text, **sized}, {"artifactType": text}),
+        "digests": every(digest),
+    },
+    {"to": text},
+)
+held_by_models = has({**sized, "key": text}, {"repository": text})
+held_by_images = has({**sized, "repository": text}, {"key": text})
+inventory_shape = has(
+    {
+        "schema": like("sie-mirror/inventory/v1"),
+        "name": like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
+        "tool": text,
+        "items": every(lambda item: model(item) or image(item)),
+        "blobs": every(has({"path": text, **sized, "parts": every(has({**place, "size": size}, {"digest": digest}))})),
+        "links": every(has({"path": text, "target": text, **place})),
+        "volumes": every(has({"name": like(r"[A-Za-z0-9][A-Za-z0-9._-]*\.tar"), **sized})),
+    },
+    {
+        "base": has(
+            {"name": text, "digest": digest, "held": every(lambda blob: held_by_models(blob) or held_by_images(blob))}
+        )
+    },
+)
+
+
 def check_path(path):
-    wrong(not isinstance(path, str))
     parts = path.split("/")
     wrong(any("\ud800" <= char <= "\udfff" for char in path))
-    wrong(len(path.encode("utf-16-le")) // 2 > 4096 or re.match("[A-Za-z]:", path))
+    wrong(len(path.encode("utf-16-le")) // 2 > 4096 or any(re.match("[A-Za-z]:", part) for part in parts))
     wrong(any(ord(char) < 0x20 or char in "\x7f\\" for char in path))
     wrong(any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts))
 
@@ -297,22 +391,19 @@ def link_end(path, target):
 
 
 def check_inventory(inventory, sums):
-    try:
-        wrong(inventory["schema"] != "sie-mirror/inventory/v1")
-        blobs, links, volumes = inventory["blobs"], inventory["links"], inventory["volumes"]
-        check_tree([entry["path"] for entry in blobs + links])
-        link_paths = {fold(link["path"]) for link in links}
-        for link in links:
-            end = link_end(link["path"], link["target"])
-            wrong(not end or not end.startswith(link["path"].split("/")[0] + "/"))
-            check_path(end)
-            wrong(any(fold(parent) in link_paths for parent in parents(end)))
-        check_places(blobs, links, volumes)
-        check_items(inventory)
-        for volume in volumes:
-            wrong(volume["digest"] != "sha256:" + sums.get(volume["name"], ""))
-    except (KeyError, TypeError, IndexError, AttributeError):
-        raise Refused(INVENTORY, "corrupt") from None
+    wrong(not inventory_shape(inventory))
+    blobs, links, volumes = inventory["blobs"], inventory["links"], inventory["volumes"]
+    check_tree([entry["path"] for entry in blobs + links])
+    link_paths = {fold(link["path"]) for link in links}
+    for link in links:
+        end = link_end(link["path"], link["target"])
+        wrong(not end or not end.startswith(link["path"].split("/")[0] + "/"))
+        check_path(end)
+        wrong(any(fold(parent) in link_paths for parent in parents(end)))
+    check_places(blobs, links, volumes)
+    check_items(inventory)
+    for volume in volumes:
+        wrong(volume["digest"] != "sha256:" + sums.get(volume["name"], ""))
 
 
 def check_places(blobs, links, volumes):
@@ -340,7 +431,7 @@ def check_items(inventory):
     for item in inventory["items"]:
         if item["kind"] == "image":
             wrong(any(not LAYOUT_NAME.fullmatch(item.get(field, "x")) for field in ("reference", "to")))
-            wrong(any(digest not in sizes for digest in item["digests"]))
+            wrong(item["root"]["digest"] not in item["digests"] or any(each not in sizes for each in item["digests"]))
             continue
         wrong(not re.fullmatch(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)?[A-Za-z0-9][A-Za-z0-9_.-]*", item["repo"]))
         wrong("--" in item["repo"])
@@ -382,6 +473,7 @@ def shortened(path):
     """Name, prefix, and whether something of the path was lost."""
     if len(path.encode()) < 100:
         return path, "", False
+    path = path if "/" in path else f"./{path}"
     cuts = [place for place, char in enumerate(path) if char == "/" and len(path[:place].encode()) <= 155]
     if not cuts:
         return units(path, 99), "", True
@@ -467,7 +559,7 @@ def members_of(inventory):
 def check_volumes(directory, inventory, known):
     """Findings, and the paths of what is not whole."""
     findings, bad = [], set()
-    wholes = {}
+    wholes, blamed = {}, []
     for volume, members in zip(inventory["volumes"], members_of(inventory)):
         name = volume["name"]
         path = os.path.join(directory, name)
@@ -484,8 +576,7 @@ def check_volumes(directory, inventory, known):
                     hashed.update(chunk)
                     whole.update(chunk)
                 if what and "sha256:" + hashed.hexdigest() != what[1]:
-                    findings.append((name, "corrupt"))
-                    bad.add(what[0])
+                    blamed.append((name, what[0]))
         except Refused as refused:
             findings.append((name, refused.problem))
             if problem is not None:
@@ -493,7 +584,8 @@ def check_volumes(directory, inventory, known):
     for blob in inventory["blobs"]:
         whole = wholes.get(blob["path"])
         if blob["path"] not in bad and whole and "sha256:" + whole.hexdigest() != blob["digest"]:
-            findings.append((INVENTORY, "corrupt"))
+            volumes = [name for name, path in blamed if path == blob["path"]]
+            findings += [(name, "corrupt") for name in volumes or [INVENTORY]]
             bad.add(blob["path"])
     return findings, bad
 

@@ -10,7 +10,7 @@ import {
 } from '../../../src/bundle/inventory.ts';
 import { parseInventory } from '../../../src/bundle/inventory-check.ts';
 import { formatInventory, inventoryChunks } from '../../../src/bundle/inventory-text.ts';
-import { sha256 } from '../../../src/core/digest.ts';
+import { type Digest, sha256 } from '../../../src/core/digest.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 const commit = 'a'.repeat(40);
@@ -268,7 +268,24 @@ describe('places', () => {
   });
 });
 
+const sha512: Digest = `sha512:${'0'.repeat(128)}` as Digest;
+
+function image(inventory: Sample): ImageItem {
+  return at(inventory.items, 1) as ImageItem;
+}
+
+function withHeld(inventory: Sample, digest: Digest, where: { key?: string }): void {
+  inventory.base = { name: 'b', digest: sha256('b'), held: [{ digest, size: 1, ...where }] };
+}
+
 describe('items', () => {
+  it('may be of what a base holds', () => {
+    const inventory = sample();
+    withHeld(inventory, sha256('held'), { key: 'a' });
+    image(inventory).digests.push(sha256('held'));
+    expect(parse(inventory).base?.held).toHaveLength(1);
+  });
+
   it.each<[string, (inventory: Sample) => unknown]>([
     ['a model whose file is not there', (inventory) => (at(model(inventory).files, 0).digest = sha256('other'))],
     ['a model whose file has another size', (inventory) => (at(model(inventory).files, 0).size = 999)],
@@ -278,6 +295,10 @@ describe('items', () => {
     ['a commit that is a branch', (inventory) => (model(inventory).commit = 'main')],
     ['a commit that climbs', (inventory) => (model(inventory).commit = `../${'a'.repeat(37)}`)],
     ['an image whose digest is none', (inventory) => Object.assign(at(inventory.items, 1), { digests: ['sha256:x'] })],
+    ['an image whose root is none of its digests', (inventory) => (image(inventory).root.digest = weights.digest)],
+    ['content of the base by another algorithm', (inventory) => withHeld(inventory, sha512, { key: 'a' })],
+    ['content of the base that is nowhere', (inventory) => withHeld(inventory, sha256('held'), {})],
+    ['a name that is too long for the name of a bundle', (inventory) => (inventory.name = 'a'.repeat(64))],
     ['an item of an unknown kind', (inventory) => Object.assign(at(inventory.items, 1), { kind: 'virus' })],
     ['a name with a slash', (inventory) => (inventory.name = 'a/b')],
     ['a name that climbs', (inventory) => (inventory.name = '..')],

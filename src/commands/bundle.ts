@@ -16,7 +16,9 @@ import type { ManifestDocument } from '../oci/types.ts';
 import { describeBase } from './bundle/item.ts';
 import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
 import { chooseMedia, volumesAtOnce } from './bundle/media.ts';
+import { checkName, warnOfNames } from './bundle/names.ts';
 import { readNodes } from './bundle/node.ts';
+import { checkDirectories } from './bundle/out-directories.ts';
 import { clearDirectory, forgetLacking, openJournal, volumesThere } from './bundle/resume.ts';
 import { seal } from './bundle/seal-media.ts';
 import { readTool } from './bundle/tool.ts';
@@ -61,7 +63,7 @@ export async function bundle(options: BundleOptions, context: Context): Promise<
   await context.lockForReading(store);
   const { name, contents, left, plans, bytes, inventoryBytes } = await planBundle(store, base, options, context);
   const directories = [options.out, ...(options.moreOut ?? [])].map((out) => join(context.path(out), name));
-  checkDifferent(directories);
+  await checkDirectories(directories, store);
   for (const directory of directories)
     await onMedium(directory, async () => {
       await context.lock(directory, join(directory, '..', `.${name}.lock`));
@@ -123,6 +125,7 @@ async function planBundle(
 ): Promise<BundlePlan> {
   const contents = await readStore(store);
   refuseTwins(contents);
+  warnOfNames(contents, context.report);
   const left = base && (await leaveOut(contents, base, context));
   const name = checkName(options.name ?? contents.lock?.name ?? defaultName);
   const plans = planVolumes(name, entriesOf(contents), options.volumeSize ?? defaultVolumeSize);
@@ -143,23 +146,6 @@ async function onMedium(directory: string, work: () => Promise<void>): Promise<v
   await work().catch((error: unknown) => {
     throw writeError(error, directory);
   });
-}
-
-/** @throws E_USAGE */
-function checkDifferent(directories: readonly string[]): void {
-  const twice = directories.find((directory, index) => directories.indexOf(directory) !== index);
-  if (twice !== undefined)
-    throw new MirrorError('E_USAGE', `\`${twice}\` is given as two media`, {
-      hint: 'give each `--out` once; `--medium-size` fills several directories of one disk',
-    });
-}
-
-function checkName(name: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
-    throw new MirrorError('E_USAGE', `\`${name}\` cannot be the name of a bundle`, {
-      hint: 'use letters, digits, `.`, `_` and `-`, at most 63',
-    });
-  return name;
 }
 
 function makeInventory(

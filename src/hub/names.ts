@@ -13,6 +13,11 @@ const shortPath = 100;
 // eslint-disable-next-line no-control-regex
 const special = /[<>:"|?*\\\u0000-\u001f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
 
+/** Whether FAT, exFAT, NTFS and shares of Windows have a file of this very name. */
+export function isNameEverywhere(name: string): boolean {
+  return !special.test(name);
+}
+
 /**
  * Paths that some file system refuses, changes, or takes for each other: long ones, those with special characters, with
  * letters outside ASCII, which may be composed or not, and those that differ in upper and lower case only.
@@ -24,7 +29,7 @@ export function oddPaths(paths: readonly string[]): string[] {
       path.length > shortPath ||
       // eslint-disable-next-line no-control-regex
       /[^\u0000-\u007f]/.test(path) ||
-      path.split('/').some((part) => special.test(part)) ||
+      !path.split('/').every(isNameEverywhere) ||
       (twins.size > 0 && withFolders(path).some((name) => twins.has(name))),
   );
 }

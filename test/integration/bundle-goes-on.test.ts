@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { bundle, type BundleOptions } from '../../src/commands/bundle.ts';
@@ -113,8 +113,45 @@ it('clears away what a killed run left on the medium, be it from looking whether
   expect((await readdir(inBundle('one'))).filter((name) => name.endsWith('.partial'))).toEqual([]);
 });
 
-it('refuses one directory as two media, and a key for a base that is not given, before anything is touched', async () => {
+it('forgets what runs have noted that nobody went on with for two weeks, and its own notes never', async () => {
+  const journals = async (): Promise<string[]> =>
+    (await readdir(join(made.path, 'store'))).filter((name) => name.includes('.journal'));
+  await breakOff();
+  const [own = ''] = await journals();
+  const [old, young] = ['.bundle-0000000000000001.journal', '.bundle-0000000000000002.journal'];
+  for (const name of [old, `${old}.0123abcd.partial`, young, '.bundle-notes.journal'])
+    await writeFile(join(made.path, 'store', name), 'volumes\n');
+  const longAgo = Date.now() / 1000 - 15 * 24 * 3600;
+  for (const name of await journals())
+    if (name !== young) await utimes(join(made.path, 'store', name), longAgo, longAgo);
+  const before = await nodesOf('one', await volumesIn('one'));
+  await chmod(last, 0o644);
+  await writeFile(last, Buffer.alloc(60_000, 'x'));
+
+  expect(await codeOf(make({}))).toBe('E_DIGEST_MISMATCH');
+
+  expect((await journals()).sort()).toEqual([own, young, '.bundle-notes.journal'].sort());
+  expect((await nodesOf('one', await volumesIn('one'))).slice(0, before.length)).toEqual(before);
+});
+
+it('refuses one directory as two media, by whatever name, and a medium within another one or within what is read', async () => {
+  await mkdir(join(made.path, 'one'));
+  await symlink('one', join(made.path, 'same'));
   expect(await codeOf(make({ moreOut: ['./one'] }))).toBe('E_USAGE');
+  expect(await codeOf(make({ moreOut: ['same'] }))).toBe('E_USAGE');
+  expect(await codeOf(make({ moreOut: ['one/x/y'] }))).toBe('E_USAGE');
+  expect(await codeOf(make({ out: 'store/hub' }))).toBe('E_USAGE');
+  expect(await codeOf(make({ out: '.', name: 'store' }))).toBe('E_USAGE');
+  expect(await readdir(join(made.path, 'one'))).toEqual([]);
+  expect(await readdir(join(made.path, 'store/hub'))).not.toContain('x');
+});
+
+it.each(['con', 'NUL', 'aux.1', 'a.', 'lpt1.x'])('refuses the name %s, which Windows cannot open', async (name) => {
+  expect(await codeOf(make({ name }))).toBe('E_USAGE');
+  expect(await readdir(made.path)).not.toContain('one');
+});
+
+it('refuses a key for a base that is not given, before anything is touched', async () => {
   expect(await codeOf(make({ baseKeys: ['pub.pem'] }))).toBe('E_USAGE');
   expect(await readdir(made.path)).not.toContain('one');
 });

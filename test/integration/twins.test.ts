@@ -72,6 +72,22 @@ describe('files that are one on some file systems', () => {
   });
 });
 
+it('names that Windows has not are told of, and carried', async () => {
+  place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}', 'weights/aux.bin': 'a', 'ab:c': 'b' } });
+  await fetched('org/name');
+  const { context, events } = await testContext({
+    cwd: place.directory,
+    toolFile: await placeTool(place.directory),
+  });
+  expect(await bundle({ store: 'store', out: 'usb', name: 'b' }, context)).toMatchObject({ ok: true });
+  await context.close();
+  const warnings = events.flatMap((event) => (event.type === 'warning' ? [event.text] : []));
+  expect(warnings).toEqual([
+    expect.stringMatching(/^2 paths, such as `hub\/.*\/(?:ab:c|weights\/aux\.bin)`, .*Windows/),
+  ]);
+  expect(await seal((each) => verify({ bundle: 'usb/b' }, each))).toMatchObject({ ok: true });
+});
+
 it('a licence that is no longer wanted does not stay beside the snapshot', async () => {
   place.hub.addRepo({ id: 'org/name', files: { 'config.json': '{}', LICENSE: 'mine', 'docs/LICENSE': 'also' } });
   const notices = async (): Promise<string[]> => filesBelow(join(place.directory, 'store/files'));

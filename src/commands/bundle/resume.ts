@@ -8,6 +8,7 @@ import { chainsOf, type FileMember, type VolumePlan } from '../../bundle/layout.
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { toolName } from '../../core/version.ts';
+import { abandonedMs } from '../../fs/freed.ts';
 
 /**
  * Which volumes an earlier run has finished.
@@ -28,7 +29,22 @@ export async function openJournal(
     }
   }
   const id = sha256(first).slice('sha256:'.length, 'sha256:'.length + 16);
-  return VolumeJournal.open(join(store, `.bundle-${id}.journal`), `sha256:${decided.digest('hex')}`);
+  const own = `.bundle-${id}.journal`;
+  await sweepJournals(store, own);
+  return VolumeJournal.open(join(store, own), `sha256:${decided.digest('hex')}`);
+}
+
+const journalPattern = /^\.bundle-[0-9a-f]{16}\.journal(?:\.[0-9a-f]{8}\.partial)?$/;
+
+/** Takes away what runs have noted that nobody went on with for long, on media that may be anywhere by now. */
+async function sweepJournals(store: string, own: string, now = Date.now()): Promise<void> {
+  for (const name of await readdir(store)) {
+    if (name === own || !journalPattern.test(name)) continue;
+    const path = join(store, name);
+    const found = await stat(path).catch(() => undefined);
+    // A store that cannot be written to keeps them.
+    if (found && now - found.mtimeMs > abandonedMs) await rm(path, { force: true }).catch(() => {});
+  }
 }
 
 /** What a file is, without reading it: what it is named after, or when it was written. */

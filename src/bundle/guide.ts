@@ -19,7 +19,8 @@ export function verifyGuide(
     ...(keyFingerprint === undefined ? ['This bundle is not signed.'] : signature(keyFingerprint)),
     '## 2. Every byte',
     block('sha256sum', `sha256sum -c ${bundleFiles.sums}`),
-    `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its signatures'}.`,
+    `Nothing else may be in this directory but \`${bundleFiles.sums}\` itself${keyFingerprint === undefined ? '' : ' and its signatures'}. What this names does not belong to the bundle:`,
+    block('file set', strangersScript),
     ...(inventory.volumes.length > 1 ? severalMedia(inventory) : []),
     '## 3. With the tool in this bundle (Node.js >= 20.19 and nothing else)',
     block('tool', `node ${bundleFiles.tool} verify .${keyFlag}`),
@@ -101,7 +102,11 @@ function severalMedia({ volumes }: Inventory): string[] {
   const [first, last] = [volumes[0]?.name ?? '', volumes.at(-1)?.name ?? ''];
   return [
     `There are ${volumes.length} volumes, \`${first}\` to \`${last}\`. They may lie on several media, each with a copy of everything else: then this block checks what is on one of them, and every volume has to be found right on one.`,
-    block('sha256sum of one medium', `sha256sum -c --ignore-missing ${bundleFiles.sums}`),
+    // `--ignore-missing` is not everywhere: neither BusyBox nor older coreutils have it.
+    block(
+      'sha256sum of one medium',
+      `while read -r sum name; do [ ! -e "$name" ] || echo "$sum  $name"; done < ${bundleFiles.sums} | sha256sum -c -`,
+    ),
   ];
 }
 
@@ -115,8 +120,19 @@ function imageHints({ items }: Inventory): string[] {
   return ['Images, with unchanged digests (their signatures and referrers need the tool):', commands.join('\n')];
 }
 
-/** Where the other parts are on media that come later, nothing is joined yet. */
-const joinScript = `find "$UNPACK_DIR" -name '*.part-0001-of-*' | while read -r first; do
+const strangersScript = `for file in * .[!.]* ..?*; do
+  case "$file" in
+    '*' | '.[!.]*' | '..?*' | ${bundleFiles.sums} | ${bundleFiles.signature} | ${bundleFiles.sigstore}) ;;
+    ${bundleFiles.sums}.approval-????????????????.json | ${bundleFiles.sums}.approval-????????????????.sig) ;;
+    *) FILE="$file" awk 'substr($0, 67) == ENVIRON["FILE"] { found = 1 } END { exit !found }' ${bundleFiles.sums} || printf '%s\\n' "$file" ;;
+  esac
+done`;
+
+/**
+ * Where the other parts are on media that come later, nothing is joined yet. Parts are files: a link that is called like
+ * one is a file of a model, which has that name.
+ */
+const joinScript = `find "$UNPACK_DIR" -type f -name '*.part-0001-of-*' | while read -r first; do
   whole="\${first%.part-0001-of-*}"
   set -- "$whole".part-*-of-*
   if [ "$#" -eq "$(expr "\${first##*-of-}" + 0)" ]; then

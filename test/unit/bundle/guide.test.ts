@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { verifyGuide } from '../../../src/bundle/guide.ts';
@@ -65,6 +65,30 @@ it('joins a file only when all of its parts are unpacked, whatever its folder is
   expect(await readFile(join(folder, 'big'), 'utf8')).toBe('123');
 });
 
+it('joins no files of a model that are called like parts', async () => {
+  await writeFile(join(place.path, 'blob'), 'x');
+  for (const number of [1, 2]) await symlink('blob', join(place.path, `own.part-000${number}-of-0002`));
+  const env = { ...process.env, UNPACK_DIR: place.path };
+  const { status } = spawnSync('sh', ['-eu', '-c', blockOf(guideOf(3), 'join')], { env });
+  expect(status).toBe(0);
+  expect(await readdir(place.path)).toEqual(['blob', 'own.part-0001-of-0002', 'own.part-0002-of-0002']);
+});
+
+it('says how files are found that do not belong to it', async () => {
+  const strangers = (): string =>
+    spawnSync('sh', ['-eu', '-c', blockOf(guideOf(1), 'file set')], { cwd: place.path, encoding: 'utf8' }).stdout;
+  const hex = createHash('sha256').update('').digest('hex');
+  await writeFile(join(place.path, 'SHA256SUMS'), `${hex}  b.0001.tar\n`);
+  for (const name of ['b.0001.tar', 'SHA256SUMS.sig', 'SHA256SUMS.approval-0123456789abcdef.json'])
+    await writeFile(join(place.path, name), '');
+  expect(strangers()).toBe('');
+
+  for (const name of ['b.0001.tar.exe', 'b.0001', '.hidden', '..x', '-n', `${hex}  x`, 'SHA256SUMS.approval-x.json'])
+    await writeFile(join(place.path, name), '');
+  const found = ['-n', '..x', '.hidden', 'SHA256SUMS.approval-x.json', 'b.0001', 'b.0001.tar.exe', `${hex}  x`];
+  expect(strangers().trimEnd().split('\n').sort()).toEqual(found.sort());
+});
+
 it('says how a medium is checked that has some of the volumes only, where there are several', async () => {
   const sums = blockOf(guideOf(3), 'sha256sum of one medium');
   const check = (): number | null => spawnSync('sh', ['-eu', '-c', sums], { cwd: place.path }).status;
@@ -76,5 +100,5 @@ it('says how a medium is checked that has some of the volumes only, where there 
   await writeFile(join(place.path, 'b.0002.tar'), 'damaged');
   expect(check()).not.toBe(0);
 
-  expect(guideOf(1)).not.toContain('--ignore-missing');
+  expect(guideOf(1)).not.toContain('of one medium');
 });

@@ -1,6 +1,7 @@
 import { type KeyObject, sign, verify } from 'node:crypto';
 import { type Digest, sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
+import { printable } from '../core/text.ts';
 import { digestSchema, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
 import { bundleFiles } from './inventory.ts';
@@ -61,10 +62,24 @@ export function signApproval(
   key: KeyObject,
   about: Pick<Approval, 'role' | 'comment' | 'at'>,
 ): { statement: string; signature: string } {
+  refuseUnprintable('role', about.role);
+  refuseUnprintable('comment', (about.comment ?? '').replaceAll('\n', ' '));
   const given: Approval = { schema: approvalSchemaId, sums: sha256(sums), key: fingerprint(key), ...about };
   const approval = validate(approvalSchema, given, 'the approval', 'E_USAGE');
   const statement = `${JSON.stringify(approval, undefined, 1)}\n`;
   return { statement, signature: `${sign('sha256', Buffer.from(statement), key).toString('base64')}\n` };
+}
+
+/** Other tools than ours print a statement as it stands. */
+function refuseUnprintable(field: string, text: string): void {
+  if (printable(text) === text) return;
+  throw new MirrorError(
+    'E_USAGE',
+    `the ${field} \`${printable(text)}\` has characters that steer a terminal, or a password`,
+    {
+      hint: 'leave them out: whoever checks the approval prints what it says',
+    },
+  );
 }
 
 /**

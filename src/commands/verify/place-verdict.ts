@@ -73,9 +73,9 @@ function wordOf({ reservations }: PlaceVerdict, flaws: readonly Flaw[]): string 
 }
 
 function endOf({ things, bytes, against }: PlaceVerdict, flaws: readonly Flaw[]): string {
-  if (flaws.length > 0) return `${plural(flaws.length, 'problem')}; what is named here is not as ${against} says`;
+  if (flaws.length > 0) return `${plural(flaws.length, 'problem')}; what is named here is not as in ${against}`;
   const looked = things.filter(({ item }) => item.state !== 'skipped');
-  return `${plural(looked.length, 'item')}, ${formatBytes(bytes)}, every byte as ${against} says`;
+  return `${plural(looked.length, 'item')}, ${formatBytes(bytes)}, every byte as in ${against}`;
 }
 
 function flawItem({ kind, name, problem, error }: Flaw): ReportItem {

@@ -49,8 +49,14 @@ describe('an approval', () => {
     ['no role', { role: '' }],
     ['a role without end', { role: 'x'.repeat(201) }],
     ['a comment without end', { comment: 'x'.repeat(2001) }],
+    ['a role that steers a terminal', { role: 'off\u001b[2Jicer' }],
+    ['a comment that turns what follows it round', { comment: 'ticket \u202e1174' }],
   ])('with %s is refused when it is made, for nobody could read it', (_, wrong) => {
     expect(codeOfCall(() => signApproval(sums, key, { ...about, ...wrong }))).toBe('E_USAGE');
+  });
+
+  it('may have a comment of several lines', () => {
+    expect(signApproval(sums, key, { ...about, comment: 'seen\nand found good' }).statement).toContain('seen');
   });
 
   it('has files that a bundle may hold, and nothing else may call itself so', () => {

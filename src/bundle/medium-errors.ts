@@ -2,8 +2,11 @@ import { dirname, sep } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { namePath } from '../fs/atomic.ts';
 
-/** What a drive says that is worn out, or was pulled; the last one is that of a file system in user space which has ended. */
-const mediumErrors = new Set(['EIO', 'ENXIO', 'ENODEV', 'ENOMEDIUM', 'ESTALE', 'ENOENT', 'ENOTCONN']);
+/**
+ * What a drive says that is worn out, was pulled, or on which something else has taken the place of a file; ENOTCONN is
+ * that of a file system in user space which has ended.
+ */
+const mediumErrors = new Set(['EIO', 'ENXIO', 'ENODEV', 'ENOMEDIUM', 'ESTALE', 'ENOENT', 'ENOTCONN', 'ESPIPE']);
 
 /** Whether an error is one of a medium, which says nothing of the bytes on it. */
 export function isMediumError(error: unknown): boolean {

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import { bundleFiles } from './inventory.ts';
@@ -74,16 +74,33 @@ export async function readSmall(places: Places, name: string): Promise<Buffer> {
 const pieceBytes = 1024 * 1024;
 
 /** The same in pieces, for an inventory, which is as large as a bundle has many files. @throws E_MISSING, E_CORRUPT */
-export function readPieces(places: Places, name: string): AsyncIterable<Buffer> {
-  const place = firstPlace(places, name);
-  checkPlace(place, name);
-  return createReadStream(place.path, { highWaterMark: pieceBytes });
+export async function* readPieces(places: Places, name: string): AsyncGenerator<Buffer> {
+  const file = await openPlain(firstPlace(places, name), name);
+  for await (const piece of file.createReadStream({ highWaterMark: pieceBytes })) yield piece as Buffer;
 }
 
 /** @throws E_CORRUPT for what is not plain, or too large to be read before it is proven */
 export async function readPlace(place: Place, name: string): Promise<Buffer> {
+  const file = await openPlain(place, name);
+  try {
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What stands there may be another thing than it was when it was looked at: a pipe is not waited for, a device not read. */
+async function openPlain(place: Place, name: string): Promise<FileHandle> {
   checkPlace(place, name);
-  return readFile(place.path);
+  const file = await open(place.path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const found = await file.stat();
+    checkPlace({ ...place, plain: found.isFile(), size: found.size }, name);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 function firstPlace(places: Places, name: string): Place {

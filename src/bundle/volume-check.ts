@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { toMirrorError } from '../core/errors.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
@@ -101,7 +102,7 @@ export class VolumeCheck {
   /** Size, headers, padding and end of a volume: all that is not the content of a member. */
   async #checkFrame(volume: BundleVolume, number: number, members: Iterable<Expected>): Promise<Finding | undefined> {
     try {
-      const file = await open(this.#reader.volumePath(number), 'r');
+      const file = await open(this.#reader.volumePath(number), constants.O_RDONLY | constants.O_NONBLOCK);
       try {
         const wrong = await firstMisplaced(file, members);
         return wrong === undefined ? undefined : misplaced(volume.name, this.#reader.volumeLabel(number), wrong);

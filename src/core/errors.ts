@@ -142,6 +142,7 @@ const systemErrors: Record<string, { code: ErrorCode; text: string; hint?: strin
     hint: 'move that file away or choose another directory',
   },
   EISDIR: { code: 'E_PATH', text: 'it is a directory, a file was wanted' },
+  ESPIPE: { code: 'E_PATH', text: 'it is a pipe, a file was wanted' },
   EEXIST: {
     code: 'E_PATH',
     text: 'something else stands there already',

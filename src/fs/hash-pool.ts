@@ -8,11 +8,12 @@ import type { Extent } from './read.ts';
 const workerSource = `
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
-const { closeSync, openSync, readSync } = require('node:fs');
+const { closeSync, constants, openSync, readSync } = require('node:fs');
 const buffer = Buffer.allocUnsafeSlow(128 * 1024);
 const tellEvery = 32 * 1024 * 1024;
 function hashExtent(hash, { path, offset, size }, told) {
-  const file = openSync(path, 'r');
+  // A pipe that has taken the place of a file is not waited for.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     for (let position = 0; position < size; ) {
       const length = readSync(file, buffer, 0, Math.min(buffer.length, size - position), offset + position);

@@ -1,4 +1,4 @@
-import { readSync } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { chunkBytes, takeChunk } from '../core/chunk-pool.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -48,7 +48,8 @@ function firstBytes(extents: readonly Extent[], end: number): Extent[] {
  * @throws E_SIZE_MISMATCH when the file ends early
  */
 async function* readExtent(extent: Extent, patienceMs: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-  const file = await open(extent.path, 'r');
+  // A pipe that has taken the place of a file is not waited for.
+  const file = await open(extent.path, constants.O_RDONLY | constants.O_NONBLOCK);
   let waitedMs = 0;
   let next: Promise<Buffer> | undefined;
   try {

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { mostApprovals } from '../../../src/bundle/approval.ts';
 import { bundleFiles, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
@@ -204,6 +206,31 @@ it('names the one volume that cannot be read, though a file goes over several', 
   const findings = await check.run();
 
   expect(new Set(findings.map(({ file, problem }) => `${file} ${problem}`))).toEqual(new Set([`${third} unreadable`]));
+});
+
+const makePipe = (path: string): Promise<unknown> => promisify(execFile)('mkfifo', [path]);
+const linkToZeros = (path: string): Promise<unknown> => symlink('/dev/zero', path);
+
+it('waits for no pipe that takes the place of a file after it was looked at, and reads no device', async () => {
+  await using place = await temporaryDirectory();
+  const { directory, inventory } = await makeBundle(place.path);
+  const options = { threads: 2, onTotal: () => {}, onBytes: () => {} };
+  const volumes = inventory.volumes.map(({ name }) => name);
+  for (const [name, replace] of [
+    [volumes[0] ?? '', makePipe],
+    [volumes[1] ?? '', linkToZeros],
+    [bundleFiles.guide, makePipe],
+    [bundleFiles.inventory, linkToZeros],
+    [bundleFiles.inventory, makePipe],
+  ] as const) {
+    const bundle = await openSealed(directory, trustNobody);
+    await rename(join(directory, name), join(place.path, 'kept'));
+    await replace(join(directory, name));
+
+    expect((await verifyBundle(bundle, options)).findings.map(({ file }) => file)).toContain(name);
+
+    await rename(join(place.path, 'kept'), join(directory, name));
+  }
 });
 
 it('gives no verdict when it is interrupted', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { BenchCase } from '../support/bench-case.ts';
 import type { Contender, Pair } from '../support/compare.ts';
 import { measure } from '../support/measure.ts';
+import { memoryNote } from '../support/memory.ts';
 import { writeModelStore } from '../support/model-store.ts';
 import { ours } from '../support/ours.ts';
 import { scaled } from '../support/sizes.ts';
@@ -52,6 +53,6 @@ export const smallFiles: BenchCase = {
       const [many, few] = counts.map((count) => contender(count, args(count), 'made'));
       if (many && few) pairs.push(...(await compare({ work, ours: many, peers: [{ contender: few, bar }] })));
     }
-    return { pairs, notes: [] };
+    return { pairs, notes: [memoryNote(pairs)] };
   },
 };

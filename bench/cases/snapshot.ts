@@ -12,11 +12,11 @@ import {
   stockOf,
 } from '../support/hub-clients.ts';
 import { type HubProcess, largeRepo, smallRepo, startHubProcess, xetRepo } from '../support/hub-process.ts';
-import { mebi, sizeText } from '../support/sizes.ts';
+import { memoryNote } from '../support/memory.ts';
+import { sizeText } from '../support/sizes.ts';
 
 const largeBar = 0.9;
 const smallBar = 0.3;
-const memoryLimit = 200 * mebi;
 
 export const snapshot: BenchCase = {
   name: 'snapshot',
@@ -40,9 +40,7 @@ export const snapshot: BenchCase = {
       });
       const small = await bench.compare(beside(bench, hub, 'many small files', smallRepo, smallBar));
       const pairs = [...large, ...xet, ...small];
-      const peak = Math.max(...pairs.flatMap(({ oursRuns }) => oursRuns.map(({ peakBytes }) => peakBytes)));
-      const memory = `Memory of sie-mirror: at most ${sizeText(peak)} (${peak <= memoryLimit ? 'met' : 'MISSED'}: <= ${sizeText(memoryLimit)}).`;
-      return { pairs, notes: [memory, ...(await countRequests(bench, hub))] };
+      return { pairs, notes: [memoryNote(pairs), ...(await countRequests(bench, hub))] };
     } finally {
       await hub.stop();
     }

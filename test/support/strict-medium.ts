@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname } from 'node:path';
@@ -18,6 +18,12 @@ export interface StrictMedium extends Disposable {
   claims: Claim[];
   /** What stands there now and a power cut could take away. */
   lost(): string[];
+}
+
+const writing = constants.O_WRONLY | constants.O_RDWR;
+
+function isForWriting(flags: string | number): boolean {
+  return typeof flags === 'number' ? (flags & writing) !== 0 : flags !== 'r';
 }
 
 /**
@@ -60,7 +66,7 @@ export function watchMedium(root: string, needs: (path: string) => RegExp | unde
       const handle = await original.open(...args);
       if (!isInside(path)) return handle;
       if (isNew) made(path, true);
-      else if (flags !== 'r') bytes.add(path);
+      else if (isForWriting(flags)) bytes.add(path);
       const sync = handle.sync.bind(handle);
       handle.sync = async () => {
         await sync();

@@ -4,11 +4,11 @@ import { printable } from '../core/text.ts';
 import { PackedList } from './long-list.ts';
 
 /** Lists that may be long, by the keys that lead to them; one in a list has no key. */
-const longLists = ['blobs', 'links', 'base/held', 'items//files'];
+const longLists = ['blobs', 'links', 'base/held', 'items//files', 'models//objects'];
 const mostKeys = 3;
 
 /**
- * What `JSON.parse` would make of an inventory, but that its long lists are packed while they are read: neither its text
+ * What `JSON.parse` would make of an inventory or a receipt, but that its long lists are packed while they are read: neither its text
  * nor all its objects are ever there at once.
  * @param item for messages
  * @throws E_CORRUPT when it is not JSON
@@ -84,8 +84,8 @@ class Scanner {
     if (this.#list) throw this.#notJson();
     const whole = this.#json(this.#around);
     if (!isObject(whole)) return whole;
-    const { base, items } = whole;
-    for (const each of [whole, base, ...(Array.isArray(items) ? (items as unknown[]) : [])])
+    const { base, items, models } = whole;
+    for (const each of [whole, base, ...elementsOf(items), ...elementsOf(models)])
       if (isObject(each))
         for (const [key, value] of Object.entries(each)) {
           const list = this.#lists.get(value);
@@ -141,6 +141,10 @@ class Scanner {
   #notJson(): MirrorError {
     return new MirrorError('E_CORRUPT', `\`${printable(this.#item)}\` is not valid JSON`);
   }
+}
+
+function elementsOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? (value as unknown[]) : [];
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -72,6 +72,11 @@ export class MadeList<S, T> extends Loops<T> {
   }
 }
 
+/** One list after the other. */
+export function* inTurn<T>(lists: Iterable<Iterable<T>>): Generator<T> {
+  for (const list of lists) yield* list;
+}
+
 /** Few, so that a single element is soon there, and enough to find what they have in common. */
 const packSize = 32;
 

@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Digest } from '../core/digest.ts';
 import { checkRelativePath } from '../core/path.ts';
 import { digestSchema as digest, parseJson, validate } from '../core/validate.ts';
 import * as z from '../core/zod.ts';
 import { toolName } from '../core/version.ts';
+import { ifThere } from '../fs/if-there.ts';
+import { parseLongLists } from './inventory-parse.ts';
 import { documentChunks } from './inventory-text.ts';
-import type { LongList } from './long-list.ts';
+import { type LongList, PackedList } from './long-list.ts';
 
 export const receiptSchemaId = 'sie-mirror/receipt/v1';
 
@@ -110,60 +113,101 @@ export function writtenReceipt(receipt: NewReceipt): WrittenReceipt {
 
 const files = z.array(z.object({ path: z.string(), digest, size: z.number() }));
 
-const receiptSchema: z.ZodType<Receipt> = z.object({
-  schema: z.literal(receiptSchemaId),
-  tool: z.string(),
-  // Hints are typed, and this name stands in them.
-  bundle: z.object({ name: z.string().regex(/^\w[\w.-]{0,255}$/), inventory: digest, signedBy: z.string().optional() }),
-  targets: z.object({
-    models: z.string().optional(),
-    images: z.string().optional(),
-    charts: z.string().optional(),
-    files: z.string().optional(),
-  }),
-  complete: z.boolean(),
-  shard: z.object({ index: z.number(), of: z.number(), done: z.boolean() }).optional(),
-  models: z.array(
-    z.object({
-      repo: z.string(),
-      commit: z.string(),
-      objects: z.array(z.object({ key: z.string(), digest, size: z.number(), version: z.string().optional() })),
-      image: z
-        .object({ reference: z.string(), form: z.enum(['image', 'modelpack']), digest, digests: z.array(digest) })
-        .optional(),
+const receivedObject = z.object({ key: z.string(), digest, size: z.number(), version: z.string().optional() });
+
+/** Looked at element by element, so that it is never there twice. */
+const longList = z.custom<LongList<ReceivedObject>>(
+  (value) => Array.isArray(value) || value instanceof PackedList,
+  'is not a list',
+);
+
+function schemaOf<Objects>(objects: z.ZodType<Objects>): z.ZodType<Receipt<Objects>> {
+  return z.object({
+    schema: z.literal(receiptSchemaId),
+    tool: z.string(),
+    // Hints are typed, and this name stands in them.
+    bundle: z.object({
+      name: z.string().regex(/^\w[\w.-]{0,255}$/),
+      inventory: digest,
+      signedBy: z.string().optional(),
     }),
-  ),
-  images: z.array(
-    z.object({
-      reference: z.string(),
-      target: z.string(),
-      digest,
-      digests: z.array(digest),
-      chart: z.literal(true).optional(),
+    targets: z.object({
+      models: z.string().optional(),
+      images: z.string().optional(),
+      charts: z.string().optional(),
+      files: z.string().optional(),
     }),
-  ),
-  charts: z.array(z.object({ reference: z.string(), digest, files })).optional(),
-  files: files.optional(),
-});
+    complete: z.boolean(),
+    shard: z.object({ index: z.number(), of: z.number(), done: z.boolean() }).optional(),
+    models: z.array(
+      z.object({
+        repo: z.string(),
+        commit: z.string(),
+        objects,
+        image: z
+          .object({ reference: z.string(), form: z.enum(['image', 'modelpack']), digest, digests: z.array(digest) })
+          .optional(),
+      }),
+    ),
+    images: z.array(
+      z.object({
+        reference: z.string(),
+        target: z.string(),
+        digest,
+        digests: z.array(digest),
+        chart: z.literal(true).optional(),
+      }),
+    ),
+    charts: z.array(z.object({ reference: z.string(), digest, files })).optional(),
+    files: files.optional(),
+  });
+}
+
+const receiptSchema = schemaOf(z.array(receivedObject));
+const longReceiptSchema = schemaOf(longList);
 
 /** A receipt of an earlier import; undefined when there is none. @throws E_CORRUPT for a file that is none */
-export async function readReceipt(path: string): Promise<Receipt | undefined> {
-  let text: string;
+export async function readReceipt(path: string): Promise<NewReceipt | undefined> {
+  const found = await ifThere(stat(path));
+  return found && parseLongReceipt(piecesOf(path), path);
+}
+
+const pieceBytes = 1024 * 1024;
+
+function* piecesOf(path: string): Generator<Buffer> {
+  const file = openSync(path, 'r');
   try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    for (;;) {
+      const piece = Buffer.allocUnsafeSlow(pieceBytes);
+      const length = readSync(file, piece);
+      if (length === 0) return;
+      yield piece.subarray(0, length);
+    }
+  } finally {
+    closeSync(file);
   }
-  return parseReceipt(Buffer.from(text), path);
 }
 
 /** What lies in a zone may be from anybody: nothing of it names a place outside of its target. @throws E_CORRUPT */
 export function parseReceipt(bytes: Uint8Array, name: string): Receipt {
   const receipt = validate(receiptSchema, parseJson(bytes, name), name);
-  for (const { repo, objects } of receipt.models) {
+  checkPaths(receipt, name);
+  return receipt;
+}
+
+/** The same of a receipt that may name very many objects, given in pieces. @throws E_CORRUPT */
+export function parseLongReceipt(pieces: Iterable<Uint8Array>, name: string): NewReceipt {
+  const receipt = validate(longReceiptSchema, parseLongLists(pieces, name), name);
+  for (const { repo, objects } of receipt.models)
+    for (const object of objects)
+      if (!receivedObject.safeParse(object).success) validate(receivedObject, object, `${name}: ${repo}`);
+  checkPaths(receipt, name);
+  return receipt;
+}
+
+function checkPaths({ models }: NewReceipt, name: string): void {
+  for (const { repo, objects } of models) {
     checkRelativePath(repo, name);
     for (const { key } of objects) checkRelativePath(key, name);
   }
-  return receipt;
 }

@@ -1,4 +1,5 @@
 import type { HeldBlob } from '../../bundle/inventory.ts';
+import { inTurn } from '../../bundle/long-list.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
@@ -6,7 +7,7 @@ import { plural } from '../../core/text.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../endpoint.ts';
 import type { PlacedImage } from './images.ts';
-import { type HubLayout, inTurn, objectsOf } from './models.ts';
+import { type HubLayout, objectsOf } from './models.ts';
 import type { TargetState } from './state.ts';
 
 /**

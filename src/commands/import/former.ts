@@ -1,4 +1,5 @@
-import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { inTurn } from '../../bundle/long-list.ts';
+import { type NewReceipt, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
 import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
@@ -23,9 +24,9 @@ export async function findFormer(kept: HasKey, target: TargetState, ownReceipt: 
   return [...[...found.values()].sort((a, b) => rank(a.key) - rank(b.key)), ...receipts];
 }
 
-async function formerObjects({ bundle, models }: Receipt, kept: HasKey, target: TargetState): Promise<Surplus[]> {
+async function formerObjects({ bundle, models }: NewReceipt, kept: HasKey, target: TargetState): Promise<Surplus[]> {
   const found: Surplus[] = [];
-  for (const object of models.flatMap(({ objects }) => objects)) {
+  for (const object of inTurn(models.map(({ objects }) => objects))) {
     const { key, size } = object;
     if (kept.has(key) || key.startsWith(`${receiptPrefix}/`) || !(await target.beside(key)).has(key)) continue;
     if (await target.find(object))

@@ -1,5 +1,5 @@
 import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
-import { type LongList, packed, PackedList } from '../../bundle/long-list.ts';
+import { inTurn, type LongList, packed, PackedList } from '../../bundle/long-list.ts';
 import type { ReceivedObject } from '../../bundle/receipt.ts';
 import { sortedList } from '../../bundle/sorted-list.ts';
 import { sha256 } from '../../core/digest.ts';
@@ -143,11 +143,6 @@ export async function importModels(
       noteBrought(run, { kind: 'model', name, target: place, bytes: moved });
     });
   }
-}
-
-/** One list after the other. */
-export function* inTurn<T>(lists: Iterable<Iterable<T>>): Generator<T> {
-  for (const list of lists) yield* list;
 }
 
 /** What became of some objects. */

@@ -1,3 +1,4 @@
+import { inTurn } from '../../bundle/long-list.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
@@ -6,7 +7,7 @@ import { describeItem } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../endpoint.ts';
 import type { PlacedImage } from './images.ts';
-import { type HubLayout, inTurn, stagesOf } from './models.ts';
+import { type HubLayout, stagesOf } from './models.ts';
 import type { ModelSource } from './placed-object.ts';
 import type { TargetState } from './state.ts';
 

@@ -52,7 +52,7 @@ export async function putReceipt(
   const { signature, sigstore } = signatureNames(key);
   const before = target.receipts.get(key);
   if (before?.digest === receipt.digest && (before.signed || !signing)) return;
-  const others = before?.receipt?.models.some(({ objects }) => objects.some((object) => !isKept(object.key)));
+  const others = before?.receipt?.models.some(({ objects }) => objects.find((object) => !isKept(object.key)));
   if (before && others) {
     const former = `${receiptPrefix}/former/${name}.${before.digest.slice('sha256:'.length, 19)}.receipt.json`;
     if (!target.receipts.has(former)) await store.copy(key, former, before.size, signal);

@@ -1,6 +1,6 @@
 import type { ImageItem } from '../../bundle/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import { type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { type NewReceipt, receiptPrefix } from '../../bundle/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
@@ -141,7 +141,7 @@ function sharesOf(pieces: readonly Piece[], count: number): string[][] {
  */
 export function joinParts({ receipts, store }: TargetState, name: string, inventory: Digest): string[] {
   const prefix = partsPrefix(name, inventory);
-  const parts = new Map<string, Receipt>();
+  const parts = new Map<string, NewReceipt>();
   for (const [key, { receipt }] of receipts) if (receipt?.shard && key.startsWith(prefix)) parts.set(key, receipt);
   const counts = [...new Set([...parts.values()].map(({ shard }) => shard?.of ?? 0))].sort((a, b) => b - a);
   const lacking = counts.map((of) => {

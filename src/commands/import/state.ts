@@ -1,5 +1,7 @@
-import { parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { DigestList } from '../../bundle/digest-list.ts';
+import { type NewReceipt, parseLongReceipt, type ReceivedObject, receiptPrefix } from '../../bundle/receipt.ts';
 import { signatureNames } from '../../bundle/seal.ts';
+import { TextMap } from '../../bundle/text-map.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ObjectBytes, ObjectState, ObjectStore } from '../../core/ports.ts';
@@ -34,7 +36,7 @@ export interface StoredReceipt {
   digest: Digest;
   size: number;
   /** Undefined when it cannot be read as one. */
-  receipt: Receipt | undefined;
+  receipt: NewReceipt | undefined;
   signed: boolean;
 }
 
@@ -51,7 +53,7 @@ export class TargetState {
   /** The receipts that the target holds, by key. */
   readonly receipts = new Map<string, StoredReceipt>();
   readonly #reads: boolean;
-  readonly #known = new Map<string, Digest>();
+  readonly #known = new KnownVersions();
   /** By folder, where all has been listed at once. */
   #all: ReadonlyMap<string, Map<string, ObjectState>> | undefined;
   readonly #folders = new Map<string, Promise<Map<string, ObjectState>>>();
@@ -95,12 +97,12 @@ export class TargetState {
 
   /** Whether a receipt names this very version of it. */
   isKnown(listed: ObjectState): boolean {
-    return this.#known.has(versionKey(listed));
+    return this.#known.get(listed) !== undefined;
   }
 
   async #digest(listed: ObjectState): Promise<Digest | undefined> {
     if (this.#reads) return this.#read(listed.key);
-    return this.#known.get(versionKey(listed)) ?? (await this.store.head(listed.key))?.digest;
+    return this.#known.get(listed) ?? (await this.store.head(listed.key))?.digest;
   }
 
   async #read(key: string): Promise<Digest | undefined> {
@@ -135,9 +137,24 @@ export class TargetState {
     const bytes = await readAll(this.store.content(key, size).open(0), receiptLimit, key);
     const receipt = receiptIn(bytes, key);
     this.receipts.set(key, { digest: sha256(bytes), size, receipt, signed });
-    for (const { objects } of receipt?.models ?? [])
-      for (const object of objects)
-        if (object.version !== undefined) this.#known.set(versionKey(object), object.digest);
+    for (const { objects } of receipt?.models ?? []) for (const object of objects) this.#known.add(object);
+  }
+}
+
+/** What receipts say of versions of objects, of which there may be very many. */
+class KnownVersions {
+  readonly #indexes = new TextMap();
+  readonly #digests = new DigestList();
+
+  add(object: ReceivedObject): void {
+    if (object.version === undefined || !object.digest.startsWith('sha256:')) return;
+    this.#indexes.set(versionKey(object), this.#digests.length);
+    this.#digests.push(object.digest);
+  }
+
+  get(listed: ObjectState): Digest | undefined {
+    const index = listed.version === undefined ? undefined : this.#indexes.get(versionKey(listed));
+    return index === undefined ? undefined : this.#digests.at(index);
   }
 }
 
@@ -151,9 +168,9 @@ export function folderOf(key: string): string {
   return key.slice(0, key.indexOf('/') + 1) || key;
 }
 
-function receiptIn(bytes: Buffer, key: string): Receipt | undefined {
+function receiptIn(bytes: Buffer, key: string): NewReceipt | undefined {
   try {
-    return parseReceipt(bytes, key);
+    return parseLongReceipt([bytes], key);
   } catch (error) {
     if (error instanceof MirrorError) return undefined;
     throw error;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../fs/atomic.ts';
+import { ifThere } from '../fs/if-there.ts';
 import type { SnapshotPlan } from '../hub/snapshot-plan.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { type Lock, type LockedModel, lockSchemaId } from '../manifest/schema.ts';
@@ -12,10 +13,7 @@ export const defaultName = 'sie-mirror-bundle';
 
 /** What a store says of itself; undefined for one that nothing has been put into by a plan. @throws E_MANIFEST, E_CORRUPT */
 export async function readLock(store: string): Promise<Lock | undefined> {
-  const text = await readFile(join(store, lockFile), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const text = await ifThere(readFile(join(store, lockFile), 'utf8'));
   if (text === undefined) return undefined;
   const loaded = await loadManifest(text, lockFile);
   return loaded.kind === 'lock' ? loaded.lock : undefined;

@@ -29,8 +29,21 @@ export async function forEachLimited<T>(
   await forEachInLanes([{ items, slots }], work);
 }
 
-/** The same in two lanes: few large items, the largest first, and beside them many small ones, in their order. */
+/** The same in two lanes: few large items, and beside them many small ones, the largest of each first. */
 export async function forEachBySize<T extends { size: number }>(
+  items: readonly T[],
+  slots: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const sorted = [...items].sort((a, b) => b.size - a.size);
+  await forEachOfMany(sorted, slots, work);
+}
+
+/**
+ * The same of so many items that they are not all there at once: the small ones in their order.
+ * @param items gone through twice
+ */
+export async function forEachOfMany<T extends { size: number }>(
   items: Iterable<T>,
   slots: number,
   work: (item: T) => Promise<void>,

@@ -1,5 +1,5 @@
 import { Check } from '../core/stream.ts';
-import { toMirrorError } from '../core/errors.ts';
+import { isWrongBytes } from '../core/errors.ts';
 import type { HashPool } from '../fs/hash-pool.ts';
 import { fileContent } from '../fs/read.ts';
 import type { RepoFile } from './repo.ts';
@@ -20,8 +20,7 @@ export async function hasRightBytes(
     check.finish();
     return true;
   } catch (error) {
-    const { code } = toMirrorError(error);
-    if (code === 'E_DIGEST_MISMATCH' || code === 'E_SIZE_MISMATCH') return false;
+    if (isWrongBytes(error)) return false;
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import { TextMap } from '../../bundle/text-map.ts';
 import { type Checksum, checksumOf, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { linkTarget } from '../../core/path.ts';
+import { ifThere } from '../../fs/if-there.ts';
 import { mayBePartial, type TreeEntry, walkTree } from '../../fs/tree.ts';
 import { repoOfFolder } from '../../hub/cache.ts';
 import { licencesFolder } from '../../hub/places.ts';
@@ -122,12 +123,9 @@ async function addReport(path: string, stored: StoredFiles): Promise<void> {
 }
 
 async function readTree(store: string, path: string): Promise<Buffer> {
-  try {
-    return await readFile(join(store, path));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw missing(path);
-  }
+  const bytes = await ifThere(readFile(join(store, path)));
+  if (!bytes) throw missing(path);
+  return bytes;
 }
 
 /** The snapshot has to have each file that was fetched for it. @throws E_MISSING */

@@ -93,12 +93,10 @@ function isLocal(source: string): boolean {
 function changed(error: MirrorError, what: { message?: string; hint?: string; at?: ErrorPlace }): MirrorError {
   const { code, message, at, hint, cause, retryAfterMs } = error;
   const told = new MirrorError(code, what.message ?? message, {
-    ...(hint === undefined ? {} : { hint }),
-    at,
+    hint: what.hint ?? hint,
+    at: what.at ?? at,
     cause,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    ...(what.hint === undefined ? {} : { hint: what.hint }),
-    ...(what.at === undefined ? {} : { at: what.at }),
+    retryAfterMs,
   });
   if (error.stack !== undefined) told.stack = error.stack;
   return told;

@@ -4,7 +4,7 @@ import type { ReceivedObject } from '../../bundle/receipt.ts';
 import { sortedList } from '../../bundle/sorted-list.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
-import { forEachBySize } from '../../core/limit.ts';
+import { forEachOfMany } from '../../core/limit.ts';
 import { contentOf, counted } from '../../core/stream.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import { attempt } from '../attempt.ts';
@@ -169,7 +169,7 @@ export async function putObjects(
     result.there.push({ key, digest, size, ...(version === undefined ? {} : { version }) });
   };
   const count = (bytes: number): void => context.report({ type: 'bytes', bytes });
-  await forEachBySize(objects, context.slots, async (object) => {
+  await forEachOfMany(objects, context.slots, async (object) => {
     const { key, size, from } = object;
     context.signal.throwIfAborted();
     const found = await target.find(object);

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { type Digest, digestLike } from '../../core/digest.ts';
-import { MirrorError, placeError, toMirrorError } from '../../core/errors.ts';
+import { isWrongBytes, placeError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../../core/ports.ts';
@@ -256,7 +256,7 @@ export class CopyRun {
       await this.#target.push(descriptor, content, this.signal);
     } catch (error) {
       const known = toMirrorError(error);
-      throw placeError(known, { side: hasWrongBytes(known) ? 'source' : 'target', item: descriptor.digest });
+      throw placeError(known, { side: isWrongBytes(known) ? 'source' : 'target', item: descriptor.digest });
     }
   }
 
@@ -294,7 +294,7 @@ export class CopyRun {
     try {
       await this.#send(blob, fromSource(moved, blob.digest));
     } catch (error) {
-      if (places <= 1 || !hasWrongBytes(toMirrorError(error))) throw error;
+      if (places <= 1 || !isWrongBytes(error)) throw error;
       await this.#move(blob, places - 1, onBytes);
     }
   }
@@ -339,10 +339,6 @@ export class CopyRun {
 
 function partsOf({ descriptor, blobs }: GraphNode): Descriptor[] {
   return [descriptor, ...blobs];
-}
-
-function hasWrongBytes({ code }: MirrorError): boolean {
-  return code === 'E_DIGEST_MISMATCH' || code === 'E_SIZE_MISMATCH';
 }
 
 function memo<T>(known: Map<Digest, Promise<T>>, digest: Digest, work: () => Promise<T>): Promise<T> {

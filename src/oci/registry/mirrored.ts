@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, isDigest } from '../../core/digest.ts';
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { isWrongBytes, MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource } from '../../core/ports.ts';
@@ -116,10 +116,10 @@ export class MirroredRegistry {
           }
           return;
         } catch (error) {
-          if (isWrong(error)) this.#wrong.add(candidate);
+          if (isWrongBytes(error)) this.#wrong.add(candidate);
           if (begun) {
             broken.add(candidate);
-            if (isWrong(error)) this.#passedOver(candidate, error);
+            if (isWrongBytes(error)) this.#passedOver(candidate, error);
             throw error;
           }
           problems.push(this.#passedOver(candidate, error));
@@ -186,10 +186,6 @@ async function* checked(
     if (check.seen === size) check.finish();
     yield chunk;
   }
-}
-
-function isWrong(error: unknown): boolean {
-  return error instanceof MirrorError && (error.code === 'E_DIGEST_MISMATCH' || error.code === 'E_SIZE_MISMATCH');
 }
 
 function isNotFound({ code }: MirrorError): boolean {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { forEachBySize, forEachLimited, requestsAtOnce, smallBody } from '../../../src/core/limit.ts';
+import { forEachBySize, forEachLimited, forEachOfMany, requestsAtOnce, smallBody } from '../../../src/core/limit.ts';
 
 const pause = async (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -62,4 +62,16 @@ it('moves few large items, the largest first, beside many small ones', async () 
 
 it('has nothing to do for no items', async () => {
   await expect(forEachBySize([], 4, async () => Promise.reject(new Error('called')))).resolves.toBeUndefined();
+});
+
+it('begins with the largest of the small items too, but takes those of a long list as they come', async () => {
+  const items = [3, 1, 2].map((size) => ({ size }));
+  const [sorted, asTheyCome]: [number[], number[]] = [[], []];
+  await forEachBySize(items, 1, async ({ size }) => void sorted.push(size));
+  await forEachOfMany(items, 1, async ({ size }) => void asTheyCome.push(size));
+
+  expect([sorted, asTheyCome]).toEqual([
+    [3, 2, 1],
+    [3, 1, 2],
+  ]);
 });

@@ -100,7 +100,10 @@ export const checkingCommands: readonly CommandRow[] = [
         );
       if (second === undefined)
         return (await import('../commands/inspect.ts')).inspect({ record: first, ...trust(flags) }, context);
-      return (await import('../commands/diff.ts')).diff({ before: first, after: second, ...trust(flags) }, context);
+      return (await import('../commands/inspect/diff.ts')).diff(
+        { before: first, after: second, ...trust(flags) },
+        context,
+      );
     },
   },
 ];

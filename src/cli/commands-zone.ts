@@ -1,6 +1,6 @@
 import { credentialKinds, type CredentialKind } from '../values/credential-kind.ts';
 import type { HubLayout } from '../commands/import/models.ts';
-import type { OciForm } from '../commands/model-image.ts';
+import type { OciForm } from '../commands/import/model-image.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, fromFlag, junitFlag, keyFlags, list, signFlags, signing, text, trust } from './flags.ts';
 import { smokeFlags, smokeOptions, smokeSubject } from './smoke-flags.ts';

@@ -1,5 +1,5 @@
-import type { TrustOptions } from '../commands/sealed.ts';
-import type { SigningOptions } from '../commands/signing.ts';
+import type { TrustOptions } from '../commands/records/sealed.ts';
+import type { SigningOptions } from '../commands/records/signing.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import type { Flag } from './command-row.ts';
 import { parseCount } from './size.ts';

@@ -11,8 +11,8 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
-import { openBundle } from './sealed.ts';
-import { readSigningKey } from './signing.ts';
+import { openBundle } from './records/sealed.ts';
+import { readSigningKey } from './records/signing.ts';
 
 export interface ApproveOptions {
   bundle: string;

@@ -14,7 +14,7 @@ import { ensureWritable } from '../fs/atomic.ts';
 import { descriptorsOf } from '../oci/graph.ts';
 import type { ManifestDocument } from '../oci/types.ts';
 import { describeBase } from './bundle/item.ts';
-import { type Base, leaveOut, type LeftOut, readBase } from './base.ts';
+import { type Base, leaveOut, type LeftOut, readBase } from './records/base.ts';
 import { chooseMedia, volumesAtOnce } from './bundle/media.ts';
 import { checkName, warnOfNames } from './bundle/names.ts';
 import { readNodes } from './bundle/node.ts';
@@ -24,9 +24,9 @@ import { seal } from './bundle/seal-media.ts';
 import { readTool } from './bundle/tool.ts';
 import { refuseTwins } from './bundle/twins.ts';
 import type { Context } from './context.ts';
-import { openSigning, type SigningKey, type SigningOptions } from './signing.ts';
-import { entriesOf, readStore, type StoreContents } from './store.ts';
-import { defaultName } from './store-lock.ts';
+import { openSigning, type SigningKey, type SigningOptions } from './records/signing.ts';
+import { entriesOf, readStore, type StoreContents } from './store/store.ts';
+import { defaultName } from './store/store-lock.ts';
 
 export interface BundleOptions extends SigningOptions {
   store: string;

@@ -16,8 +16,8 @@ import type { PassingToken } from '../hub/trusted-publisher.ts';
 import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
-import { hasPassword } from './address.ts';
-import type { Registries } from './registries.ts';
+import { hasPassword } from './places/address.ts';
+import type { Registries } from './places/registries.ts';
 
 /** What every command is told of the world outside. */
 export interface Outside {
@@ -173,7 +173,7 @@ async function openRegistries(
   hosts: HostsOptions,
 ): Promise<Registries> {
   const { findCredentials } = await import('../oci/access/credential-sources.ts');
-  const { Registries } = await import('./registries.ts');
+  const { Registries } = await import('./places/registries.ts');
   return new Registries({ ...hosts, http, credentials: findCredentials(env, home), report });
 }
 

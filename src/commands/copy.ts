@@ -11,9 +11,9 @@ import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
 import { copyOne, type Wanted } from './copy/image.ts';
 import { checkTarget, type ListOptions, type Order, readOrders } from './copy/list.ts';
 import { CopyPlaces } from './copy/places.ts';
-import type { SourceEndpoint } from './endpoint.ts';
-import type { OpenPlaces } from './local-source.ts';
-import type { TrustOptions } from './sealed.ts';
+import type { SourceEndpoint } from './places/endpoint.ts';
+import type { OpenPlaces } from './places/local-source.ts';
+import type { TrustOptions } from './records/sealed.ts';
 
 export interface CopyCommandOptions extends ListOptions, TrustOptions {
   referrers: boolean;

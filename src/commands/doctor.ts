@@ -5,7 +5,7 @@ import { type Finding, type Layer, notSeen } from '../doctor/finding.ts';
 import { meanings, type Names, withNames } from '../doctor/names.ts';
 import { withoutSecretForms, withoutValues } from '../doctor/redact.ts';
 import { doctorReport } from '../doctor/report.ts';
-import { checkAddress } from './address.ts';
+import { checkAddress } from './places/address.ts';
 import type { Context } from './context.ts';
 import { writeSupportFile } from './doctor/archive.ts';
 import { shownEndpoint } from './doctor/bucket-access.ts';

@@ -14,7 +14,7 @@ import { resolved } from '../oci/side.ts';
 import { attempt } from './attempt.ts';
 import { nameOf } from './bundle/item.ts';
 import type { Context } from './context.ts';
-import { openRepository } from './endpoint.ts';
+import { openRepository } from './places/endpoint.ts';
 import { checkBase } from './import/base.ts';
 import { hasFiles, importBesides, openBesides, planBesides } from './import/besides.ts';
 import { chartsOf, placeCharts } from './import/charts.ts';
@@ -35,9 +35,9 @@ import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
 import { TargetState } from './import/state.ts';
 import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
-import { openObjects, viewObjects } from './objects.ts';
-import { type BundlePlace, openHere } from './sealed.ts';
-import { openSigning, type SigningOptions } from './signing.ts';
+import { openObjects, viewObjects } from './places/objects.ts';
+import { type BundlePlace, openHere } from './records/sealed.ts';
+import { openSigning, type SigningOptions } from './records/signing.ts';
 
 export interface ImportOptions extends BundlePlace, TidyOptions, SigningOptions, FormOptions {
   bundle: string;

@@ -8,9 +8,9 @@ import { formatBytes, plural } from '../core/text.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { describeBase, describeItem } from './bundle/item.ts';
 import type { Context } from './context.ts';
-import { type HeldFile, type Holdings, holdingsOf } from './holdings.ts';
-import { readRecord } from './record.ts';
-import { openBundle, type TrustOptions } from './sealed.ts';
+import { type HeldFile, type Holdings, holdingsOf } from './records/holdings.ts';
+import { readRecord } from './records/record.ts';
+import { openBundle, type TrustOptions } from './records/sealed.ts';
 
 export interface InspectOptions extends TrustOptions {
   /** A bundle, or the file of an inventory, a receipt or a lock. */

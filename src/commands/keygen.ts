@@ -5,7 +5,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
-import { newPassphrase } from './signing.ts';
+import { newPassphrase } from './records/signing.ts';
 
 export interface KeygenOptions {
   out: string;

@@ -18,12 +18,12 @@ import { descriptorsOf, readImage } from '../oci/graph.ts';
 import { parseReference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
-import { openSource } from './endpoint.ts';
-import { sizeOf } from './fetch-models.ts';
-import { lockedFile, refuseFileCollisions, sizeFiles } from './files.ts';
-import { planModels } from './models.ts';
-import { judgePlans } from './safety.ts';
-import { formatLock } from './store-lock.ts';
+import { openSource } from './places/endpoint.ts';
+import { sizeOf } from './store/fetch-models.ts';
+import { lockedFile, refuseFileCollisions, sizeFiles } from './store/files.ts';
+import { planModels } from './store/models.ts';
+import { judgePlans } from './store/safety.ts';
+import { formatLock } from './store/store-lock.ts';
 
 export interface PlanOptions {
   manifest: string;

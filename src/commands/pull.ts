@@ -4,15 +4,15 @@ import { ensureWritable } from '../fs/atomic.ts';
 import type { DenyRule } from '../hub/policy.ts';
 import type { LockedModel } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
-import { fetchModels } from './fetch-models.ts';
-import { needOfFiles, pullFiles, sweepFiles } from './files.ts';
-import { reportFreed } from './freed.ts';
-import { probeGates } from './models.ts';
+import { fetchModels } from './store/fetch-models.ts';
+import { needOfFiles, pullFiles, sweepFiles } from './store/files.ts';
+import { reportFreed } from './store/freed.ts';
+import { probeGates } from './store/models.ts';
 import { loadFile, resolveManifest } from './plan.ts';
 import { needOfImages } from './pull/image-space.ts';
 import { pullImages } from './pull/images.ts';
-import { safetyLines } from './safety.ts';
-import { knownSha256, readLock, remembering, writeLock } from './store-lock.ts';
+import { safetyLines } from './store/safety.ts';
+import { knownSha256, readLock, remembering, writeLock } from './store/store-lock.ts';
 
 export interface PullOptions {
   /** A mirror manifest or a lock. */

@@ -13,7 +13,7 @@ import { withPool } from './smoke/pool.ts';
 import { type RunOptions, type RunResult, SmokeRun } from './smoke/run.ts';
 import { smokeTable } from './smoke/table.ts';
 import { commitOf, type Matched, matchKnown, readMirrored } from './smoke/targets.ts';
-import { readTokens } from './tokens.ts';
+import { readTokens } from './places/tokens.ts';
 
 /** One model on one machine profile, or on any. */
 interface Target {

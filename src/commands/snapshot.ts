@@ -9,10 +9,10 @@ import type { DenyRule } from '../hub/policy.ts';
 import { isFileLike, parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './verify/check-store.ts';
 import type { Context } from './context.ts';
-import { fetchModels, sizeOf } from './fetch-models.ts';
-import { type ModelRequest, type PlannedModel, planModels } from './models.ts';
-import { safetyLines } from './safety.ts';
-import { knownSha256, readLock, withModels, writeLock } from './store-lock.ts';
+import { fetchModels, sizeOf } from './store/fetch-models.ts';
+import { type ModelRequest, type PlannedModel, planModels } from './store/models.ts';
+import { safetyLines } from './store/safety.ts';
+import { knownSha256, readLock, withModels, writeLock } from './store/store-lock.ts';
 
 export interface SnapshotOptions {
   repos: readonly string[];

@@ -17,9 +17,9 @@ import { siePostRender } from '../values/sie-post-render.ts';
 import { readableByWorkers, sieValues } from '../values/sie-values.ts';
 import { chooseSieVersion, sieVersionsOf } from '../values/sie-version.ts';
 import { sourceName, targetName, type Zone, type ZoneImage } from '../values/zone.ts';
-import { hasPassword } from './address.ts';
+import { hasPassword } from './places/address.ts';
 import type { Context } from './context.ts';
-import { readZone } from './zone.ts';
+import { readZone } from './values/zone.ts';
 
 export interface ValuesOptions {
   receipt: string;

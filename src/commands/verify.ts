@@ -9,8 +9,8 @@ import { formatBytes, plural, printable } from '../core/text.ts';
 import { describeBase, describeItem, leftToBase, nameOf } from './bundle/item.ts';
 import type { Context } from './context.ts';
 import { firstFew } from './verify/place-verdict.ts';
-import { verifyReceipt } from './receipt-signature.ts';
-import { type BundlePlace, openBundle } from './sealed.ts';
+import { verifyReceipt } from './records/receipt-signature.ts';
+import { type BundlePlace, openBundle } from './records/sealed.ts';
 
 export interface VerifyCommandOptions extends BundlePlace {
   bundle: string;

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readStore } from '../../src/commands/store.ts';
+import { readStore } from '../../src/commands/store/store.ts';
 import { pull } from '../../src/commands/pull.ts';
 import { startFileServer } from '../support/file-server.ts';
 import { type HubPlace, startHubPlace } from '../support/hub-store.ts';

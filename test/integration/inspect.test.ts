@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
-import { diff } from '../../src/commands/diff.ts';
+import { diff } from '../../src/commands/inspect/diff.ts';
 import { importBundle } from '../../src/commands/import.ts';
 import { inspect } from '../../src/commands/inspect.ts';
 import { pull } from '../../src/commands/pull.ts';

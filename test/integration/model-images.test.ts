@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { BundleReader } from '../../src/bundle/reader.ts';
 import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
 import { bundle as makeDelta } from '../../src/commands/bundle.ts';
-import { diff } from '../../src/commands/diff.ts';
+import { diff } from '../../src/commands/inspect/diff.ts';
 import { importBundle, type ImportOptions } from '../../src/commands/import.ts';
 import { importLocal } from '../../src/commands/import/local.ts';
 import { values } from '../../src/commands/values.ts';

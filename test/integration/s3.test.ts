@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
-import { openObjects } from '../../src/commands/objects.ts';
+import { openObjects } from '../../src/commands/places/objects.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import { contentOf } from '../../src/core/stream.ts';
 import { S3Store } from '../../src/objects/s3.ts';

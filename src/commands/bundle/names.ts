@@ -2,7 +2,7 @@ import type { Reporter } from '../../core/events.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural, printable } from '../../core/text.ts';
 import { isNameEverywhere } from '../../hub/names.ts';
-import type { StoreContents } from '../store.ts';
+import type { StoreContents } from '../store/store.ts';
 
 /** @throws E_USAGE for what cannot be the name of a bundle, which its directory and its volumes have on any medium */
 export function checkName(name: string): string {

@@ -11,7 +11,7 @@ import { checksumOf } from '../../core/digest.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';
 import { syncDirectory } from '../../fs/directories.ts';
 import { receiveFile } from '../../fs/receive.ts';
-import type { SigningKey } from '../signing.ts';
+import type { SigningKey } from '../records/signing.ts';
 import type { CarriedNodes } from './node.ts';
 
 export interface Sealable {

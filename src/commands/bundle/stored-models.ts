@@ -12,7 +12,7 @@ import { repoOfFolder } from '../../hub/cache.ts';
 import { licencesFolder } from '../../hub/places.ts';
 import { safetyReport } from '../../hub/safety.ts';
 import { eachListed } from '../../hub/tree-document.ts';
-import { filesFolder } from '../files.ts';
+import { filesFolder } from '../store/files.ts';
 import { isDirectory, missing, runAgain, type StoredFiles } from './stored-files.ts';
 
 /** A model of the store; paths are those of the files in the store. */

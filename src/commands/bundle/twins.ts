@@ -4,7 +4,7 @@ import { treeKey } from '../../bundle/path-tree.ts';
 import { TextMap } from '../../bundle/text-map.ts';
 import { repoOfFolder } from '../../hub/cache.ts';
 import { patternOf } from '../../hub/fnmatch.ts';
-import type { StoreContents } from '../store.ts';
+import type { StoreContents } from '../store/store.ts';
 
 /**
  * Before anything is written: a bundle is unpacked anywhere, so that nothing in it may differ in upper and lower case, or in

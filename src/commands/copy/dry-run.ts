@@ -10,7 +10,7 @@ import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { detailOf, incomplete, leftOutItem, remarksOn, type Wanted } from './image.ts';
 import { type CopyPlaces, resolveSource } from './places.ts';
-import { type SourceEndpoint, viewTarget } from '../endpoint.ts';
+import { type SourceEndpoint, viewTarget } from '../places/endpoint.ts';
 
 /** What a copy would do with one image. */
 export interface PlannedImage {

@@ -16,7 +16,7 @@ import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { advised } from './advice.ts';
 import { type CopyPlaces, resolveSource } from './places.ts';
-import type { SourceEndpoint, TargetEndpoint } from '../endpoint.ts';
+import type { SourceEndpoint, TargetEndpoint } from '../places/endpoint.ts';
 
 /** What of an image is copied. */
 export interface Wanted {

@@ -6,10 +6,10 @@ import { splitName } from '../../oci/layout/index-file.ts';
 import { isDigestTag, parseReference } from '../../oci/reference.ts';
 import { tagGlob } from '../../oci/tag-glob.ts';
 import type { Context } from '../context.ts';
-import { namesTag, type SourceEndpoint } from '../endpoint.ts';
-import { listImages } from '../image-list.ts';
-import type { OpenPlaces } from '../local-source.ts';
-import type { TrustOptions } from '../sealed.ts';
+import { namesTag, type SourceEndpoint } from '../places/endpoint.ts';
+import { listImages } from './image-list.ts';
+import type { OpenPlaces } from '../places/local-source.ts';
+import type { TrustOptions } from '../records/sealed.ts';
 
 /** What `copy` is told of sources and targets. */
 export interface ListOptions {

@@ -6,9 +6,9 @@ import { withForeignLayers } from '../../oci/copy/foreign.ts';
 import type { WritableLayout } from '../../oci/layout/layout.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
-import { openSource, openTarget, type SourceEndpoint, type TargetEndpoint } from '../endpoint.ts';
-import type { OpenPlaces } from '../local-source.ts';
-import type { TrustOptions } from '../sealed.ts';
+import { openSource, openTarget, type SourceEndpoint, type TargetEndpoint } from '../places/endpoint.ts';
+import type { OpenPlaces } from '../places/local-source.ts';
+import type { TrustOptions } from '../records/sealed.ts';
 
 /** A target with what the copies of this command share there. */
 export interface SharedTarget extends TargetEndpoint {

@@ -17,7 +17,7 @@ import { S3Store } from '../../objects/s3.ts';
 import type { Context } from '../context.ts';
 import { accessFinding, bucketReach, regionWarning, storeAddress } from './bucket-access.ts';
 import type { Hosts } from './hosts.ts';
-import { viewObjects } from '../objects.ts';
+import { viewObjects } from '../places/objects.ts';
 
 /** What was seen of the models. */
 export interface BucketSight {

@@ -8,7 +8,7 @@ import { askable, listLive, type SieHealth, type SieWorker } from '../../sie/hea
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
-import { readTokens } from '../tokens.ts';
+import { readTokens } from '../places/tokens.ts';
 import { answerFault, forwardSteps } from './answer.ts';
 import { type Hosts, unreachable } from './hosts.ts';
 import { askWorkers, checkWorker, readWorker } from './worker.ts';

@@ -5,7 +5,7 @@ import { MirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import { plural } from '../../core/text.ts';
 import type { Context } from '../context.ts';
-import { openRepository } from '../endpoint.ts';
+import { openRepository } from '../places/endpoint.ts';
 import type { PlacedImage } from './images.ts';
 import { type HubLayout, objectsOf } from './models.ts';
 import type { TargetState } from './state.ts';

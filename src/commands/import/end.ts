@@ -7,8 +7,8 @@ import type { Context } from '../context.ts';
 import { putReceipt, putWritten } from './receipt.ts';
 import { partKey, type Shard } from './shard.ts';
 import type { TargetState } from './state.ts';
-import { writeReceiptFile } from '../receipt-signature.ts';
-import type { SigningKey } from '../signing.ts';
+import { writeReceiptFile } from '../records/receipt-signature.ts';
+import type { SigningKey } from '../records/signing.ts';
 
 /** What an import has come to. */
 export interface EndedImport {

@@ -2,7 +2,7 @@ import type { ReceivedFile } from '../../bundle/receipt.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';
-import { filesFolder } from '../files.ts';
+import { filesFolder } from '../store/files.ts';
 import { putObjects } from './models.ts';
 import type { ModelObject } from './placed-object.ts';
 import { type ImportRun, noteBrought } from './run.ts';

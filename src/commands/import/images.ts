@@ -12,7 +12,7 @@ import { doubted } from '../../oci/copy/doubted.ts';
 import { resolved } from '../../oci/side.ts';
 import { attempt } from '../attempt.ts';
 import { leftOutItem } from '../copy/image.ts';
-import { openRepository, type TargetEndpoint } from '../endpoint.ts';
+import { openRepository, type TargetEndpoint } from '../places/endpoint.ts';
 import type { ImportRun } from './run.ts';
 import { blobsOver, layoutOverMedia } from './media-layout.ts';
 

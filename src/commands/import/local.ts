@@ -14,10 +14,10 @@ import { planImport } from './plan.ts';
 import { putReceipt } from './receipt.ts';
 import type { ImportRun } from './run.ts';
 import { TargetState } from './state.ts';
-import { readLocalModel } from '../local-model.ts';
-import { openObjects, viewObjects } from '../objects.ts';
-import { writeReceiptFile } from '../receipt-signature.ts';
-import { openSigning, type SigningOptions } from '../signing.ts';
+import { readLocalModel } from './local-model.ts';
+import { openObjects, viewObjects } from '../places/objects.ts';
+import { writeReceiptFile } from '../records/receipt-signature.ts';
+import { openSigning, type SigningOptions } from '../records/signing.ts';
 
 export interface ImportLocalOptions
   extends

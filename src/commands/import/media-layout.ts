@@ -7,7 +7,7 @@ import type { FileTree } from '../../core/ports.ts';
 import { contentOf, readVerified } from '../../core/stream.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.ts';
 import type { Context } from '../context.ts';
-import type { TargetEndpoint } from '../endpoint.ts';
+import type { TargetEndpoint } from '../places/endpoint.ts';
 import type { MediaToCome } from './media.ts';
 
 /** Everything that one image is read from: what is here, and what other media hold. */

@@ -16,14 +16,14 @@ import { isManifest, mediaTypes, parseManifest } from '../../oci/types.ts';
 import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
-import { openRepository, type TargetEndpoint } from '../endpoint.ts';
+import { openRepository, type TargetEndpoint } from '../places/endpoint.ts';
 import type { MediaToCome } from './media.ts';
 import { pushModel } from './model-push.ts';
 import type { ModelSource } from './placed-object.ts';
 import type { ImportRun } from './run.ts';
-import { openBase } from '../model-base.ts';
-import { identityAnnotation, identityOf, type ModelForm, type OciForm } from '../model-image.ts';
-import type { ModelFileContent } from '../model-layers.ts';
+import { openBase } from './model-base.ts';
+import { identityAnnotation, identityOf, type ModelForm, type OciForm } from './model-image.ts';
+import type { ModelFileContent } from './model-layers.ts';
 
 /** What was asked for of models in a registry. */
 export interface FormOptions {

@@ -11,8 +11,8 @@ import { copyImage } from '../../oci/copy/graph.ts';
 import { type ImageGraph, readImage } from '../../oci/graph.ts';
 import { fromSource } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
-import { assembleModel, identityOf, type LayerDigests, layerType, type ModelForm } from '../model-image.ts';
-import { checkedLayer, layerContent, layerDigest, type ModelFileContent } from '../model-layers.ts';
+import { assembleModel, identityOf, type LayerDigests, layerType, type ModelForm } from './model-image.ts';
+import { checkedLayer, layerContent, layerDigest, type ModelFileContent } from './model-layers.ts';
 
 type PushMade = NonNullable<ContentTarget['pushMade']>;
 

@@ -5,7 +5,7 @@ import { formatBytes, plural } from '../../core/text.ts';
 import { resolved } from '../../oci/side.ts';
 import { describeItem } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
-import { openRepository } from '../endpoint.ts';
+import { openRepository } from '../places/endpoint.ts';
 import type { PlacedImage } from './images.ts';
 import { type HubLayout, stagesOf } from './models.ts';
 import type { ModelSource } from './placed-object.ts';

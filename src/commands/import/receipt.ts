@@ -4,8 +4,8 @@ import { sha256 } from '../../core/digest.ts';
 import type { Content, ObjectStore } from '../../core/ports.ts';
 import { contentOf } from '../../core/stream.ts';
 import type { TargetState } from './state.ts';
-import { signaturesOf } from '../receipt-signature.ts';
-import type { SigningKey } from '../signing.ts';
+import { signaturesOf } from '../records/receipt-signature.ts';
+import type { SigningKey } from '../records/signing.ts';
 
 /** An import of the models must not make the record forget the images that an earlier one brought, and the other way round. */
 export async function carryOver(receipt: NewReceipt, path: string): Promise<void> {

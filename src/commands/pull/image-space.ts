@@ -8,8 +8,8 @@ import type { LockedImage } from '../../manifest/schema.ts';
 import { descriptorsOf, readImage } from '../../oci/graph.ts';
 import { blobPath } from '../../oci/layout/layout.ts';
 import type { Context } from '../context.ts';
-import { openSource } from '../endpoint.ts';
-import type { Need } from '../space.ts';
+import { openSource } from '../places/endpoint.ts';
+import type { Need } from '../store/space.ts';
 
 /**
  * What images will take in the store's layout. A lock has their sizes; what they share, and what is there already, has to

@@ -1,7 +1,7 @@
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
 import type { OutputType } from '../../sie/embedding.ts';
-import { checkAddress } from '../address.ts';
+import { checkAddress } from '../places/address.ts';
 import type { Clock } from './patience.ts';
 import { checkPoolName } from './pool.ts';
 import { listedWorkers } from './watch.ts';

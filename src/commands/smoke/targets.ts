@@ -3,7 +3,7 @@ import { MirrorError } from '../../core/errors.ts';
 import { sameButCase, servedAs, weightsOf } from '../../sie/model-names.ts';
 import type { SieModel } from '../../sie/models.ts';
 import type { Context } from '../context.ts';
-import { readHoldings } from '../holdings.ts';
+import { readHoldings } from '../records/holdings.ts';
 
 /** What was mirrored: commits by repo. */
 export type Mirrored = ReadonlyMap<string, string>;

@@ -4,7 +4,7 @@ import { askable, type SieHealth } from '../../sie/health.ts';
 import type { SieModel } from '../../sie/models.ts';
 import { workOf } from '../../sie/work-counters.ts';
 import type { Context } from '../context.ts';
-import { hiddenTokens, readTokens } from '../tokens.ts';
+import { hiddenTokens, readTokens } from '../places/tokens.ts';
 
 /** The value of `--worker` that stands for all workers at the addresses that the gateway has for them. */
 export const listedWorkers = 'listed';

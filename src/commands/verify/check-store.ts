@@ -6,9 +6,9 @@ import { findFlaws, type Flaw } from '../../hub/offline.ts';
 import type { RepoRequest } from '../../hub/repo.ts';
 import type { Lock, LockedFile, LockedModel } from '../../manifest/schema.ts';
 import type { Context } from '../context.ts';
-import { sizeOf } from '../fetch-models.ts';
-import { checkFiles } from '../files.ts';
-import { lockFile, readLock } from '../store-lock.ts';
+import { sizeOf } from '../store/fetch-models.ts';
+import { checkFiles } from '../store/files.ts';
+import { lockFile, readLock } from '../store/store-lock.ts';
 
 /** What says what belongs into a store. @throws E_NOT_FOUND when there is none */
 export async function lockOf(store: string): Promise<Lock> {

@@ -11,8 +11,8 @@ import { resilientSource } from '../../oci/registry/resilient.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
-import { type ReceivedAt, receivedByPlace } from '../received-images.ts';
-import type { KnownReceipt } from '../zone-receipts.ts';
+import { type ReceivedAt, receivedByPlace } from './received-images.ts';
+import type { KnownReceipt } from './zone-receipts.ts';
 
 /** An image as a receipt has it. */
 interface ZoneImage extends ReceivedImage {

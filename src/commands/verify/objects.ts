@@ -7,7 +7,7 @@ import type { StreamHash } from '../../fs/stream-hash.ts';
 import { repoFolder } from '../../hub/cache.ts';
 import type { Context } from '../context.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
-import type { KnownReceipt } from '../zone-receipts.ts';
+import type { KnownReceipt } from './zone-receipts.ts';
 
 /** Reads an object once, to its end. */
 export type ObjectHash = (key: string, size: number, algorithm: Checksum['algorithm']) => Promise<StreamHash>;

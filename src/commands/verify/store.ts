@@ -8,10 +8,10 @@ import { repoFolder } from '../../hub/cache.ts';
 import type { Lock, LockedModel } from '../../manifest/schema.ts';
 import { bytesToCheck, checkModel, lockOf, storeHashPool } from './check-store.ts';
 import type { Context } from '../context.ts';
-import { sizeOf } from '../fetch-models.ts';
-import { checkFiles } from '../files.ts';
+import { sizeOf } from '../store/fetch-models.ts';
+import { checkFiles } from '../store/files.ts';
 import { type Checked, type Flaw, placeReport, problemOf } from './place-verdict.ts';
-import { lockFile } from '../store-lock.ts';
+import { lockFile } from '../store/store-lock.ts';
 import { StoredImages } from './layout.ts';
 
 /**

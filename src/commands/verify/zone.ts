@@ -5,13 +5,13 @@ import { HashPool } from '../../fs/hash-pool.ts';
 import { StreamHashPool } from '../../fs/stream-hash.ts';
 import { DirectoryStore } from '../../objects/dir.ts';
 import type { Context } from '../context.ts';
-import { viewObjects } from '../objects.ts';
+import { viewObjects } from '../places/objects.ts';
 import { type Checked, type Flaw, placeReport } from './place-verdict.ts';
 import { StoredRepositories } from './images.ts';
-import type { TrustOptions } from '../sealed.ts';
+import type { TrustOptions } from '../records/sealed.ts';
 import { type ObjectHash, StoredModels } from './objects.ts';
-import { receivedByPlace } from '../received-images.ts';
-import { carriedReceipts, type KnownReceipt, storedReceipts } from '../zone-receipts.ts';
+import { receivedByPlace } from './received-images.ts';
+import { carriedReceipts, type KnownReceipt, storedReceipts } from './zone-receipts.ts';
 
 export interface VerifyZoneOptions extends TrustOptions {
   /** `s3://BUCKET/PREFIX` or `file://DIR`. */

@@ -5,7 +5,7 @@ import {
   layerDigest,
   type ModelFileContent,
   planLayers,
-} from '../../../src/commands/model-layers.ts';
+} from '../../../src/commands/import/model-layers.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { contentOf } from '../../../src/core/stream.ts';
 import { collect } from '../../support/contents.ts';

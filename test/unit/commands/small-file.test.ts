@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { readSmallFile } from '../../../src/commands/small-file.ts';
+import { readSmallFile } from '../../../src/commands/records/small-file.ts';
 import { toMirrorError } from '../../../src/core/errors.ts';
 import { testContext } from '../../support/context.ts';
 import { codeOf } from '../../support/failures.ts';

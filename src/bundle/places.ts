@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
-import { bundleFiles } from './inventory.ts';
+import { bundleFiles } from './records/inventory.ts';
 
 /** Where a file of a bundle was found. */
 export interface Place {

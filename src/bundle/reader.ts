@@ -7,10 +7,10 @@ import type { Content, FileTree } from '../core/ports.ts';
 import { explained, verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
-import { isApprovalFile, mostApprovals, otherHalf } from './approval.ts';
-import { BlobIndex, type WantedDigests } from './blob-index.ts';
-import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './inventory.ts';
-import { parseInventory } from './inventory-check.ts';
+import { isApprovalFile, mostApprovals, otherHalf } from './proof/approval.ts';
+import { BlobIndex, type WantedDigests } from './lists/blob-index.ts';
+import { type BundleBlob, bundleFiles, type BundleVolume, type Inventory } from './records/inventory.ts';
+import { parseInventory } from './records/inventory-check.ts';
 import { isMediumError } from './medium-errors.ts';
 import {
   findPlaces,
@@ -23,7 +23,7 @@ import {
   readSmall,
   smallFileLimit,
 } from './places.ts';
-import { fingerprint, parseSums, verifySums } from './seal.ts';
+import { fingerprint, parseSums, verifySums } from './proof/seal.ts';
 import {
   approvalStatements,
   readApprovals,
@@ -31,7 +31,7 @@ import {
   type Signer,
   type Trust,
   type UncountedApproval,
-} from './signers.ts';
+} from './proof/signers.ts';
 
 /** What is wrong with one file of a bundle. */
 export interface Finding {

@@ -1,4 +1,4 @@
-import { type Filter, presets } from '../hub/filter.ts';
+import { type Filter, presets } from '../hub/selection/filter.ts';
 import { type RepoType, repoTypes } from '../hub/repo.ts';
 import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';

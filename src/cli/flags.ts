@@ -1,6 +1,6 @@
 import type { TrustOptions } from '../commands/records/sealed.ts';
 import type { SigningOptions } from '../commands/records/signing.ts';
-import type { DenyRule } from '../hub/policy.ts';
+import type { DenyRule } from '../hub/safety/policy.ts';
 import type { Flag } from './command-row.ts';
 import { parseCount } from './size.ts';
 
@@ -99,7 +99,7 @@ export interface CommonFlags {
 
 /** The rules of `--deny`; none when it was not given. @throws E_USAGE */
 export async function denied(value: unknown): Promise<DenyRule[]> {
-  return value === undefined ? [] : (await import('../hub/policy.ts')).parseDeny(text(value) ?? '');
+  return value === undefined ? [] : (await import('../hub/safety/policy.ts')).parseDeny(text(value) ?? '');
 }
 
 /** What was given to a flag; undefined when it was not given. */

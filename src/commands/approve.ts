@@ -1,11 +1,11 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { approvalFiles, mostApprovals, signApproval } from '../bundle/approval.ts';
-import { bundleFiles } from '../bundle/inventory.ts';
+import { approvalFiles, mostApprovals, signApproval } from '../bundle/proof/approval.ts';
+import { bundleFiles } from '../bundle/records/inventory.ts';
 import { checkFileSet, readInventory } from '../bundle/reader.ts';
-import { fingerprint } from '../bundle/seal.ts';
-import { approvalStatements } from '../bundle/signers.ts';
-import { refuseFindings } from '../bundle/verify.ts';
+import { fingerprint } from '../bundle/proof/seal.ts';
+import { approvalStatements } from '../bundle/proof/signers.ts';
+import { refuseFindings } from '../bundle/proof/verify.ts';
 import { sha256 } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import { type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/inventory.ts';
-import { checkInventory } from '../bundle/inventory-check.ts';
-import { packed } from '../bundle/long-list.ts';
-import { FileDigests } from '../bundle/file-digests.ts';
-import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/layout.ts';
+import { type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/records/inventory.ts';
+import { checkInventory } from '../bundle/records/inventory-check.ts';
+import { packed } from '../bundle/lists/long-list.ts';
+import { FileDigests } from '../bundle/lists/file-digests.ts';
+import { defaultVolumeSize, planVolumes, type VolumePlan } from '../bundle/writing/layout.ts';
 import { writeError } from '../bundle/medium-errors.ts';
-import { writeVolumes, type WrittenVolumes } from '../bundle/writer.ts';
+import { writeVolumes, type WrittenVolumes } from '../bundle/writing/writer.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';

@@ -10,9 +10,9 @@ import { findHostTls } from '../http/host-certificates.ts';
 import { proxyRules } from '../http/proxy.ts';
 import { defaultRetry, oncePerPause, type RetryOptions } from '../http/retry.ts';
 import { type PemFile, readAuthority } from '../http/tls.ts';
-import { defaultEndpoint, HubClient } from '../hub/client.ts';
-import { tokenSource } from '../hub/token.ts';
-import type { PassingToken } from '../hub/trusted-publisher.ts';
+import { defaultEndpoint, HubClient } from '../hub/access/client.ts';
+import { tokenSource } from '../hub/access/token.ts';
+import type { PassingToken } from '../hub/access/trusted-publisher.ts';
 import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
 import { MirrorError } from '../core/errors.ts';
@@ -139,7 +139,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
         report({ type: 'note', text: `the hub's rate limit is used up; going on in ${Math.ceil(ms / 1000)} s` });
       const endpoint = hubEndpoint(env);
       const exchange = async (resource: string): Promise<PassingToken> =>
-        (await import('../hub/trusted-publisher.ts')).exchangeToken(resource, { env, endpoint, http, retry });
+        (await import('../hub/access/trusted-publisher.ts')).exchangeToken(resource, { env, endpoint, http, retry });
       hub = new HubClient(http, {
         endpoint,
         token: tokenSource(env, outside.home, exchange),

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { parseReceipt, type Receipt } from '../bundle/receipt.ts';
+import { parseReceipt, type Receipt } from '../bundle/records/receipt.ts';
 import type { Report } from '../core/report.ts';
 import { type Finding, type Layer, notSeen } from '../doctor/finding.ts';
 import { meanings, type Names, withNames } from '../doctor/names.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { type BundleItem, bundleFiles, type ImageItem, type Inventory } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type ImageItem, type Inventory } from '../bundle/records/inventory.ts';
 import { BundleReader } from '../bundle/reader.ts';
-import { formatReceipt, type NewReceipt, startReceipt } from '../bundle/receipt.ts';
+import { formatReceipt, type NewReceipt, startReceipt } from '../bundle/records/receipt.ts';
 import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/ports.ts';

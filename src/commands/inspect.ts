@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
-import type { Inventory } from '../bundle/inventory.ts';
+import type { Inventory } from '../bundle/records/inventory.ts';
 import { readInventory } from '../bundle/reader.ts';
-import type { Receipt } from '../bundle/receipt.ts';
-import type { Signer } from '../bundle/signers.ts';
+import type { Receipt } from '../bundle/records/receipt.ts';
+import type { Signer } from '../bundle/proof/signers.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import type { Lock } from '../manifest/schema.ts';

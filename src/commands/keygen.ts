@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fingerprint, makeKeyPair, readPublicKey } from '../bundle/seal.ts';
+import { fingerprint, makeKeyPair, readPublicKey } from '../bundle/proof/seal.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report } from '../core/report.ts';
 import { ensureWritable, writeFileAtomic } from '../fs/atomic.ts';

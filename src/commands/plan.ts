@@ -3,7 +3,7 @@ import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { namePath, writeFileAtomic } from '../fs/atomic.ts';
-import type { DenyRule } from '../hub/policy.ts';
+import type { DenyRule } from '../hub/safety/policy.ts';
 import { parseRepo, type RepoRequest } from '../hub/repo.ts';
 import { loadManifest } from '../manifest/load.ts';
 import { placementOf, refuseCollisions } from '../manifest/placement.ts';

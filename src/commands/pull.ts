@@ -1,7 +1,7 @@
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
-import type { DenyRule } from '../hub/policy.ts';
+import type { DenyRule } from '../hub/safety/policy.ts';
 import type { LockedModel } from '../manifest/schema.ts';
 import type { Context } from './context.ts';
 import { fetchModels } from './store/fetch-models.ts';

@@ -1,8 +1,8 @@
 import { open, stat } from 'node:fs/promises';
-import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/inventory.ts';
+import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/records/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
-import type { UncountedApproval } from '../bundle/signers.ts';
-import { type Verdict, verifyBundle } from '../bundle/verify.ts';
+import type { UncountedApproval } from '../bundle/proof/signers.ts';
+import { type Verdict, verifyBundle } from '../bundle/proof/verify.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';

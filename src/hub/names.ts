@@ -4,7 +4,7 @@ import { MirrorError } from '../core/errors.ts';
 import { foldName } from '../core/path.ts';
 import { printable } from '../core/text.ts';
 import { partialSuffix } from '../fs/atomic.ts';
-import { patternOf } from './fnmatch.ts';
+import { patternOf } from './selection/fnmatch.ts';
 
 /** Every file system takes a path of this many bytes. */
 const shortPath = 100;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { partialSuffix } from '../fs/atomic.ts';
-import { RepoCache, repoFolder } from './cache.ts';
+import { RepoCache, repoFolder } from './snapshot/cache.ts';
 import type { RepoFile, RepoName } from './repo.ts';
 
 /** The repo's part of the store. */

@@ -2,8 +2,8 @@ import { createPublicKey } from 'node:crypto';
 import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { approvalFiles, signApproval } from '../../src/bundle/approval.ts';
-import { fingerprint, readPrivateKey, readPublicKey } from '../../src/bundle/seal.ts';
+import { approvalFiles, signApproval } from '../../src/bundle/proof/approval.ts';
+import { fingerprint, readPrivateKey, readPublicKey } from '../../src/bundle/proof/seal.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { temporaryDirectory } from '../support/place.ts';
 

@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeKeyPair } from '../../src/bundle/seal.ts';
+import { makeKeyPair } from '../../src/bundle/proof/seal.ts';
 import { readSigningKey } from '../../src/commands/records/signing.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { testContext } from '../support/context.ts';

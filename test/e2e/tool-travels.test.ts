@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseSums } from '../../src/bundle/seal.ts';
+import { parseSums } from '../../src/bundle/proof/seal.ts';
 import { readNodes } from '../../src/commands/bundle/node.ts';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
 import { testContext } from '../support/context.ts';

@@ -15,10 +15,10 @@ import {
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { formatInventory } from '../../src/bundle/inventory-text.ts';
+import { formatInventory } from '../../src/bundle/records/inventory-text.ts';
 import { checkSizes, openSealed, readInventory } from '../../src/bundle/reader.ts';
-import { makeKeyPair } from '../../src/bundle/seal.ts';
-import { trustNobody } from '../../src/bundle/signers.ts';
+import { makeKeyPair } from '../../src/bundle/proof/seal.ts';
+import { trustNobody } from '../../src/bundle/proof/signers.ts';
 import { verify } from '../../src/commands/verify.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import { HashPool } from '../../src/fs/hash-pool.ts';

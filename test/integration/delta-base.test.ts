@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
-import { PackedList } from '../../src/bundle/long-list.ts';
-import type { SourceFile } from '../../src/bundle/source-file.ts';
+import { PackedList } from '../../src/bundle/lists/long-list.ts';
+import type { SourceFile } from '../../src/bundle/writing/source-file.ts';
 import { type Base, leaveOut } from '../../src/commands/records/base.ts';
 import type { StoreContents } from '../../src/commands/store/store.ts';
 import { sha256 } from '../../src/core/digest.ts';

@@ -11,7 +11,7 @@ import { copy } from '../../src/commands/copy.ts';
 import { importBundle } from '../../src/commands/import.ts';
 import { plan } from '../../src/commands/plan.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
-import type { Inventory } from '../../src/bundle/inventory.ts';
+import type { Inventory } from '../../src/bundle/records/inventory.ts';
 import { lockPlace } from '../../src/fs/lock.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf, failureOf } from '../support/failures.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HttpClient } from '../../src/http/client.ts';
-import { HubClient } from '../../src/hub/client.ts';
+import { HubClient } from '../../src/hub/access/client.ts';
 import { collect } from '../support/contents.ts';
 import type { HubOptions } from '../support/hub.ts';
 import { failureIn, type HubPlace, readSnapshot, startHubPlace } from '../support/hub-store.ts';

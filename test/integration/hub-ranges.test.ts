@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { everything } from '../../src/hub/filter.ts';
-import { fetchSnapshot, type SnapshotTally } from '../../src/hub/snapshot.ts';
-import { planSnapshot } from '../../src/hub/snapshot-plan.ts';
+import { everything } from '../../src/hub/selection/filter.ts';
+import { fetchSnapshot, type SnapshotTally } from '../../src/hub/snapshot/snapshot.ts';
+import { planSnapshot } from '../../src/hub/snapshot/snapshot-plan.ts';
 import { failureOf } from '../support/failures.ts';
 import type { HubOptions } from '../support/hub.ts';
 import { type HubPlace, readSnapshot, startHubPlace } from '../support/hub-store.ts';

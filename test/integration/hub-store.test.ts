@@ -20,7 +20,7 @@ import { importBundle } from '../../src/commands/import.ts';
 import { verify } from '../../src/commands/verify.ts';
 import type { Event } from '../../src/core/events.ts';
 import type { Report } from '../../src/core/report.ts';
-import { RepoCache } from '../../src/hub/cache.ts';
+import { RepoCache } from '../../src/hub/snapshot/cache.ts';
 import { testContext } from '../support/context.ts';
 import { codeOf } from '../support/failures.ts';
 import { failureIn, type HubPlace, linksOf, readLockOf, readSnapshot, startHubPlace } from '../support/hub-store.ts';

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HubClient } from '../../src/hub/client.ts';
-import { everything } from '../../src/hub/filter.ts';
+import { HubClient } from '../../src/hub/access/client.ts';
+import { everything } from '../../src/hub/selection/filter.ts';
 import type { RepoFile } from '../../src/hub/repo.ts';
-import { fetchSnapshot, type SnapshotTally } from '../../src/hub/snapshot.ts';
-import { planSnapshot } from '../../src/hub/snapshot-plan.ts';
+import { fetchSnapshot, type SnapshotTally } from '../../src/hub/snapshot/snapshot.ts';
+import { planSnapshot } from '../../src/hub/snapshot/snapshot-plan.ts';
 import { collect } from '../support/contents.ts';
 import { codeOf } from '../support/failures.ts';
 import { type HubPlace, readSnapshot, startHubPlace } from '../support/hub-store.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
+import { parseReceipt, type Receipt } from '../../src/bundle/records/receipt.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
 import { importBundle, type ImportOptions } from '../../src/commands/import.ts';

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { parseReceipt } from '../../src/bundle/receipt.ts';
+import { parseReceipt } from '../../src/bundle/records/receipt.ts';
 import { importLocal, type ImportLocalOptions } from '../../src/commands/import/local.ts';
 import { values } from '../../src/commands/values.ts';
 import { digestHex, sha256 } from '../../src/core/digest.ts';

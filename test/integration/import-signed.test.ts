@@ -2,7 +2,7 @@ import { createPublicKey, verify as verifySignature } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { makeKeyPair } from '../../src/bundle/seal.ts';
+import { makeKeyPair } from '../../src/bundle/proof/seal.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import { verify } from '../../src/commands/verify.ts';
 import { verifyZone } from '../../src/commands/verify/zone.ts';

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
+import { parseReceipt, type Receipt } from '../../src/bundle/records/receipt.ts';
 import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
 import { copy } from '../../src/commands/copy.ts';

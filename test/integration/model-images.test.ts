@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BundleReader } from '../../src/bundle/reader.ts';
-import { parseReceipt, type Receipt } from '../../src/bundle/receipt.ts';
+import { parseReceipt, type Receipt } from '../../src/bundle/records/receipt.ts';
 import { bundle as makeDelta } from '../../src/commands/bundle.ts';
 import { diff } from '../../src/commands/inspect/diff.ts';
 import { importBundle, type ImportOptions } from '../../src/commands/import.ts';

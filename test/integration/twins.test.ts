@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
 import { verify } from '../../src/commands/verify.ts';
 import type { Event } from '../../src/core/events.ts';
-import type { Filter } from '../../src/hub/filter.ts';
+import type { Filter } from '../../src/hub/selection/filter.ts';
 import { failureOf } from '../support/failures.ts';
 import { type HubPlace, startHubPlace } from '../support/hub-store.ts';
 import { filesBelow } from '../support/place.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Receipt } from '../../src/bundle/receipt.ts';
+import type { Receipt } from '../../src/bundle/records/receipt.ts';
 import type { ValuesOptions } from '../../src/commands/values.ts';
 import { kserveDocument } from '../support/kserve.ts';
 import { llmkubeModel } from '../support/llmkube.ts';

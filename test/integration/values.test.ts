@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse as parseToml } from 'smol-toml';
 import { parse } from 'yaml';
-import type { Receipt } from '../../src/bundle/receipt.ts';
+import type { Receipt } from '../../src/bundle/records/receipt.ts';
 import { copy } from '../../src/commands/copy.ts';
 import type { ValuesOptions } from '../../src/commands/values.ts';
 import { testContext } from '../support/context.ts';

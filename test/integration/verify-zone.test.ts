@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Receipt } from '../../src/bundle/receipt.ts';
+import type { Receipt } from '../../src/bundle/records/receipt.ts';
 import { verifyZone } from '../../src/commands/verify/zone.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report, ReportItem } from '../../src/core/report.ts';

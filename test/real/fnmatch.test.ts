@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { compilePattern } from '../../src/hub/fnmatch.ts';
+import { compilePattern } from '../../src/hub/selection/fnmatch.ts';
 import { projectRoot } from '../support/cli.ts';
 import { runCommand } from './command.ts';
 import { findPythons } from './python.ts';

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { type BundleItem, type Inventory, inventorySchemaId } from '../../src/bundle/inventory.ts';
-import { parseInventory } from '../../src/bundle/inventory-check.ts';
+import { type BundleItem, type Inventory, inventorySchemaId } from '../../src/bundle/records/inventory.ts';
+import { parseInventory } from '../../src/bundle/records/inventory-check.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import { MirrorError } from '../../src/core/errors.ts';
 import { temporaryDirectory } from '../support/place.ts';

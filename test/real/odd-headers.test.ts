@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { contentOf } from '../../src/core/stream.ts';
-import { rangesOf } from '../../src/hub/byte-ranges.ts';
-import { checkSafetensors } from '../../src/hub/safetensors.ts';
+import { rangesOf } from '../../src/hub/safety/byte-ranges.ts';
+import { checkSafetensors } from '../../src/hub/safety/safetensors.ts';
 import { runCommand } from './command.ts';
 import { installTools } from './tools.ts';
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ByteCursor, windowsOf } from '../../src/hub/byte-cursor.ts';
-import { walkPickles } from '../../src/hub/pickle-file.ts';
+import { ByteCursor, windowsOf } from '../../src/hub/safety/byte-cursor.ts';
+import { walkPickles } from '../../src/hub/safety/pickle-file.ts';
 import { runCommand } from './command.ts';
 import { installTools } from './tools.ts';
 

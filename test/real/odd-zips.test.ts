@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { contentOf } from '../../src/core/stream.ts';
-import { rangesOf } from '../../src/hub/byte-ranges.ts';
-import { inspectFile } from '../../src/hub/file-safety.ts';
+import { rangesOf } from '../../src/hub/safety/byte-ranges.ts';
+import { inspectFile } from '../../src/hub/safety/file-safety.ts';
 import { runCommand } from './command.ts';
 import { installTools } from './tools.ts';
 

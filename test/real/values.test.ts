@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import type { Receipt } from '../../src/bundle/receipt.ts';
+import type { Receipt } from '../../src/bundle/records/receipt.ts';
 import { projectRoot, runCli } from '../support/cli.ts';
 import { buildImage } from '../support/images.ts';
 import { filesBelow } from '../support/place.ts';

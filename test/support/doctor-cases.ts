@@ -1,4 +1,4 @@
-import type { ReceivedImage } from '../../src/bundle/receipt.ts';
+import type { ReceivedImage } from '../../src/bundle/records/receipt.ts';
 import type { Digest } from '../../src/core/digest.ts';
 import type { FaultId } from '../../src/doctor/faults.ts';
 import { bucketCases } from './doctor-bucket-cases.ts';

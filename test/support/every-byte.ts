@@ -2,12 +2,12 @@ import type { KeyObject } from 'node:crypto';
 import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { approvalFiles, signApproval } from '../../src/bundle/approval.ts';
-import { bundleFiles } from '../../src/bundle/inventory.ts';
+import { approvalFiles, signApproval } from '../../src/bundle/proof/approval.ts';
+import { bundleFiles } from '../../src/bundle/records/inventory.ts';
 import { openSealed } from '../../src/bundle/reader.ts';
-import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../src/bundle/seal.ts';
-import type { Trust } from '../../src/bundle/signers.ts';
-import { verifyBundle } from '../../src/bundle/verify.ts';
+import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../src/bundle/proof/seal.ts';
+import type { Trust } from '../../src/bundle/proof/signers.ts';
+import { verifyBundle } from '../../src/bundle/proof/verify.ts';
 import { toMirrorError } from '../../src/core/errors.ts';
 import { buildBundle, makerKey } from './sealed-bundle.ts';
 

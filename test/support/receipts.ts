@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatReceipt, type Receipt, startReceipt } from '../../src/bundle/receipt.ts';
+import { formatReceipt, type Receipt, startReceipt } from '../../src/bundle/records/receipt.ts';
 import { sha256 } from '../../src/core/digest.ts';
 
 export const commit = '5617a9f61b028005a4858fdac845db406aefb181';

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { bundleFiles, type Inventory, inventorySchemaId } from '../../src/bundle/inventory.ts';
-import { formatInventory } from '../../src/bundle/inventory-text.ts';
-import { type LayoutEntry, planVolumes } from '../../src/bundle/layout.ts';
-import { formatSums, makeKeyPair, readPrivateKey, readPublicKey, signSums } from '../../src/bundle/seal.ts';
-import { writeVolumes } from '../../src/bundle/writer.ts';
+import { bundleFiles, type Inventory, inventorySchemaId } from '../../src/bundle/records/inventory.ts';
+import { formatInventory } from '../../src/bundle/records/inventory-text.ts';
+import { type LayoutEntry, planVolumes } from '../../src/bundle/writing/layout.ts';
+import { formatSums, makeKeyPair, readPrivateKey, readPublicKey, signSums } from '../../src/bundle/proof/seal.ts';
+import { writeVolumes } from '../../src/bundle/writing/writer.ts';
 import { seededBytes } from './seeded-bytes.ts';
 
 const pair = makeKeyPair();

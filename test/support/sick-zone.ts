@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import { formatReceipt, type Receipt, startReceipt } from '../../src/bundle/receipt.ts';
+import { formatReceipt, type Receipt, startReceipt } from '../../src/bundle/records/receipt.ts';
 import { doctor, type DoctorOptions } from '../../src/commands/doctor.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report } from '../../src/core/report.ts';

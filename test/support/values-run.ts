@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import type { Receipt } from '../../src/bundle/receipt.ts';
+import type { Receipt } from '../../src/bundle/records/receipt.ts';
 import { values, type ValuesOptions } from '../../src/commands/values.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from './context.ts';

@@ -1,4 +1,4 @@
-import type { BundleItem, HeldBlob, Inventory, InventoryBase } from '../../bundle/inventory.ts';
+import type { BundleItem, HeldBlob, Inventory, InventoryBase } from '../../bundle/records/inventory.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type CarriedFile, type CarriedNode, nodeFiles } from '../../bundle/carried.ts';
+import { type CarriedFile, type CarriedNode, nodeFiles } from '../../bundle/writing/carried.ts';
 import { compressionOf } from '../../core/compression.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Content } from '../../core/ports.ts';

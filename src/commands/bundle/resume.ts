@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isNodeFile } from '../../bundle/carried.ts';
-import { bundleFiles } from '../../bundle/inventory.ts';
-import { VolumeJournal } from '../../bundle/journal.ts';
-import { chainsOf, type FileMember, type VolumePlan } from '../../bundle/layout.ts';
+import { isNodeFile } from '../../bundle/writing/carried.ts';
+import { bundleFiles } from '../../bundle/records/inventory.ts';
+import { VolumeJournal } from '../../bundle/writing/journal.ts';
+import { chainsOf, type FileMember, type VolumePlan } from '../../bundle/writing/layout.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { toolName } from '../../core/version.ts';

@@ -1,12 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CarriedFile } from '../../bundle/carried.ts';
-import { verifyGuide } from '../../bundle/guide.ts';
-import { bundleFiles, type Inventory } from '../../bundle/inventory.ts';
-import { inventoryChunks } from '../../bundle/inventory-text.ts';
+import type { CarriedFile } from '../../bundle/writing/carried.ts';
+import { verifyGuide } from '../../bundle/writing/guide.ts';
+import { bundleFiles, type Inventory } from '../../bundle/records/inventory.ts';
+import { inventoryChunks } from '../../bundle/records/inventory-text.ts';
 import { lostMedium, writeError } from '../../bundle/medium-errors.ts';
-import { formatSums } from '../../bundle/seal.ts';
+import { formatSums } from '../../bundle/proof/seal.ts';
 import { checksumOf } from '../../core/digest.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';
 import { syncDirectory } from '../../fs/directories.ts';

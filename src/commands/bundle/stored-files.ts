@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PackedList } from '../../bundle/long-list.ts';
-import type { SourceFile } from '../../bundle/source-file.ts';
+import { PackedList } from '../../bundle/lists/long-list.ts';
+import type { SourceFile } from '../../bundle/writing/source-file.ts';
 import type { Checksum } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { walkTree } from '../../fs/tree.ts';

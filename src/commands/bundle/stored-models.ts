@@ -1,17 +1,17 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { PackedList } from '../../bundle/long-list.ts';
-import { sortedList } from '../../bundle/sorted-list.ts';
-import { TextMap } from '../../bundle/text-map.ts';
+import { PackedList } from '../../bundle/lists/long-list.ts';
+import { sortedList } from '../../bundle/lists/sorted-list.ts';
+import { TextMap } from '../../bundle/lists/text-map.ts';
 import { type Checksum, checksumOf, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { linkTarget } from '../../core/path.ts';
 import { ifThere } from '../../fs/if-there.ts';
 import { mayBePartial, type TreeEntry, walkTree } from '../../fs/tree.ts';
-import { repoOfFolder } from '../../hub/cache.ts';
+import { repoOfFolder } from '../../hub/snapshot/cache.ts';
 import { licencesFolder } from '../../hub/places.ts';
-import { safetyReport } from '../../hub/safety.ts';
-import { eachListed } from '../../hub/tree-document.ts';
+import { safetyReport } from '../../hub/safety/safety.ts';
+import { eachListed } from '../../hub/snapshot/tree-document.ts';
 import { filesFolder } from '../store/files.ts';
 import { isDirectory, missing, runAgain, type StoredFiles } from './stored-files.ts';
 

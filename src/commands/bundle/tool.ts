@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { CarriedFile } from '../../bundle/carried.ts';
-import { bundleFiles } from '../../bundle/inventory.ts';
+import type { CarriedFile } from '../../bundle/writing/carried.ts';
+import { bundleFiles } from '../../bundle/records/inventory.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { contentOf } from '../../core/stream.ts';
 import type { Context } from '../context.ts';

@@ -1,9 +1,9 @@
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
-import { treeKey } from '../../bundle/path-tree.ts';
-import { TextMap } from '../../bundle/text-map.ts';
-import { repoOfFolder } from '../../hub/cache.ts';
-import { patternOf } from '../../hub/fnmatch.ts';
+import { treeKey } from '../../bundle/records/path-tree.ts';
+import { TextMap } from '../../bundle/lists/text-map.ts';
+import { repoOfFolder } from '../../hub/snapshot/cache.ts';
+import { patternOf } from '../../hub/selection/fnmatch.ts';
 import type { StoreContents } from '../store/store.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { paddingOf, tarHeader, endBytes } from '../../bundle/tar-header.ts';
+import { paddingOf, tarHeader, endBytes } from '../../bundle/writing/tar-header.ts';
 import type { Report } from '../../core/report.ts';
 import { toolName } from '../../core/version.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';

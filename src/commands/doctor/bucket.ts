@@ -1,4 +1,4 @@
-import { isReceiptKey, parseReceipt, type Receipt } from '../../bundle/receipt.ts';
+import { isReceiptKey, parseReceipt, type Receipt } from '../../bundle/records/receipt.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
@@ -10,8 +10,8 @@ import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/find
 import { layoutFindings, repoOfFolder, type SeenModel } from '../../doctor/model-layout.ts';
 import { bringModel, clusterCacheOf, importModels, restartWorkers, steps } from '../../doctor/names.ts';
 import { quoted, storeCommands } from '../../doctor/shell.ts';
-import { companionsNamedBy, namesCompanions } from '../../hub/companions.ts';
-import { repoFolder } from '../../hub/cache.ts';
+import { companionsNamedBy, namesCompanions } from '../../hub/selection/companions.ts';
+import { repoFolder } from '../../hub/snapshot/cache.ts';
 import { DirectoryStore } from '../../objects/dir.ts';
 import { S3Store } from '../../objects/s3.ts';
 import type { Context } from '../context.ts';

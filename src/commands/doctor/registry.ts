@@ -1,4 +1,4 @@
-import type { ReceivedImage, Receipt } from '../../bundle/receipt.ts';
+import type { ReceivedImage, Receipt } from '../../bundle/records/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { limitTo } from '../../core/limit.ts';

@@ -1,7 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { checkFileSet, checkSizes, openSealed, readInventory } from '../../bundle/reader.ts';
-import { trustNobody } from '../../bundle/signers.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
+import { trustNobody } from '../../bundle/proof/signers.ts';
+import type { Receipt } from '../../bundle/records/receipt.ts';
 import { toMirrorError } from '../../core/errors.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { toolName, version } from '../../core/version.ts';

@@ -1,5 +1,5 @@
-import type { HeldBlob } from '../../bundle/inventory.ts';
-import { inTurn } from '../../bundle/long-list.ts';
+import type { HeldBlob } from '../../bundle/records/inventory.ts';
+import { inTurn } from '../../bundle/lists/long-list.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';

@@ -1,6 +1,6 @@
-import type { ImageItem } from '../../bundle/inventory.ts';
+import type { ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { NewReceipt } from '../../bundle/receipt.ts';
+import type { NewReceipt } from '../../bundle/records/receipt.ts';
 import type { ObjectStore } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { chartFilesOf, importChartFiles } from './charts.ts';

@@ -1,4 +1,4 @@
-import type { ImageItem } from '../../bundle/inventory.ts';
+import type { ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { expectationOf, readVerified } from '../../core/stream.ts';

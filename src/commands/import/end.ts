@@ -1,4 +1,4 @@
-import { type NewReceipt, writtenReceipt } from '../../bundle/receipt.ts';
+import { type NewReceipt, writtenReceipt } from '../../bundle/records/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';

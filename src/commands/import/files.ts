@@ -1,4 +1,4 @@
-import type { ReceivedFile } from '../../bundle/receipt.ts';
+import type { ReceivedFile } from '../../bundle/records/receipt.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';

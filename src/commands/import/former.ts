@@ -1,6 +1,6 @@
-import { inTurn } from '../../bundle/long-list.ts';
-import { type NewReceipt, receiptPrefix } from '../../bundle/receipt.ts';
-import { signatureNames } from '../../bundle/seal.ts';
+import { inTurn } from '../../bundle/lists/long-list.ts';
+import { type NewReceipt, receiptPrefix } from '../../bundle/records/receipt.ts';
+import { signatureNames } from '../../bundle/proof/seal.ts';
 import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';
 

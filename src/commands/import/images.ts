@@ -1,4 +1,4 @@
-import type { ImageItem } from '../../bundle/inventory.ts';
+import type { ImageItem } from '../../bundle/records/inventory.ts';
 import { type Digest, isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { defaultPlacement, refuseCollisions } from '../../manifest/placement.ts';

@@ -1,10 +1,10 @@
-import type { ModelItem } from '../../bundle/inventory.ts';
+import type { ModelItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { sha256 } from '../../core/digest.ts';
 import type { ObjectState, ObjectStore } from '../../core/ports.ts';
 import { contentOf, metadataLimit, readAll } from '../../core/stream.ts';
 import { filesOfTree, isCacheState, isMarker } from '../../doctor/model-layout.ts';
-import { repoFolder } from '../../hub/cache.ts';
+import { repoFolder } from '../../hub/snapshot/cache.ts';
 import { headsOf, type HubLayout } from './models.ts';
 import type { HasKey } from './object-keys.ts';
 import type { Surplus, TargetState } from './state.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { formatReceipt, writtenReceipt, startReceipt } from '../../bundle/receipt.ts';
+import { formatReceipt, writtenReceipt, startReceipt } from '../../bundle/records/receipt.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Report, ReportItem } from '../../core/report.ts';
 import { ensureWritable } from '../../fs/atomic.ts';

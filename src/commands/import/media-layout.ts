@@ -1,4 +1,4 @@
-import type { BundleBlob, ImageItem } from '../../bundle/inventory.ts';
+import type { BundleBlob, ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf } from '../../core/digest.ts';

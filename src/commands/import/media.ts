@@ -1,4 +1,4 @@
-import type { BundleBlob } from '../../bundle/inventory.ts';
+import type { BundleBlob } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { inBackticks, plural } from '../../core/text.ts';

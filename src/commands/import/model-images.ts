@@ -1,5 +1,5 @@
-import type { ModelItem } from '../../bundle/inventory.ts';
-import type { ReceivedModel } from '../../bundle/receipt.ts';
+import type { ModelItem } from '../../bundle/records/inventory.ts';
+import type { ReceivedModel } from '../../bundle/records/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { endBytes, paddingOf, tarHeader } from '../../bundle/tar-header.ts';
+import { endBytes, paddingOf, tarHeader } from '../../bundle/writing/tar-header.ts';
 import { checksumOf, type Digest } from '../../core/digest.ts';
 import type { Content } from '../../core/ports.ts';
 import { Check, contentOf, joined, verified } from '../../core/stream.ts';

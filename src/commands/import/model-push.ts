@@ -1,4 +1,4 @@
-import type { ModelItem } from '../../bundle/inventory.ts';
+import type { ModelItem } from '../../bundle/records/inventory.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { placeError } from '../../core/errors.ts';

@@ -1,12 +1,12 @@
-import type { BundleBlob, ModelItem } from '../../bundle/inventory.ts';
-import { inTurn, type LongList, packed, PackedList } from '../../bundle/long-list.ts';
-import type { ReceivedObject } from '../../bundle/receipt.ts';
-import { sortedList } from '../../bundle/sorted-list.ts';
+import type { BundleBlob, ModelItem } from '../../bundle/records/inventory.ts';
+import { inTurn, type LongList, packed, PackedList } from '../../bundle/lists/long-list.ts';
+import type { ReceivedObject } from '../../bundle/records/receipt.ts';
+import { sortedList } from '../../bundle/lists/sorted-list.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachOfMany } from '../../core/limit.ts';
 import { contentOf, counted } from '../../core/stream.ts';
-import { repoFolder } from '../../hub/cache.ts';
+import { repoFolder } from '../../hub/snapshot/cache.ts';
 import { attempt } from '../attempt.ts';
 import { nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';

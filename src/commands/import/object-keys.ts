@@ -1,4 +1,4 @@
-import { TextMap } from '../../bundle/text-map.ts';
+import { TextMap } from '../../bundle/lists/text-map.ts';
 import { folderOf, type Looks } from './state.ts';
 
 /** Whether something has a key. */

@@ -1,6 +1,6 @@
-import { DigestList } from '../../bundle/digest-list.ts';
-import type { BundleBlob } from '../../bundle/inventory.ts';
-import { type LongList, MadeList, PackedList } from '../../bundle/long-list.ts';
+import { DigestList } from '../../bundle/lists/digest-list.ts';
+import type { BundleBlob } from '../../bundle/records/inventory.ts';
+import { type LongList, MadeList, PackedList } from '../../bundle/lists/long-list.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { MirrorError } from '../../core/errors.ts';

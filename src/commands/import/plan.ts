@@ -1,4 +1,4 @@
-import { inTurn } from '../../bundle/long-list.ts';
+import { inTurn } from '../../bundle/lists/long-list.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';

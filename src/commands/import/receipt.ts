@@ -1,5 +1,5 @@
-import { type NewReceipt, readReceipt, receiptPrefix, type WrittenReceipt } from '../../bundle/receipt.ts';
-import { signatureNames } from '../../bundle/seal.ts';
+import { type NewReceipt, readReceipt, receiptPrefix, type WrittenReceipt } from '../../bundle/records/receipt.ts';
+import { signatureNames } from '../../bundle/proof/seal.ts';
 import { sha256 } from '../../core/digest.ts';
 import type { Content, ObjectStore } from '../../core/ports.ts';
 import { contentOf } from '../../core/stream.ts';

@@ -1,5 +1,5 @@
 import type { BundleReader } from '../../bundle/reader.ts';
-import type { NewReceipt } from '../../bundle/receipt.ts';
+import type { NewReceipt } from '../../bundle/records/receipt.ts';
 import type { ReportItem } from '../../core/report.ts';
 import type { Context } from '../context.ts';
 import type { MediaToCome } from './media.ts';

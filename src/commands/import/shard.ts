@@ -1,6 +1,6 @@
-import type { ImageItem } from '../../bundle/inventory.ts';
+import type { ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
-import { type NewReceipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { type NewReceipt, receiptPrefix } from '../../bundle/records/receipt.ts';
 import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';

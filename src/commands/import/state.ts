@@ -1,7 +1,7 @@
-import { DigestList } from '../../bundle/digest-list.ts';
-import { type NewReceipt, parseLongReceipt, type ReceivedObject, receiptPrefix } from '../../bundle/receipt.ts';
-import { signatureNames } from '../../bundle/seal.ts';
-import { TextMap } from '../../bundle/text-map.ts';
+import { DigestList } from '../../bundle/lists/digest-list.ts';
+import { type NewReceipt, parseLongReceipt, type ReceivedObject, receiptPrefix } from '../../bundle/records/receipt.ts';
+import { signatureNames } from '../../bundle/proof/seal.ts';
+import { TextMap } from '../../bundle/lists/text-map.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ObjectBytes, ObjectState, ObjectStore } from '../../core/ports.ts';

@@ -1,11 +1,11 @@
 import { posix } from 'node:path';
-import { FileDigests } from '../../bundle/file-digests.ts';
-import type { ImageItem, Inventory } from '../../bundle/inventory.ts';
-import type { Receipt } from '../../bundle/receipt.ts';
+import { FileDigests } from '../../bundle/lists/file-digests.ts';
+import type { ImageItem, Inventory } from '../../bundle/records/inventory.ts';
+import type { Receipt } from '../../bundle/records/receipt.ts';
 import { formatChecksum } from '../../core/digest.ts';
 import { filesFolder } from '../store/files.ts';
 import { licencesFolder } from '../../hub/places.ts';
-import { repoOfFolder } from '../../hub/cache.ts';
+import { repoOfFolder } from '../../hub/snapshot/cache.ts';
 import type { Lock } from '../../manifest/schema.ts';
 import type { Context } from '../context.ts';
 import { type MirrorRecord, readRecord } from './record.ts';

@@ -1,7 +1,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { parseReceipt, type WrittenReceipt } from '../../bundle/receipt.ts';
-import { fingerprint, signatureNames, verifySums } from '../../bundle/seal.ts';
+import { parseReceipt, type WrittenReceipt } from '../../bundle/records/receipt.ts';
+import { fingerprint, signatureNames, verifySums } from '../../bundle/proof/seal.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { makeReport, type Report } from '../../core/report.ts';

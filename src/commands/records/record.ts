@@ -1,8 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
-import { bundleFiles, type Inventory, inventorySchemaId } from '../../bundle/inventory.ts';
-import { parseInventory } from '../../bundle/inventory-check.ts';
+import { bundleFiles, type Inventory, inventorySchemaId } from '../../bundle/records/inventory.ts';
+import { parseInventory } from '../../bundle/records/inventory-check.ts';
 import { readInventory, type SealedBundle } from '../../bundle/reader.ts';
-import { parseReceipt, type Receipt, receiptSchemaId } from '../../bundle/receipt.ts';
+import { parseReceipt, type Receipt, receiptSchemaId } from '../../bundle/records/receipt.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { parseJson } from '../../core/validate.ts';

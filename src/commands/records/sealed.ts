@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import type { Inventory } from '../../bundle/inventory.ts';
+import type { Inventory } from '../../bundle/records/inventory.ts';
 import {
   checkFileSet,
   checkSizes,
@@ -8,9 +8,9 @@ import {
   readInventory,
   type SealedBundle,
 } from '../../bundle/reader.ts';
-import { fingerprint, readPublicKey } from '../../bundle/seal.ts';
-import type { Trust } from '../../bundle/signers.ts';
-import { refuseFindings } from '../../bundle/verify.ts';
+import { fingerprint, readPublicKey } from '../../bundle/proof/seal.ts';
+import type { Trust } from '../../bundle/proof/signers.ts';
+import { refuseFindings } from '../../bundle/proof/verify.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Context } from '../context.ts';
 import { readSmallFile } from './small-file.ts';

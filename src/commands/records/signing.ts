@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { type KeyObject, verify } from 'node:crypto';
-import { isCosignKey, readCosignKey } from '../../bundle/cosign-key.ts';
-import { isOpenPgp, signaturesIn } from '../../bundle/ecdsa-answer.ts';
+import { isCosignKey, readCosignKey } from '../../bundle/proof/cosign-key.ts';
+import { isOpenPgp, signaturesIn } from '../../bundle/proof/ecdsa-answer.ts';
 import {
   checkKey,
   fingerprint,
@@ -11,7 +11,7 @@ import {
   readPublicKey,
   type Signatures,
   signSums,
-} from '../../bundle/seal.ts';
+} from '../../bundle/proof/seal.ts';
 import { readAll } from '../../core/stream.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';

@@ -1,12 +1,12 @@
 import type { ReportItem } from '../../core/report.ts';
 import { HashPool } from '../../fs/hash-pool.ts';
-import { sweepRepos } from '../../hub/leftovers.ts';
-import type { DenyRule } from '../../hub/policy.ts';
-import { isMainOf } from '../../hub/refs.ts';
+import { sweepRepos } from '../../hub/snapshot/leftovers.ts';
+import type { DenyRule } from '../../hub/safety/policy.ts';
+import { isMainOf } from '../../hub/snapshot/refs.ts';
 import type { RepoFile } from '../../hub/repo.ts';
-import { fetchSnapshot, type SnapshotTally } from '../../hub/snapshot.ts';
-import { missingBytes, type SnapshotPlan, unique } from '../../hub/snapshot-plan.ts';
-import { sharedFrom } from '../../hub/adopt.ts';
+import { fetchSnapshot, type SnapshotTally } from '../../hub/snapshot/snapshot.ts';
+import { missingBytes, type SnapshotPlan, unique } from '../../hub/snapshot/snapshot-plan.ts';
+import { sharedFrom } from '../../hub/snapshot/adopt.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 import { reportFreed } from './freed.ts';

@@ -4,8 +4,8 @@ import { failedItem, type ReportItem } from '../../core/report.ts';
 import { plural } from '../../core/text.ts';
 import { validate } from '../../core/validate.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';
-import type { HubClient } from '../../hub/client.ts';
-import { type DenyRule, judgePlan, judgeReport, type Violation } from '../../hub/policy.ts';
+import type { HubClient } from '../../hub/access/client.ts';
+import { type DenyRule, judgePlan, judgeReport, type Violation } from '../../hub/safety/policy.ts';
 import {
   inspectSnapshot,
   refuseStandIns,
@@ -14,8 +14,8 @@ import {
   safetySchema,
   storedFiles,
   storedNotices,
-} from '../../hub/safety.ts';
-import type { SnapshotPlan } from '../../hub/snapshot-plan.ts';
+} from '../../hub/safety/safety.ts';
+import type { SnapshotPlan } from '../../hub/snapshot/snapshot-plan.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../fs/atomic.ts';
 import { ifThere } from '../../fs/if-there.ts';
-import type { SnapshotPlan } from '../../hub/snapshot-plan.ts';
+import type { SnapshotPlan } from '../../hub/snapshot/snapshot-plan.ts';
 import { loadManifest } from '../../manifest/load.ts';
 import { type Lock, type LockedModel, lockSchemaId } from '../../manifest/schema.ts';
 

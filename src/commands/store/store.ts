@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LayoutEntry } from '../../bundle/layout.ts';
-import type { PackedList } from '../../bundle/long-list.ts';
-import { sortedList } from '../../bundle/sorted-list.ts';
-import type { SourceFile } from '../../bundle/source-file.ts';
+import type { LayoutEntry } from '../../bundle/writing/layout.ts';
+import type { PackedList } from '../../bundle/lists/long-list.ts';
+import { sortedList } from '../../bundle/lists/sorted-list.ts';
+import type { SourceFile } from '../../bundle/writing/source-file.ts';
 import { checksumOf, type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { directoryTree } from '../../fs/tree.ts';

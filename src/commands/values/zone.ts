@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { parseReceipt, type ReceivedImage, type ReceivedModel, receiptSchemaId } from '../../bundle/receipt.ts';
+import { parseReceipt, type ReceivedImage, type ReceivedModel, receiptSchemaId } from '../../bundle/records/receipt.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { checkRelativePath } from '../../core/path.ts';

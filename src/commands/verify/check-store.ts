@@ -2,7 +2,7 @@ import { MirrorError } from '../../core/errors.ts';
 import { failedItem, makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { HashPool } from '../../fs/hash-pool.ts';
-import { findFlaws, type Flaw } from '../../hub/offline.ts';
+import { findFlaws, type Flaw } from '../../hub/snapshot/offline.ts';
 import type { RepoRequest } from '../../hub/repo.ts';
 import type { Lock, LockedFile, LockedModel } from '../../manifest/schema.ts';
 import type { Context } from '../context.ts';

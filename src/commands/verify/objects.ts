@@ -1,10 +1,10 @@
-import type { ReceivedObject } from '../../bundle/receipt.ts';
+import type { ReceivedObject } from '../../bundle/records/receipt.ts';
 import { type Checksum, checksumOf, type Digest, digestHex } from '../../core/digest.ts';
 import { type ErrorCode, MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachBySize } from '../../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../../core/ports.ts';
 import type { StreamHash } from '../../fs/stream-hash.ts';
-import { repoFolder } from '../../hub/cache.ts';
+import { repoFolder } from '../../hub/snapshot/cache.ts';
 import type { Context } from '../context.ts';
 import { type Checked, type Flaw, problemOf } from './place-verdict.ts';
 import type { KnownReceipt } from './zone-receipts.ts';

@@ -1,4 +1,4 @@
-import type { ReceivedImage, Receipt } from '../../bundle/receipt.ts';
+import type { ReceivedImage, Receipt } from '../../bundle/records/receipt.ts';
 
 /** What a receipt has at one place of a registry. */
 export interface ReceivedAt {

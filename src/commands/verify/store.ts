@@ -4,7 +4,7 @@ import { MirrorError } from '../../core/errors.ts';
 import type { Report, ReportItem } from '../../core/report.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
 import { listTree } from '../../fs/tree.ts';
-import { repoFolder } from '../../hub/cache.ts';
+import { repoFolder } from '../../hub/snapshot/cache.ts';
 import type { Lock, LockedModel } from '../../manifest/schema.ts';
 import { bytesToCheck, checkModel, lockOf, storeHashPool } from './check-store.ts';
 import type { Context } from '../context.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { isReceiptKey, parseReceipt, type Receipt, receiptPrefix } from '../../bundle/receipt.ts';
+import { isReceiptKey, parseReceipt, type Receipt, receiptPrefix } from '../../bundle/records/receipt.ts';
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { ObjectStore } from '../../core/ports.ts';
 import { readAll } from '../../core/stream.ts';

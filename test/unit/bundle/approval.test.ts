@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { approvalFiles, isApprovalFile, readApproval, signApproval } from '../../../src/bundle/approval.ts';
-import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/seal.ts';
+import { approvalFiles, isApprovalFile, readApproval, signApproval } from '../../../src/bundle/proof/approval.ts';
+import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/proof/seal.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { codeOfCall } from '../../support/failures.ts';
 

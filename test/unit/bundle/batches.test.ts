@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { BatchBuilder } from '../../../src/bundle/batches.ts';
-import { headerOf, planVolumes } from '../../../src/bundle/layout.ts';
-import type { Batch } from '../../../src/bundle/volume-thread.ts';
+import { BatchBuilder } from '../../../src/bundle/writing/batches.ts';
+import { headerOf, planVolumes } from '../../../src/bundle/writing/layout.ts';
+import type { Batch } from '../../../src/bundle/writing/volume-thread.ts';
 
 /** Links with names that need more than one block each. */
 function links(count: number): ReturnType<typeof planVolumes>[number]['members'] {

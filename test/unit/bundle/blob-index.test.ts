@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { BlobIndex } from '../../../src/bundle/blob-index.ts';
-import type { BundleBlob } from '../../../src/bundle/inventory.ts';
-import { packed } from '../../../src/bundle/long-list.ts';
+import { BlobIndex } from '../../../src/bundle/lists/blob-index.ts';
+import type { BundleBlob } from '../../../src/bundle/records/inventory.ts';
+import { packed } from '../../../src/bundle/lists/long-list.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 
 /** Every two files have the same bytes. */

@@ -1,9 +1,9 @@
 import { cp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { bundleFiles } from '../../../src/bundle/inventory.ts';
+import { bundleFiles } from '../../../src/bundle/records/inventory.ts';
 import { openSealed } from '../../../src/bundle/reader.ts';
-import { type Verdict, verifyBundle } from '../../../src/bundle/verify.ts';
+import { type Verdict, verifyBundle } from '../../../src/bundle/proof/verify.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 import { buildBundle, makerKey } from '../../support/sealed-bundle.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { DigestList } from '../../../src/bundle/digest-list.ts';
+import { DigestList } from '../../../src/bundle/lists/digest-list.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 
 it('gives back each digest that was put in, and none behind them', () => {

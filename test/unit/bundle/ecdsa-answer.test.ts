@@ -1,7 +1,7 @@
 import { sign, verify } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { isOpenPgp, signaturesIn } from '../../../src/bundle/ecdsa-answer.ts';
-import { makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/seal.ts';
+import { isOpenPgp, signaturesIn } from '../../../src/bundle/proof/ecdsa-answer.ts';
+import { makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/proof/seal.ts';
 
 const pair = makeKeyPair();
 const privateKey = readPrivateKey(pair.privatePem, 'key');

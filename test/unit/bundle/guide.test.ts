@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { verifyGuide } from '../../../src/bundle/guide.ts';
-import { type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
+import { verifyGuide } from '../../../src/bundle/writing/guide.ts';
+import { type Inventory, inventorySchemaId } from '../../../src/bundle/records/inventory.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as const;

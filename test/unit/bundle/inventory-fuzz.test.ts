@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BundleBlob, type Inventory, inventorySchemaId } from '../../../src/bundle/inventory.ts';
-import { parseInventory } from '../../../src/bundle/inventory-check.ts';
-import { formatInventory } from '../../../src/bundle/inventory-text.ts';
+import { type BundleBlob, type Inventory, inventorySchemaId } from '../../../src/bundle/records/inventory.ts';
+import { parseInventory } from '../../../src/bundle/records/inventory-check.ts';
+import { formatInventory } from '../../../src/bundle/records/inventory-text.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { changed, jsonChange } from '../../support/hostile-json.ts';
 import { expectPlainPrototype, expectTame } from '../../support/tame.ts';

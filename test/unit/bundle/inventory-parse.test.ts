@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLongLists } from '../../../src/bundle/inventory-parse.ts';
-import { PackedList } from '../../../src/bundle/long-list.ts';
+import { parseLongLists } from '../../../src/bundle/records/inventory-parse.ts';
+import { PackedList } from '../../../src/bundle/lists/long-list.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 /** The same as arrays, as `JSON.parse` makes them. */

@@ -7,9 +7,9 @@ import {
   inventorySchemaId,
   type ModelFile,
   type ModelItem,
-} from '../../../src/bundle/inventory.ts';
-import { parseInventory } from '../../../src/bundle/inventory-check.ts';
-import { formatInventory, inventoryChunks } from '../../../src/bundle/inventory-text.ts';
+} from '../../../src/bundle/records/inventory.ts';
+import { parseInventory } from '../../../src/bundle/records/inventory-check.ts';
+import { formatInventory, inventoryChunks } from '../../../src/bundle/records/inventory-text.ts';
 import { type Digest, sha256 } from '../../../src/core/digest.ts';
 import { codeOfCall } from '../../support/failures.ts';
 

@@ -1,9 +1,9 @@
 import { appendFile, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
-import { VolumeJournal } from '../../../src/bundle/journal.ts';
-import { planVolumes, type VolumePlan } from '../../../src/bundle/layout.ts';
-import { type WrittenVolumes, writeVolumes } from '../../../src/bundle/writer.ts';
+import { VolumeJournal } from '../../../src/bundle/writing/journal.ts';
+import { planVolumes, type VolumePlan } from '../../../src/bundle/writing/layout.ts';
+import { type WrittenVolumes, writeVolumes } from '../../../src/bundle/writing/writer.ts';
 import { checksumOf, sha256 } from '../../../src/core/digest.ts';
 import { codeOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';

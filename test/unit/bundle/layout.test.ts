@@ -8,8 +8,8 @@ import {
   partName,
   planVolumes,
   type VolumePlan,
-} from '../../../src/bundle/layout.ts';
-import { endBytes, paddingOf, tarHeader } from '../../../src/bundle/tar-header.ts';
+} from '../../../src/bundle/writing/layout.ts';
+import { endBytes, paddingOf, tarHeader } from '../../../src/bundle/writing/tar-header.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 const least = 64 * 1024;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MadeList, PackedList } from '../../../src/bundle/long-list.ts';
+import { MadeList, PackedList } from '../../../src/bundle/lists/long-list.ts';
 
 interface Value {
   path: string;

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { PackedList } from '../../../src/bundle/long-list.ts';
+import { PackedList } from '../../../src/bundle/lists/long-list.ts';
 import {
   formatReceipt,
   parseLongReceipt,
@@ -9,7 +9,7 @@ import {
   type ReceivedObject,
   readReceipt,
   startReceipt,
-} from '../../../src/bundle/receipt.ts';
+} from '../../../src/bundle/records/receipt.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { codeOf, codeOfCall } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';

@@ -10,7 +10,7 @@ import {
   readPublicKey,
   signSums,
   verifySums,
-} from '../../../src/bundle/seal.ts';
+} from '../../../src/bundle/proof/seal.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 const hex = 'a'.repeat(64);

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { sortedList } from '../../../src/bundle/sorted-list.ts';
+import { sortedList } from '../../../src/bundle/lists/sorted-list.ts';
 
 const pathOf = ({ path }: { path: string }): string => path;
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { Parser } from 'tar';
 import { describe, expect, it } from 'vitest';
-import { endBytes, paddingOf, tarHeader, tarHeaderSize } from '../../../src/bundle/tar-header.ts';
+import { endBytes, paddingOf, tarHeader, tarHeaderSize } from '../../../src/bundle/writing/tar-header.ts';
 
 type Member = { path: string; size: number } | { path: string; link: string };
 

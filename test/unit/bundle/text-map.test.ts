@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { TextMap } from '../../../src/bundle/text-map.ts';
+import { TextMap } from '../../../src/bundle/lists/text-map.ts';
 
 const texts = Array.from(
   { length: 5000 },

@@ -1,7 +1,7 @@
 import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { type Batch, type BatchResult, VolumeThread } from '../../../src/bundle/volume-thread.ts';
+import { type Batch, type BatchResult, VolumeThread } from '../../../src/bundle/writing/volume-thread.ts';
 import { sha256 } from '../../../src/core/digest.ts';
 import { openDirect } from '../../../src/fs/direct.ts';
 import { temporaryDirectory } from '../../support/place.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import type { WantedDigests } from '../../../src/bundle/blob-index.ts';
-import type { BundleBlob } from '../../../src/bundle/inventory.ts';
-import { formatReceipt, startReceipt, writtenReceipt } from '../../../src/bundle/receipt.ts';
+import type { WantedDigests } from '../../../src/bundle/lists/blob-index.ts';
+import type { BundleBlob } from '../../../src/bundle/records/inventory.ts';
+import { formatReceipt, startReceipt, writtenReceipt } from '../../../src/bundle/records/receipt.ts';
 import { ObjectKeys } from '../../../src/commands/import/object-keys.ts';
 import { type ModelSource, placeObjects } from '../../../src/commands/import/placed-object.ts';
 import { sha256 } from '../../../src/core/digest.ts';

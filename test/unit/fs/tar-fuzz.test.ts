@@ -2,7 +2,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { tarHeader } from '../../../src/bundle/tar-header.ts';
+import { tarHeader } from '../../../src/bundle/writing/tar-header.ts';
 import type { FileTree } from '../../../src/core/ports.ts';
 import { tarTree } from '../../../src/fs/tar-tree.ts';
 import { collect } from '../../support/contents.ts';

@@ -2,7 +2,7 @@ import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { paddingOf, tarHeader } from '../../../src/bundle/tar-header.ts';
+import { paddingOf, tarHeader } from '../../../src/bundle/writing/tar-header.ts';
 import type { FileTree } from '../../../src/core/ports.ts';
 import { tarTree } from '../../../src/fs/tar-tree.ts';
 import { collect, pieces } from '../../support/contents.ts';

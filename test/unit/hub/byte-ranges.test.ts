@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Content } from '../../../src/core/ports.ts';
-import { type ByteRanges, paged, rangesOf, sliceOf } from '../../../src/hub/byte-ranges.ts';
+import { type ByteRanges, paged, rangesOf, sliceOf } from '../../../src/hub/safety/byte-ranges.ts';
 import { watchedContent } from '../../support/contents.ts';
 import { codeOf } from '../../support/failures.ts';
 import { seededBytes } from '../../support/seeded-bytes.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { companionsNamedBy, namesCompanions } from '../../../src/hub/companions.ts';
+import { companionsNamedBy, namesCompanions } from '../../../src/hub/selection/companions.ts';
 
 const named = (path: string, document: unknown): string[] =>
   companionsNamedBy('org/self', path, document).map(

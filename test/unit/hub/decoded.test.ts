@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import type { HttpResponse } from '../../../src/http/client.ts';
-import { decoded } from '../../../src/hub/decoded.ts';
+import { decoded } from '../../../src/hub/access/decoded.ts';
 import { collect } from '../../support/contents.ts';
 import { codeOf, codeOfCall } from '../../support/failures.ts';
 

@@ -1,8 +1,8 @@
 import { deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { contentOf } from '../../../src/core/stream.ts';
-import { rangesOf } from '../../../src/hub/byte-ranges.ts';
-import { type FileSafety, inspectFile } from '../../../src/hub/file-safety.ts';
+import { rangesOf } from '../../../src/hub/safety/byte-ranges.ts';
+import { type FileSafety, inspectFile } from '../../../src/hub/safety/file-safety.ts';
 import { evilPickle, op, pickle, tensorPickle } from '../../support/pickles.ts';
 import { safetensorsFile } from '../../support/tensors.ts';
 import { buildZip, torchZip } from '../../support/zips.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chooseFiles, type Filter } from '../../../src/hub/filter.ts';
+import { chooseFiles, type Filter } from '../../../src/hub/selection/filter.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 function choose(paths: readonly string[], filter: Partial<Filter>): Record<string, string> {

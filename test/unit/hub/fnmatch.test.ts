@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, pre, property, string } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compilePattern, patternOf } from '../../../src/hub/fnmatch.ts';
+import { compilePattern, patternOf } from '../../../src/hub/selection/fnmatch.ts';
 
 const vectors = JSON.parse(readFileSync(join(import.meta.dirname, '../../../fixtures/fnmatch.json'), 'utf8')) as [
   pattern: string,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readFiles, readInfo } from '../../../src/hub/listing.ts';
+import { readFiles, readInfo } from '../../../src/hub/access/listing.ts';
 import type { RepoFile, RepoInfo } from '../../../src/hub/repo.ts';
 import { codeOf } from '../../support/failures.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Pace } from '../../../src/hub/pace.ts';
+import { Pace } from '../../../src/hub/access/pace.ts';
 import { codeOf } from '../../support/failures.ts';
 
 /** A clock that goes on only while somebody sleeps. */

@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contentOf } from '../../../src/core/stream.ts';
-import { ByteCursor, windowsOf } from '../../../src/hub/byte-cursor.ts';
-import { type ByteRanges, rangesOf } from '../../../src/hub/byte-ranges.ts';
-import { isLegacyTorch, type PickleFindings, walkPickles } from '../../../src/hub/pickle-file.ts';
-import { opcodes } from '../../../src/hub/pickle-opcodes.ts';
+import { ByteCursor, windowsOf } from '../../../src/hub/safety/byte-cursor.ts';
+import { type ByteRanges, rangesOf } from '../../../src/hub/safety/byte-ranges.ts';
+import { isLegacyTorch, type PickleFindings, walkPickles } from '../../../src/hub/safety/pickle-file.ts';
+import { opcodes } from '../../../src/hub/safety/pickle-opcodes.ts';
 import { projectRoot } from '../../support/cli.ts';
 import { evilPickle, op, pickle, tensorPickle } from '../../support/pickles.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parsePythonJson } from '../../../src/hub/python-json.ts';
-import { referencesIn, referredFiles } from '../../../src/hub/remote-code.ts';
+import { referencesIn, referredFiles } from '../../../src/hub/safety/remote-code.ts';
 
 const references = (text: string): string[] =>
   referencesIn('config.json', text).map(({ key, value, repo }) => `${key} ${value} ${repo ?? 'here'}`);

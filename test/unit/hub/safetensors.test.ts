@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contentOf } from '../../../src/core/stream.ts';
-import { rangesOf } from '../../../src/hub/byte-ranges.ts';
-import { checkSafetensors, type SafetensorsHeader } from '../../../src/hub/safetensors.ts';
+import { rangesOf } from '../../../src/hub/safety/byte-ranges.ts';
+import { checkSafetensors, type SafetensorsHeader } from '../../../src/hub/safety/safetensors.ts';
 import { watchedContent } from '../../support/contents.ts';
 import { type BuiltTensor, buildSafetensors, safetensorsFile, tensorEntries } from '../../support/tensors.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isShardIndex, missingShards } from '../../../src/hub/shards.ts';
+import { isShardIndex, missingShards } from '../../../src/hub/safety/shards.ts';
 
 const index = (...names: unknown[]): string =>
   JSON.stringify({ metadata: {}, weight_map: Object.fromEntries(names.map((name, key) => [`layer.${key}`, name])) });

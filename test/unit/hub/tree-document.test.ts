@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { readTreeDocument, treeDocument } from '../../../src/hub/tree-document.ts';
+import { readTreeDocument, treeDocument } from '../../../src/hub/snapshot/tree-document.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 it('gives back what it was made of, whatever a file is called', () => {

@@ -1,4 +1,5 @@
-import { opendir, readlink, stat } from 'node:fs/promises';
+import { readlinkSync, statSync } from 'node:fs';
+import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../core/errors.ts';
 import type { FileTree } from '../core/ports.ts';
@@ -36,15 +37,18 @@ export async function listTree(root: string, isPartial?: (path: string) => boole
   return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** The same in no order, one by one: there may be very many. */
+/**
+ * The same in no order, one by one: there may be very many. So one is asked about by blocking, which takes a hundredth of
+ * the time; what a directory holds is read in the background, and there others get their turn.
+ */
 export async function* walkTree(root: string, isPartial = mayBePartial, below = ''): AsyncGenerator<TreeEntry> {
   for await (const entry of await opendir(join(root, below))) {
     // In one piece at once: a name that is put together stays in memory beside what it was put together from.
     const path = below === '' ? entry.name : [below, entry.name].join('/');
     if (entry.isFile() && isPartial(path)) continue;
     if (entry.isDirectory()) yield* walkTree(root, isPartial, path);
-    else if (entry.isSymbolicLink()) yield { path, link: await readlink(join(root, path)) };
-    else if (entry.isFile()) yield { path, size: (await stat(join(root, path))).size };
+    else if (entry.isSymbolicLink()) yield { path, link: readlinkSync(join(root, path)) };
+    else if (entry.isFile()) yield { path, size: statSync(join(root, path)).size };
     else
       throw new MirrorError('E_PATH', `\`${path}\` is neither a file nor a directory nor a symbolic link`, {
         at: { item: path },

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { checksumOf, type Digest, sha256 } from '../core/digest.ts';
+import { type Digest, sha256 } from '../core/digest.ts';
 import { keepHeapSmall } from '../core/engine.ts';
 import { MirrorError } from '../core/errors.ts';
 import type { Content, FileTree } from '../core/ports.ts';
-import { explained, verified } from '../core/stream.ts';
+import { expectationOf, explained, verified } from '../core/stream.ts';
 import { printable } from '../core/text.ts';
 import { fileContent } from '../fs/read.ts';
 import { isApprovalFile, mostApprovals, otherHalf } from './proof/approval.ts';
@@ -320,10 +320,10 @@ function ofMedium(content: Content, item: string): Content {
 }
 
 /** The same content, checked against the inventory when it is read from its beginning. */
-function verifiedContent(content: Content, { digest, size, path }: BundleBlob): Content {
-  const expected = { size, checksum: checksumOf(digest), item: path };
+function verifiedContent(content: Content, blob: BundleBlob): Content {
+  const expected = expectationOf(blob, blob.path);
   return {
-    size,
+    size: blob.size,
     open: (offset, signal) =>
       offset === 0 ? verified(content.open(0, signal), expected) : content.open(offset, signal),
   };

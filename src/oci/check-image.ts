@@ -1,9 +1,9 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { checksumOf, type Digest } from '../core/digest.ts';
+import type { Digest } from '../core/digest.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
 import { forEachBySize, type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
-import { readVerified } from '../core/stream.ts';
+import { expectationOf, readVerified } from '../core/stream.ts';
 import { DigestTags } from './digest-tags.ts';
 import { resolved } from './side.ts';
 import {
@@ -134,11 +134,10 @@ class ImageWalk {
 
   /** Undefined for what stands among manifests and is none: it has the right bytes, and leads nowhere. */
   async #read(descriptor: Descriptor): Promise<ManifestDocument | undefined> {
-    const { digest, size, mediaType } = descriptor;
+    const { digest, mediaType } = descriptor;
     checkManifestSize(descriptor, digest);
     const content = await this.#limit(async () => this.#source.fetch(descriptor));
-    const expected = { size, checksum: checksumOf(digest), item: digest };
-    const bytes = await this.#limit(async () => readVerified(content, expected, this.#options.signal));
+    const bytes = await this.#limit(async () => readVerified(content, expectationOf(descriptor), this.#options.signal));
     return descriptor.isManifest === true
       ? parseUnknownManifest(bytes, mediaType, digest)
       : parseManifest(bytes, mediaType, digest);

@@ -1,9 +1,9 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { checksumOf, type Digest } from '../core/digest.ts';
+import type { Digest } from '../core/digest.ts';
 import { MirrorError } from '../core/errors.ts';
 import { type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
-import { contentOf, metadataLimit, readVerified } from '../core/stream.ts';
+import { contentOf, expectationOf, metadataLimit, readVerified } from '../core/stream.ts';
 import { DigestTags } from './digest-tags.ts';
 import { type Lost, unlessLost, unlisted } from './lost.ts';
 import { at } from './side.ts';
@@ -213,11 +213,10 @@ export class GraphReader {
   }
 
   async #bytes(descriptor: Descriptor): Promise<Buffer> {
-    const { digest, size } = descriptor;
     return this.#limit(async () => {
       const embedded = embeddedBytes(descriptor);
       const content = embedded ? contentOf(embedded) : await this.#source.fetch(descriptor);
-      return readVerified(content, { size, checksum: checksumOf(digest), item: digest }, this.#options.signal);
+      return readVerified(content, expectationOf(descriptor), this.#options.signal);
     });
   }
 

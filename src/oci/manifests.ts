@@ -1,8 +1,8 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { checksumOf, type Digest, isDigest, sha256 } from '../core/digest.ts';
+import { type Digest, isDigest, sha256 } from '../core/digest.ts';
 import { MirrorError, placeError, toMirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
-import { explained, metadataLimit, readVerified } from '../core/stream.ts';
+import { expectationOf, explained, metadataLimit, readVerified } from '../core/stream.ts';
 import { bulkBytes } from '../http/bulk.ts';
 import type { HttpResponse } from '../http/client.ts';
 import { openRange } from '../http/range.ts';
@@ -189,10 +189,9 @@ export class Manifests {
   }
 
   async #readAll(descriptor: Descriptor, content: Content, signal?: AbortSignal): Promise<Buffer> {
-    const { size, digest } = descriptor;
-    const item = this.#api.item(digest);
+    const item = this.#api.item(descriptor.digest);
     checkManifestSize(descriptor, item);
-    return readVerified(content, { size, checksum: checksumOf(digest), item }, signal);
+    return readVerified(content, expectationOf(descriptor, item), signal);
   }
 }
 

@@ -1,3 +1,4 @@
+import { expectationOf } from '../../core/stream.ts';
 import { createHash, type Hash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +8,6 @@ import { bundleFiles, type Inventory } from '../../bundle/records/inventory.ts';
 import { inventoryChunks } from '../../bundle/records/inventory-text.ts';
 import { lostMedium, writeError } from '../../bundle/medium-errors.ts';
 import { formatSums } from '../../bundle/proof/seal.ts';
-import { checksumOf } from '../../core/digest.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';
 import { syncDirectory } from '../../fs/directories.ts';
 import { receiveFile } from '../../fs/receive.ts';
@@ -47,7 +47,7 @@ export async function seal(
   // A directory that is made anew because its medium was pulled would be sealed all the same.
   await checkVolumes(sealable);
   for (const { name, content, sha256: hex } of carried) {
-    const expected = { size: content.size, checksum: checksumOf(`sha256:${hex}`), item: name };
+    const expected = expectationOf({ digest: `sha256:${hex}`, size: content.size }, name);
     await onEach(name, async (path) => receiveFile(path, content, expected, { signal }));
     sums.set(name, hex);
   }

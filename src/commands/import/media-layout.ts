@@ -1,10 +1,9 @@
 import type { BundleBlob, ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf } from '../../core/digest.ts';
 import { forEachBySize, forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import type { FileTree } from '../../core/ports.ts';
-import { contentOf, readVerified } from '../../core/stream.ts';
+import { contentOf, expectationOf, readVerified } from '../../core/stream.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.ts';
 import type { Context } from '../context.ts';
 import type { TargetEndpoint } from '../places/endpoint.ts';
@@ -71,8 +70,9 @@ async function ownIndex(tree: FileTree, { digests }: ImageItem, reader: BundleRe
   const blob = reader.find(`oci/${layoutIndexFile}`);
   const content = await tree.file(layoutIndexFile);
   if (!blob || !content) return undefined;
-  const expected = { size: blob.size, checksum: checksumOf(blob.digest), item: blob.path };
-  const index = JSON.parse((await readVerified(content, expected)).toString()) as { manifests: Descriptor[] };
+  const index = JSON.parse((await readVerified(content, expectationOf(blob, blob.path))).toString()) as {
+    manifests: Descriptor[];
+  };
   const own = new Set<string>(digests);
   const manifests = index.manifests.filter(({ digest }) => own.has(digest));
   return contentOf(Buffer.from(JSON.stringify({ ...index, manifests })));

@@ -1,8 +1,8 @@
 import type { Descriptor, Platform } from '../../core/descriptor.ts';
-import { checksumOf, type Digest } from '../../core/digest.ts';
+import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ContentSource } from '../../core/ports.ts';
-import { readVerified } from '../../core/stream.ts';
+import { expectationOf, readVerified } from '../../core/stream.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { type GraphNode, readImage } from '../../oci/graph.ts';
@@ -63,8 +63,7 @@ async function variantOf(
 ): Promise<BaseVariant | undefined> {
   const [about, ...layers] = document.blobs;
   if (!about || !/\.(?:image\.config|container\.image)\.v1\+json$/.test(about.mediaType)) return undefined;
-  const expected = { size: about.size, checksum: checksumOf(about.digest), item: about.digest };
-  const bytes = await readVerified(await source.fetch(about), expected);
+  const bytes = await readVerified(await source.fetch(about), expectationOf(about));
   const { rootfs, ...whole } = validate(configSchema, parseJson(bytes, shown), shown);
   if (rootfs.diff_ids.length !== layers.length || layers.some(isForeign)) return undefined;
   const { os, architecture, variant } = whole;

@@ -1,11 +1,11 @@
 import type { ModelItem } from '../../bundle/records/inventory.ts';
 import type { ReceivedModel } from '../../bundle/records/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf, sha256 } from '../../core/digest.ts';
+import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ContentTarget } from '../../core/ports.ts';
 import type { ReportItem } from '../../core/report.ts';
-import { contentOf, readVerified } from '../../core/stream.ts';
+import { contentOf, expectationOf, readVerified } from '../../core/stream.ts';
 import { refuseCollisions } from '../../manifest/placement.ts';
 import { AssembledImage } from '../../oci/assembled.ts';
 import { copyImage } from '../../oci/copy/graph.ts';
@@ -113,12 +113,8 @@ export async function importModelImages(run: ImportRun<ModelSource>, { models, .
 async function findModel(target: ContentTarget, item: ModelItem, form: ModelForm): Promise<Descriptor | undefined> {
   const root = await resolved(target, item.commit);
   if (!root || !isManifest(root)) return undefined;
-  const expected = { size: root.size, checksum: checksumOf(root.digest), item: root.digest };
-  const { annotations } = parseManifest(
-    await readVerified(await target.fetch(root), expected),
-    root.mediaType,
-    root.digest,
-  );
+  const bytes = await readVerified(await target.fetch(root), expectationOf(root));
+  const { annotations } = parseManifest(bytes, root.mediaType, root.digest);
   return annotations[identityAnnotation] === identityOf(item, form) ? root : undefined;
 }
 

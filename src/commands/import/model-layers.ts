@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { endBytes, paddingOf, tarHeader } from '../../bundle/writing/tar-header.ts';
-import { checksumOf, type Digest } from '../../core/digest.ts';
+import type { Digest } from '../../core/digest.ts';
 import type { Content } from '../../core/ports.ts';
-import { Check, contentOf, joined, verified } from '../../core/stream.ts';
+import { Check, contentOf, expectationOf, joined, verified } from '../../core/stream.ts';
 
 /** A file of a model, and its bytes. */
 export interface ModelFileContent {
@@ -46,13 +46,13 @@ export function checkedLayer(files: readonly ModelFileContent[]): Content {
 }
 
 /** A digest begins with the first byte: who opens it further on has the bytes before read once more. */
-function checkedFile({ path, size, digest, content }: ModelFileContent): Content {
+function checkedFile(file: ModelFileContent): Content {
+  const expected = expectationOf(file, file.path);
   return {
-    size,
+    size: file.size,
     async *open(offset, signal) {
       let skip = offset;
-      const expected = { size, checksum: checksumOf(digest), item: path };
-      for await (const chunk of verified(content.open(0, signal), expected)) {
+      for await (const chunk of verified(file.content.open(0, signal), expected)) {
         if (skip < chunk.length) yield skip > 0 ? chunk.subarray(skip) : chunk;
         skip = Math.max(0, skip - chunk.length);
       }
@@ -82,7 +82,7 @@ export async function layerDigest(
   const hash = createHash('sha256');
   for (const file of files) {
     hash.update(headerOf(file));
-    const check = new Check({ size: file.size, checksum: checksumOf(file.digest), item: file.path });
+    const check = new Check(expectationOf(file, file.path));
     for await (const chunk of file.content.open(0, signal)) {
       check.update(chunk);
       hash.update(chunk);

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf, type Digest, digestHex } from '../../core/digest.ts';
+import { type Digest, digestHex } from '../../core/digest.ts';
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
-import { Check } from '../../core/stream.ts';
+import { Check, expectationOf } from '../../core/stream.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
 import { fileContent } from '../../fs/read.ts';
 import { directoryTree } from '../../fs/tree.ts';
@@ -128,7 +128,7 @@ export class StoredImages {
         throw new MirrorError('E_DIGEST_MISMATCH', `\`${digest}\` has digest \`sha256:${hex}\``);
       return;
     }
-    const check = new Check({ size, checksum: checksumOf(digest), item: digest });
+    const check = new Check(expectationOf({ digest, size }));
     for await (const chunk of fileContent([extent]).open(0, this.#context.signal)) check.update(chunk);
     check.finish();
   }

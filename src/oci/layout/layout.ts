@@ -1,11 +1,11 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf, type Digest, digestHex, digestLike, isDigest } from '../../core/digest.ts';
+import { type Digest, digestHex, digestLike, isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { KeyedQueue } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget, FileTree } from '../../core/ports.ts';
-import { metadataLimit, readAll, readVerified } from '../../core/stream.ts';
+import { expectationOf, metadataLimit, readAll, readVerified } from '../../core/stream.ts';
 import { parseJson, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { ensureWritable, partialSuffix, writeFileAtomic } from '../../fs/atomic.ts';
@@ -124,11 +124,7 @@ export class OciLayout {
     if (!document) {
       checkManifestSize(descriptor, descriptor.digest);
       document = this.content(descriptor).then(async (content) => {
-        const bytes = await readVerified(content, {
-          size: descriptor.size,
-          checksum: checksumOf(descriptor.digest),
-          item: descriptor.digest,
-        });
+        const bytes = await readVerified(content, expectationOf(descriptor));
         return parseManifest(bytes, descriptor.mediaType, descriptor.digest);
       });
       this.#documents.set(descriptor.digest, document);
@@ -196,8 +192,8 @@ export class WritableLayout extends OciLayout {
   }
 
   async receive(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void> {
-    const expectation = { size: expected.size, checksum: checksumOf(expected.digest), item: expected.digest };
-    await this.#blobs.receive(join(this.#directory, blobPath(expected.digest)), content, expectation, signal);
+    const path = join(this.#directory, blobPath(expected.digest));
+    await this.#blobs.receive(path, content, expectationOf(expected), signal);
   }
 
   async has(descriptor: Descriptor): Promise<boolean> {

@@ -1,10 +1,10 @@
 import type { Descriptor } from '../../core/descriptor.ts';
-import { checksumOf, isDigest } from '../../core/digest.ts';
+import { isDigest } from '../../core/digest.ts';
 import { isWrongBytes, MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource } from '../../core/ports.ts';
-import { Check, readVerified } from '../../core/stream.ts';
+import { Check, expectationOf, readVerified } from '../../core/stream.ts';
 import { isUnreachable } from '../../http/connection-error.ts';
 import { isManifest } from '../types.ts';
 
@@ -174,16 +174,15 @@ async function* checked(
   descriptor: Descriptor,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  const { digest, size } = descriptor;
-  const expected = { size, checksum: checksumOf(digest), item: digest };
-  if (size <= smallBody || isManifest(descriptor)) {
+  const expected = expectationOf(descriptor);
+  if (descriptor.size <= smallBody || isManifest(descriptor)) {
     yield await readVerified(content, expected, signal);
     return;
   }
   const check = new Check(expected);
   for await (const chunk of content.open(0, signal)) {
     check.update(chunk);
-    if (check.seen === size) check.finish();
+    if (check.seen === descriptor.size) check.finish();
     yield chunk;
   }
 }

@@ -34,7 +34,7 @@ import type { ImportRun } from './import/run.ts';
 import { carryOver } from './import/receipt.ts';
 import { type ImportWork, joinParts, parseShard, shardName, shareOf } from './import/shard.ts';
 import { TargetState } from './import/state.ts';
-import { describeSurplus, findSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
+import { describeSurplus, findSurplus, isSurplus, nameSurplus, tidy, type TidyOptions } from './import/surplus.ts';
 import { openObjects, viewObjects } from './places/objects.ts';
 import { type BundlePlace, openHere } from './records/sealed.ts';
 import { openSigning, type SigningOptions } from './records/signing.ts';
@@ -235,7 +235,7 @@ export function summarise(
   inventory: Pick<Inventory, 'items'>,
   media: MediaToCome,
 ): Report {
-  const good = items.filter(({ state }) => state !== 'failed');
+  const good = items.filter((item) => item.state !== 'failed' && !isSurplus(item));
   const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const summary = good.map(
     ({ name, state, bytes: moved = 0, detail }) =>

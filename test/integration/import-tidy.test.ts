@@ -63,6 +63,18 @@ it('prunes what the receipt of a former bundle names and this one does not hold,
   expect(gone.filter((key) => !said.some((line) => line.includes(key)))).toEqual([]);
 });
 
+it('counts what it removes neither as moved nor as brought', async () => {
+  const { totals } = await second.bring({ models });
+  first.s3.objects.clear();
+  await first.bring({ models });
+
+  const report = await second.bring({ models, prune: true });
+
+  expect(report.totals).toEqual(totals);
+  const [removed = ''] = tidied(report).map(([, key]) => key);
+  expect(report.summary.filter((line) => line.includes(removed))).toHaveLength(1);
+});
+
 it('removes refs before what they lead to', async () => {
   await first.bring({ models });
   first.requests();

@@ -19,8 +19,6 @@ export interface TidyOptions {
   dryRun?: boolean | undefined;
 }
 
-const flags = { former: 'prune', leftover: 'repair' } as const;
-
 /**
  * What lies in the target and disturbs, and with `--prune` what imports before this one have left there.
  * @param kept keys of what this bundle puts there
@@ -72,12 +70,22 @@ export async function tidy(
   }
 }
 
-/** Lines for people, of the items that `tidy` made. */
+/** Whether an item is one that `tidy` made: nothing was brought by it. */
+export function isSurplus({ kind }: ReportItem): boolean {
+  return kind === 'former' || kind === 'leftover';
+}
+
+const words = new Map<ReportItem['state'], string>([
+  ['done', 'removed'],
+  ['planned', 'would remove'],
+  ['skipped', 'NOT REMOVED'],
+]);
+
+/** Lines for people, of the items that `tidy` made; of one that failed the error says all. */
 export function describeSurplus(items: readonly ReportItem[]): string[] {
-  return items.flatMap(({ kind, name, state, bytes = 0, detail }) => {
-    if (kind !== 'former' && kind !== 'leftover') return [];
-    const words = { done: 'removed', planned: 'would remove', skipped: 'NOT REMOVED', present: '', failed: '' }[state];
-    const hint = state === 'skipped' && kind === 'leftover' ? ` (\`--${flags[kind]}\`)` : '';
-    return words === '' ? [] : [`${words}  ${name}  ${formatBytes(bytes)}  ${String(detail?.['text'])}${hint}`];
+  return items.filter(isSurplus).flatMap(({ kind, name, state, bytes = 0, detail }) => {
+    const word = words.get(state);
+    const hint = state === 'skipped' && kind === 'leftover' ? ' (`--repair`)' : '';
+    return word === undefined ? [] : [`${word}  ${name}  ${formatBytes(bytes)}  ${String(detail?.['text'])}${hint}`];
   });
 }

@@ -5,7 +5,8 @@ import { parseReceipt, type Receipt } from '../../src/bundle/records/receipt.ts'
 import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
 import { copy } from '../../src/commands/copy.ts';
-import { importBundle, type ImportOptions } from '../../src/commands/import.ts';
+import { importBundle } from '../../src/commands/import.ts';
+import type { ImportOptions } from '../../src/commands/import/options.ts';
 import { verifyZone } from '../../src/commands/verify/zone.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';

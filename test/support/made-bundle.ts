@@ -1,7 +1,8 @@
 import { vi } from 'vitest';
 import { bundle } from '../../src/commands/bundle.ts';
 import type { Context } from '../../src/commands/context.ts';
-import { type ImportOptions, importBundle } from '../../src/commands/import.ts';
+import { importBundle } from '../../src/commands/import.ts';
+import type { ImportOptions } from '../../src/commands/import/options.ts';
 import { snapshot } from '../../src/commands/snapshot.ts';
 import type { Event } from '../../src/core/events.ts';
 import type { Report } from '../../src/core/report.ts';

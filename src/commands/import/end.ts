@@ -1,9 +1,9 @@
 import { type NewReceipt, writtenReceipt } from '../../bundle/records/receipt.ts';
-import type { Digest } from '../../core/digest.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
+import { type ModelImages, putReceiptImage } from './model-images.ts';
 import { putReceipt, putWritten } from './receipt.ts';
 import { partKey, type Shard } from './shard.ts';
 import type { TargetState } from './state.ts';
@@ -12,10 +12,8 @@ import type { SigningKey } from '../records/signing.ts';
 
 /** What an import has come to. */
 export interface EndedImport {
-  /** Of the bundle. */
-  name: string;
-  inventory: Digest;
   state: TargetState | undefined;
+  modelImages: ModelImages | undefined;
   items: ReportItem[];
   receipt: NewReceipt;
   receiptPath: string;
@@ -23,12 +21,12 @@ export interface EndedImport {
 }
 
 /**
- * Writes the receipt to its file and to the target of the models.
+ * Writes the receipt to its file and to the target of the models, be it a store or a registry.
  * @param isKept whether the target still needs an object that a receipt before this one names
  * @param parts keys of the parts of the receipt that shards have left
  */
 export async function endWhole(
-  { name, state, items, receipt, receiptPath, signing }: EndedImport,
+  { state, modelImages, items, receipt, receiptPath, signing }: EndedImport,
   isKept: (key: string) => boolean,
   parts: readonly string[],
   context: Context,
@@ -36,9 +34,11 @@ export async function endWhole(
   const written = writtenReceipt(receipt);
   // The file first: a store that takes nothing must not cost the record of what it refused.
   await writeReceiptFile(receiptPath, written, signing);
+  if (modelImages)
+    await attempt(items, 'receipt', modelImages.place, () => putReceiptImage(modelImages, receipt, context));
   if (!state) return;
   await attempt(items, 'receipt', state.store.name, () =>
-    putReceipt(state, name, written, isKept, signing, context.signal),
+    putReceipt(state, receipt.bundle.name, written, isKept, signing, context.signal),
   );
   // Where nothing may be deleted they stay, and are known by their name.
   if (receipt.complete) for (const key of parts) await state.store.remove(key).catch(() => {});
@@ -47,14 +47,14 @@ export async function endWhole(
 /** Writes a shard's part of the receipt to its file and to the target of the models. */
 export async function endShard(
   shard: Shard,
-  { name, inventory, state, items, receipt, receiptPath, signing }: EndedImport,
+  { state, items, receipt, receiptPath, signing }: EndedImport,
   context: Context,
 ): Promise<Report> {
   // What belongs to an image and is not taken will not be either when it is brought again.
   receipt.shard = { ...shard, done: items.every(({ state, kind }) => state !== 'failed' || kind === 'referrers') };
   const written = writtenReceipt(receipt);
   await writeReceiptFile(receiptPath, written, signing);
-  const key = partKey(name, inventory, shard);
+  const key = partKey(receipt.bundle, shard);
   if (state && state.receipts.get(key)?.digest !== written.digest)
     await attempt(items, 'receipt', state.store.name, () => putWritten(state.store, key, written, context.signal));
   return summariseShard(shard, items, receipt, state ? `${state.store.name}/${key}` : receiptPath);

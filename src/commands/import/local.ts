@@ -1,43 +1,24 @@
 import { join } from 'node:path';
-import { formatReceipt, writtenReceipt, startReceipt } from '../../bundle/records/receipt.ts';
+import { startReceipt } from '../../bundle/records/receipt.ts';
 import { MirrorError } from '../../core/errors.ts';
-import type { Report, ReportItem } from '../../core/report.ts';
+import type { Report } from '../../core/report.ts';
 import { ensureWritable } from '../../fs/atomic.ts';
-import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
-import { type ImportOptions, ofRelease, summarise } from '../import.ts';
+import { endWhole } from './end.ts';
 import { MediaToCome } from './media.ts';
-import { importModelImages, placeModels, planModelImages, putReceiptImage } from './model-images.ts';
+import { importModelImages, placeModels, planModelImages } from './model-images.ts';
 import { importModels, keysOf } from './models.ts';
+import { type ImportOptions, ofRelease } from './options.ts';
 import type { ModelSource } from './placed-object.ts';
 import { planImport } from './plan.ts';
-import { putReceipt } from './receipt.ts';
 import type { ImportRun } from './run.ts';
 import { TargetState } from './state.ts';
+import { summarise } from './summary.ts';
 import { readLocalModel } from './local-model.ts';
 import { openObjects, viewObjects } from '../places/objects.ts';
-import { writeReceiptFile } from '../records/receipt-signature.ts';
-import { openSigning, type SigningOptions } from '../records/signing.ts';
+import { openSigning } from '../records/signing.ts';
 
-export interface ImportLocalOptions
-  extends
-    SigningOptions,
-    Pick<
-      ImportOptions,
-      | 'models'
-      | 'ociForm'
-      | 'ociBase'
-      | 'images'
-      | 'charts'
-      | 'files'
-      | 'keys'
-      | 'from'
-      | 'receipt'
-      | 'release'
-      | 'layout'
-      | 'dryRun'
-      | 'verify'
-    > {
+export interface ImportLocalOptions extends Omit<ImportOptions, 'bundle' | 'shard' | 'finish' | 'prune' | 'repair'> {
   /** A file or a directory. */
   path: string;
   /** `ORG/NAME` or `NAME`: what the model is called in the zone. */
@@ -73,20 +54,14 @@ export async function importLocal(options: ImportLocalOptions, context: Context)
   const receiptPath = context.path(options.receipt ?? `${name}.receipt.json`);
   await ensureWritable(join(receiptPath, '..'));
   const receipt = startReceipt({ name, inventory: identity }, { models: state?.store.name ?? place });
-  const items: ReportItem[] = [];
-  const media = new MediaToCome();
-  const run: ImportRun<ModelSource> = { reader: source, items, receipt, media, context };
-  if (state) await importModels(run, state, layout, undefined);
+  const run: ImportRun<ModelSource> = { reader: source, items: [], receipt, media: new MediaToCome(), context };
+  if (state) await importModels(run, state, layout);
   if (images) await importModelImages(run, images);
   receipt.complete = receipt.models.length > 0;
-  const written = writtenReceipt(receipt);
-  await writeReceiptFile(receiptPath, written, signing);
-  await attempt(items, 'receipt', place, async () => {
-    const kept = new Set(receipt.models.flatMap(({ objects }) => objects.map(({ key }) => key)));
-    if (state) await putReceipt(state, name, written, (key) => kept.has(key), signing, context.signal);
-    if (images) await putReceiptImage(images, name, formatReceipt(receipt), context);
-  });
-  const report = summarise(items, receipt, receiptPath, source.inventory, media);
+  const kept = new Set(receipt.models.flatMap(({ objects }) => objects.map(({ key }) => key)));
+  const ended = { state, modelImages: images, items: run.items, receipt, receiptPath, signing };
+  await endWhole(ended, (key) => kept.has(key), [], context);
+  const report = summarise(run, receiptPath);
   const hashes = item.files.map(({ path, digest }) => `${digest}  ${path}`);
   return { ...report, summary: [...(receipt.complete ? hashes : []), ...report.summary] };
 }

@@ -1,5 +1,5 @@
 import type { ModelItem } from '../../bundle/records/inventory.ts';
-import type { ReceivedModel } from '../../bundle/records/receipt.ts';
+import { formatReceipt, type NewReceipt, type ReceivedModel } from '../../bundle/records/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
@@ -159,14 +159,10 @@ function received(item: ModelItem, form: OciForm, { name }: TargetEndpoint, grap
 }
 
 /** The receipt of an import, as an artifact beside the models. */
-export async function putReceiptImage(
-  { place }: ModelImages,
-  name: string,
-  text: string,
-  context: Context,
-): Promise<void> {
+export async function putReceiptImage({ place }: ModelImages, receipt: NewReceipt, context: Context): Promise<void> {
+  const { name } = receipt.bundle;
   const source = new AssembledImage();
-  const bytes = Buffer.from(text);
+  const bytes = Buffer.from(formatReceipt(receipt));
   const layer = source.add(
     {
       mediaType: 'application/json',

@@ -96,30 +96,30 @@ function blobsOf(item: ModelItem, reader: ModelSource): NamedObject[] {
     .map(({ path, digest, size }) => ({ name: `blobs/${path.slice(prefix.length)}`, digest, size }));
 }
 
-/** The same, or with `share` only the files that are its own. */
+/** The same, or of the files only those of `keys`. */
 export function stagesOf(
   item: ModelItem,
   reader: ModelSource,
   layout: HubLayout,
-  share: { keys: ReadonlySet<string> } | undefined,
+  keys: ReadonlySet<string> | undefined,
 ): LongList<ModelObject>[] {
   const stages = objectsOf(item, reader, layout);
-  return share ? [(stages[0] ?? []).filter(({ key }) => share.keys.has(key))] : stages;
+  return keys ? [(stages[0] ?? []).filter(({ key }) => keys.has(key))] : stages;
 }
 
-/** @param share of one machine of several; it makes no model visible */
+/** @param keys of the files of one machine of several; it makes no model visible */
 export async function importModels(
   run: ImportRun<ModelSource>,
   target: TargetState,
   layout: HubLayout,
-  share: { keys: ReadonlySet<string> } | undefined,
+  keys?: ReadonlySet<string>,
 ): Promise<void> {
   const { reader, items, receipt, media, context } = run;
   const { store } = target;
   const models = reader.inventory.items.filter((item) => item.kind === 'model');
   for (const item of models) {
     const name = nameOf(item);
-    const stages = stagesOf(item, reader, layout, share);
+    const stages = stagesOf(item, reader, layout, keys);
     if (stages.every(({ length }) => length === 0)) continue;
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {

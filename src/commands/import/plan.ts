@@ -17,21 +17,21 @@ interface PlannedImport {
   /** Of the store that takes models as objects, if one does. */
   state: TargetState | undefined;
   layout: HubLayout;
-  /** Of one machine of several. */
-  share?: { keys: ReadonlySet<string> } | undefined;
+  /** Of the files of one machine of several. */
+  keys?: ReadonlySet<string> | undefined;
   images?: readonly PlacedImage[];
 }
 
 /** What an import would do, after looking at the targets and writing nothing. @param others what is planned already */
 export async function planImport(
-  { reader, state, layout, share, images = [] }: PlannedImport,
+  { reader, state, layout, keys, images = [] }: PlannedImport,
   context: Context,
   others: readonly ReportItem[],
 ): Promise<Report> {
   const items: ReportItem[] = [...others];
   for (const item of state ? reader.inventory.items : []) {
     if (!state || item.kind !== 'model') continue;
-    const stages = stagesOf(item, reader, layout, share);
+    const stages = stagesOf(item, reader, layout, keys);
     if (stages.every(({ length }) => length === 0)) continue;
     let bytes = 0;
     let missing = 0;

@@ -1,7 +1,6 @@
 import type { ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { type NewReceipt, receiptPrefix } from '../../bundle/records/receipt.ts';
-import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -23,12 +22,8 @@ export interface ImportWork {
   images: PlacedImage[];
   modelImages: ModelImages | undefined;
   besides: Besides;
-}
-
-/** What of it is one shard's. */
-export interface Share extends ImportWork {
-  /** Of objects of models; lists of files and refs are nobody's: they come when all shards are done. */
-  keys: ReadonlySet<string>;
+  /** Of the objects of models that a shard brings; lists of files and refs are nobody's: they come when all shards are done. */
+  keys?: ReadonlySet<string>;
 }
 
 /**
@@ -57,11 +52,11 @@ export function shardName({ index, of }: Shard): string {
 }
 
 /** Where a shard leaves its part of the receipt, below the target of the models. */
-export function partKey(name: string, inventory: Digest, shard: Shard): string {
-  return `${partsPrefix(name, inventory)}${shardName(shard)}.receipt.json`;
+export function partKey(bundle: NewReceipt['bundle'], shard: Shard): string {
+  return `${partsPrefix(bundle)}${shardName(shard)}.receipt.json`;
 }
 
-function partsPrefix(name: string, inventory: Digest): string {
+function partsPrefix({ name, inventory }: NewReceipt['bundle']): string {
   return `${receiptPrefix}/parts/${name}.${inventory.slice('sha256:'.length, 19)}.`;
 }
 
@@ -81,7 +76,7 @@ export function shareOf(
   reader: BundleReader,
   layout: HubLayout | undefined,
   { images, modelImages, besides }: ImportWork,
-): Share {
+): ImportWork {
   const sizes = new Map(
     [...reader.inventory.blobs, ...(reader.inventory.base?.held ?? [])].map(({ digest, size }) => [digest, size]),
   );
@@ -139,8 +134,8 @@ function sharesOf(pieces: readonly Piece[], count: number): string[][] {
  * @returns keys of the parts of the receipt
  * @throws E_INCOMPLETE naming those that are not
  */
-export function joinParts({ receipts, store }: TargetState, name: string, inventory: Digest): string[] {
-  const prefix = partsPrefix(name, inventory);
+export function joinParts({ receipts, store }: TargetState, bundle: NewReceipt['bundle']): string[] {
+  const prefix = partsPrefix(bundle);
   const parts = new Map<string, NewReceipt>();
   for (const [key, { receipt }] of receipts) if (receipt?.shard && key.startsWith(prefix)) parts.set(key, receipt);
   const counts = [...new Set([...parts.values()].map(({ shard }) => shard?.of ?? 0))].sort((a, b) => b - a);
@@ -156,7 +151,7 @@ export function joinParts({ receipts, store }: TargetState, name: string, invent
     'E_INCOMPLETE',
     most
       ? `${plural(most.indices.length, 'shard')} of ${most.of} ${most.indices.length === 1 ? 'is' : 'are'} not done: ${most.indices.map((index) => `\`${index}/${most.of}\``).join(', ')}`
-      : `no shard of \`${name}\` has been imported to \`${store.name}\``,
+      : `no shard of \`${bundle.name}\` has been imported to \`${store.name}\``,
     {
       hint: most
         ? `run \`sie-mirror import\` with \`--shard ${most.indices[0]}/${most.of}\` and the same targets again`

@@ -1,9 +1,9 @@
 import { isReceiptKey, parseReceipt, type Receipt } from '../../bundle/records/receipt.ts';
-import { type Digest, sha256 } from '../../core/digest.ts';
+import type { Digest } from '../../core/digest.ts';
 import { type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import type { ObjectState, ObjectStore } from '../../core/ports.ts';
-import { readAll } from '../../core/stream.ts';
+import { readAll, sha256Of } from '../../core/stream.ts';
 import { plural } from '../../core/text.ts';
 import { otherContent, receiptFindings } from '../../doctor/against-receipt.ts';
 import { faultAt, type Finding, notSeen, ok, warningAt } from '../../doctor/finding.ts';
@@ -58,10 +58,13 @@ export async function checkBucket(
   }
 }
 
+/** A model whose small files are still being read. */
+type OpenModel = SeenModel & { texts: Map<string, string | undefined> };
+
 class BucketLook {
   readonly #store: ObjectStore;
   readonly #context: Context;
-  readonly #models = new Map<string, SeenModel & { texts: Map<string, string | undefined> }>();
+  readonly #models = new Map<string, OpenModel>();
   readonly #receipts: string[] = [];
 
   constructor(store: ObjectStore, context: Context) {
@@ -139,7 +142,7 @@ class BucketLook {
   }
 
   /** The files that say what a model consists of. */
-  async #readTexts(models: readonly (SeenModel & { texts: Map<string, string | undefined> })[]): Promise<void> {
+  async #readTexts(models: readonly OpenModel[]): Promise<void> {
     const wanted = models.flatMap((model) =>
       model.objects
         .filter(
@@ -232,7 +235,7 @@ class BucketLook {
 
   async #digest(key: string): Promise<Digest | undefined> {
     const content = await this.#store.get(key);
-    return content && sha256(await readAll(content.open(0, this.#context.signal), smallConfig, key));
+    return content && sha256Of(content.open(0, this.#context.signal));
   }
 
   async #text(key: string, limit: number): Promise<string | undefined> {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { join, posix } from 'node:path';
 import type { HeldBlob, Inventory } from '../../bundle/records/inventory.ts';
 import { PackedList } from '../../bundle/lists/long-list.ts';
@@ -8,6 +7,7 @@ import type { SourceFile } from '../../bundle/writing/source-file.ts';
 import type { Digest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachBySize } from '../../core/limit.ts';
+import { sha256Of } from '../../core/stream.ts';
 import { fileContent } from '../../fs/read.ts';
 import { repoFolder } from '../../hub/snapshot/cache.ts';
 import { descriptorsOf } from '../../oci/graph.ts';
@@ -116,10 +116,11 @@ async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut
   );
   const keys = new Map<Digest, HeldBlob>();
   await forEachBySize(blobs, context.slots, async ({ path, size, checksum }) => {
+    // Small files are not named by their sha256.
     const digest: Digest =
       checksum?.algorithm === 'sha256'
         ? `sha256:${checksum.hex}`
-        : await digestOf(join(contents.store, path), size, context.signal);
+        : await sha256Of(fileContent([{ path: join(contents.store, path), offset: 0, size }]).open(0, context.signal));
     const key = base.models.get(digest);
     if (key === undefined) return;
     left.paths.set(path, { digest, size });
@@ -132,13 +133,6 @@ async function leaveOutModels(contents: StoreContents, base: Base, left: LeftOut
 function linkedFromElsewhere({ links }: StoreContents): Set<string> {
   const others = links.filter(({ path }) => !path.startsWith('hub/models--'));
   return new Set(others.map(({ path, link }) => posix.join(posix.dirname(path), link)));
-}
-
-/** Of a file that is not named by its sha256: the small ones. */
-async function digestOf(path: string, size: number, signal: AbortSignal): Promise<Digest> {
-  const hash = createHash('sha256');
-  for await (const chunk of fileContent([{ path, offset: 0, size }]).open(0, signal)) hash.update(chunk);
-  return `sha256:${hash.digest('hex')}`;
 }
 
 /** A blob stays out only when every repository that needs it holds it: a zone's repositories do not share. */

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { totalSize } from '../core/descriptor.ts';
 import { MirrorError } from '../core/errors.ts';
 import { makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
@@ -158,7 +159,7 @@ async function lockImage(
   const { registry, repository } = parseReference(image.ref);
   const root = await from.source.resolve(from.wanted);
   const graph = await readImage(from.source, root, { slots: context.slots, referrers: true, signal: context.signal });
-  const bytes = descriptorsOf(graph).reduce((sum, { size }) => sum + size, 0);
+  const bytes = totalSize(descriptorsOf(graph));
   const to = placementOf(`${registry}/${repository}`, image.to, manifest.rewrite);
   checkPlacement(to, image.ref);
   return { reference: from.name, root, bytes, to };

@@ -22,3 +22,10 @@ export interface Descriptor {
   /** Known to be a manifest, though its media type does not say so. */
   isManifest?: true | undefined;
 }
+
+/** How many bytes they are together. */
+export function totalSize(parts: Iterable<{ readonly size: number }>): number {
+  let sum = 0;
+  for (const { size } of parts) sum += size;
+  return sum;
+}

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { releaseChunk } from './chunk-pool.ts';
+import { totalSize } from './descriptor.ts';
 import { type Checksum, checksumOf, type Digest, formatChecksum, openHash } from './digest.ts';
 import { MirrorError } from './errors.ts';
 import type { Content } from './ports.ts';
@@ -208,7 +209,7 @@ export class AheadContent implements Content {
 /** Contents one after the other. */
 export function joined(contents: readonly Content[]): Content {
   return {
-    size: contents.reduce((sum, { size }) => sum + size, 0),
+    size: totalSize(contents),
     async *open(offset, signal) {
       let skip = offset;
       for (const content of contents) {

@@ -1,3 +1,4 @@
+import { totalSize } from '../core/descriptor.ts';
 import { formatBytes, inBackticks, plural } from '../core/text.ts';
 import type { FaultId } from './faults.ts';
 import { faultAt, type Finding, ok, warningAt } from './finding.ts';
@@ -37,7 +38,7 @@ export function layoutFindings(model: SeenModel, store: string): Finding[] {
     ...look.largeFiles(),
   ];
   if (found.length > 0) return found;
-  const bytes = model.objects.reduce((sum, { size }) => sum + size, 0);
+  const bytes = totalSize(model.objects);
   return [
     ok(
       'bucket',
@@ -156,7 +157,7 @@ class LayoutLook {
     const found: Finding[] = [];
     const blobs = objects.filter(({ path }) => path.startsWith('blobs/') && !isMarker(path));
     if (blobs.length > 0) {
-      const bytes = formatBytes(blobs.reduce((sum, { size }) => sum + size, 0));
+      const bytes = formatBytes(totalSize(blobs));
       found.push(
         this.#warning(
           'blobs-doubled',

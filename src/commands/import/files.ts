@@ -1,5 +1,6 @@
 import type { ReceivedFile } from '../../bundle/records/receipt.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
+import { totalSize } from '../../core/descriptor.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { attempt } from '../attempt.ts';
 import { filesFolder } from '../store/files.ts';
@@ -41,7 +42,7 @@ export async function putFiles(
   name: string,
   target: TargetState,
 ): Promise<{ bytes: number; files: ReceivedFile[] }> {
-  context.report({ type: 'total', bytes: objects.reduce((sum, { size }) => sum + size, 0) });
+  context.report({ type: 'total', bytes: totalSize(objects) });
   const { moved, broken, lacking, there } = await putObjects(objects, target, context);
   const [error] = broken;
   if (error) throw error;

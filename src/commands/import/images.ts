@@ -13,7 +13,7 @@ import { resolved } from '../../oci/side.ts';
 import { attempt } from '../attempt.ts';
 import { leftOutItem } from '../copy/image.ts';
 import { openRepository, type TargetEndpoint } from '../places/endpoint.ts';
-import type { ImportRun } from './run.ts';
+import { type ImportRun, noteBrought } from './run.ts';
 import { blobsOver, layoutOverMedia } from './media-layout.ts';
 
 /** An image of the bundle and where it goes. */
@@ -89,7 +89,7 @@ export async function importImages(run: ImportRun, images: readonly PlacedImage[
 }
 
 /** The tag comes last, so whatever has it is whole. */
-async function isTagged({ item, reference }: PlacedImage, { target }: TargetEndpoint): Promise<boolean> {
+export async function isTagged({ item, reference }: PlacedImage, { target }: TargetEndpoint): Promise<boolean> {
   return (await resolved(target, reference))?.digest === item.root.digest;
 }
 
@@ -124,18 +124,16 @@ function arrived(graph: ImageGraph, leftOut: readonly LeftOut[]): Set<Digest> {
 }
 
 function record(
-  { items, receipt, context }: ImportRun,
+  run: ImportRun,
   { item, chart }: PlacedImage,
   target: string,
   tally: { copied: number; copiedBytes: number },
 ): void {
   const { reference: name, digests } = item;
   const { digest } = item.root;
-  receipt.images.push({ reference: name, target, digest, digests, ...(chart ? { chart } : {}) });
-  const state = tally.copied === 0 ? 'present' : 'done';
-  const bytes = tally.copiedBytes;
-  context.report({ type: 'item', item: name, state, bytes });
-  items.push({ kind: 'image', name, state, digest, bytes, detail: { target, ...tally } });
+  run.receipt.images.push({ reference: name, target, digest, digests, ...(chart ? { chart } : {}) });
+  const { copied, copiedBytes: bytes } = tally;
+  noteBrought(run, { kind: 'image', name, target, digest, bytes, isNew: copied > 0, detail: tally });
 }
 
 /** What is going to move has to be what the inventory, and so the signature, speaks of. @throws E_CORRUPT */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type BundleBlob, type Inventory, inventorySchemaId, type ModelItem } from '../../bundle/records/inventory.ts';
+import { totalSize } from '../../core/descriptor.ts';
 import { type Digest, digestHex, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { checkRelativePath } from '../../core/path.ts';
@@ -102,7 +103,7 @@ async function sizeBehind(link: string, path: string): Promise<number> {
 
 async function hashed(files: readonly Unhashed[], context: Context): Promise<LocalFile[]> {
   context.report({ type: 'stage', text: 'computing sha256' });
-  context.report({ type: 'total', bytes: files.reduce((sum, { size }) => sum + size, 0) });
+  context.report({ type: 'total', bytes: totalSize(files) });
   const onBytes = (bytes: number): void => context.report({ type: 'bytes', bytes });
   await using pool = new HashPool(Math.min(context.threads, files.length), onBytes, context.signal);
   // The pool ends with this scope.

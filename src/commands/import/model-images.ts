@@ -1,6 +1,6 @@
 import type { ModelItem } from '../../bundle/records/inventory.ts';
 import { formatReceipt, type NewReceipt, type ReceivedModel } from '../../bundle/records/receipt.ts';
-import type { Descriptor } from '../../core/descriptor.ts';
+import { type Descriptor, totalSize } from '../../core/descriptor.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { ContentTarget } from '../../core/ports.ts';
@@ -20,7 +20,7 @@ import { openRepository, type TargetEndpoint } from '../places/endpoint.ts';
 import type { MediaToCome } from './media.ts';
 import { pushModel } from './model-push.ts';
 import type { ModelSource } from './placed-object.ts';
-import type { ImportRun } from './run.ts';
+import { type ImportRun, noteBrought } from './run.ts';
 import { openBase } from './model-base.ts';
 import { identityAnnotation, identityOf, type ModelForm, type OciForm } from './model-image.ts';
 import type { ModelFileContent } from './model-layers.ts';
@@ -80,7 +80,7 @@ export async function planModelImages({ models, ...form }: ModelImages, context:
   for (const { item, target: place } of models) {
     const { target, name } = await openRepository(context, place, item.commit);
     const found = await findModel(target, item, form);
-    const bytes = found ? 0 : item.files.reduce((sum, { size }) => sum + size, 0);
+    const bytes = found ? 0 : totalSize(item.files);
     const state = found ? 'present' : 'planned';
     items.push({ kind: 'model', name: nameOf(item), state, bytes, detail: { target: name } });
   }
@@ -100,11 +100,9 @@ export async function importModelImages(run: ImportRun<ModelSource>, { models, .
         : await bring(run, item, form, target.target);
       await tagRefs(item, brought.graph.root.descriptor, target.target);
       receipt.models.push(received(item, form.form, target, brought.graph));
-      const state = found ? 'present' : 'done';
       const { bytes } = brought;
       const { digest } = brought.graph.root.descriptor;
-      context.report({ type: 'item', item: name, state, bytes });
-      items.push({ kind: 'model', name, state, bytes, digest, detail: { target: target.name } });
+      noteBrought(run, { kind: 'model', name, target: target.name, digest, bytes, isNew: !found });
     });
   }
 }

@@ -1,5 +1,5 @@
 import type { ModelItem } from '../../bundle/records/inventory.ts';
-import type { Descriptor } from '../../core/descriptor.ts';
+import { type Descriptor, totalSize } from '../../core/descriptor.ts';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { placeError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
@@ -38,7 +38,7 @@ export async function pushModel(
   // What has gone there already is no more work.
   const report: Reporter = pushMade ? withoutBytes(context.report) : context.report;
   const { tally } = await copyImage(source, target, graph, item.commit, { slots, signal, report, destination });
-  const pushed = pushMade ? files.reduce((sum, { size }) => sum + size, 0) : 0;
+  const pushed = pushMade ? totalSize(files) : 0;
   return { graph, bytes: pushed + tally.copiedBytes };
 }
 
@@ -64,7 +64,7 @@ function pushing(push: PushMade, destination: Destination, context: Context): La
         content: counted(content, (bytes) => report({ type: 'bytes', bytes })),
       };
     });
-    report({ type: 'total', bytes: layers.reduce((sum, { size }) => sum + size, 0) });
+    report({ type: 'total', bytes: totalSize(layers) });
     const digests: Digest[] = [];
     await forEachBySize(layers, slots, async ({ index, name, content }) => {
       const digest = await push(name, content, signal);

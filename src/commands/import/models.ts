@@ -2,6 +2,7 @@ import type { BundleBlob, ModelItem } from '../../bundle/records/inventory.ts';
 import { inTurn, type LongList, packed, PackedList } from '../../bundle/lists/long-list.ts';
 import type { ReceivedObject } from '../../bundle/records/receipt.ts';
 import { sortedList } from '../../bundle/lists/sorted-list.ts';
+import { totalSize } from '../../core/descriptor.ts';
 import { sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { forEachOfMany } from '../../core/limit.ts';
@@ -123,8 +124,7 @@ export async function importModels(
     if (stages.every(({ length }) => length === 0)) continue;
     context.report({ type: 'stage', text: `importing ${name} to ${store.name}` });
     await attempt(items, 'model', name, async () => {
-      const sizes = stages.map((objects) => objects.reduce((sum, { size }) => sum + size, 0));
-      context.report({ type: 'total', bytes: sizes.reduce((sum, bytes) => sum + bytes, 0) });
+      context.report({ type: 'total', bytes: totalSize(inTurn(stages)) });
       const [files = [], trees = [], refs = []] = stages;
       const put = await putObjects(files, target, context);
       // A list of files that are not all there yet makes loaders say so, where a part of a model would be taken for it.

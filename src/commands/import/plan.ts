@@ -1,14 +1,14 @@
-import { inTurn } from '../../bundle/lists/long-list.ts';
+import { inTurn, type LongList } from '../../bundle/lists/long-list.ts';
+import type { Inventory } from '../../bundle/records/inventory.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
 import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
-import { resolved } from '../../oci/side.ts';
-import { describeItem } from '../bundle/item.ts';
+import { describeItem, nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
 import { openRepository } from '../places/endpoint.ts';
-import type { PlacedImage } from './images.ts';
+import { isTagged, type PlacedImage } from './images.ts';
 import { type HubLayout, stagesOf } from './models.ts';
-import type { ModelSource } from './placed-object.ts';
+import type { ModelObject, ModelSource } from './placed-object.ts';
 import type { TargetState } from './state.ts';
 
 /** Where things would go. */
@@ -29,38 +29,12 @@ export async function planImport(
   others: readonly ReportItem[],
 ): Promise<Report> {
   const items: ReportItem[] = [...others];
-  for (const item of state ? reader.inventory.items : []) {
-    if (!state || item.kind !== 'model') continue;
-    const stages = stagesOf(item, reader, layout, keys);
-    if (stages.every(({ length }) => length === 0)) continue;
-    let bytes = 0;
-    let missing = 0;
-    await forEachLimited(inTurn(stages), requestsAtOnce(context.slots), async (object) => {
-      if (await state.find(object)) return;
-      missing += 1;
-      bytes += object.size;
-    });
-    const { name } = describeItem(item, reader.inventory);
-    items.push({
-      kind: 'model',
-      name,
-      state: missing === 0 ? 'present' : 'planned',
-      bytes,
-      detail: { target: state.store.name, objects: missing },
-    });
+  for (const item of reader.inventory.items) {
+    const stages = state && item.kind === 'model' ? stagesOf(item, reader, layout, keys) : [];
+    if (state && stages.some(({ length }) => length > 0))
+      items.push(await planModel(nameOf(item), stages, state, context));
   }
-  for (const { item, target: place, reference } of images) {
-    const { target, name } = await openRepository(context, place, reference);
-    const isThere = (await resolved(target, reference))?.digest === item.root.digest;
-    const { bytes = 0 } = describeItem(item, reader.inventory);
-    items.push({
-      kind: 'image',
-      name: item.reference,
-      state: isThere ? 'present' : 'planned',
-      bytes: isThere ? 0 : bytes,
-      detail: { target: name },
-    });
-  }
+  for (const image of images) items.push(await planImage(image, reader.inventory, context));
   const planned = items.filter(({ state: each }) => each === 'planned');
   const bytes = planned.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   return makeReport('import', items, { items: planned.length, bytes }, [
@@ -70,4 +44,29 @@ export async function planImport(
     ),
     `would import ${plural(planned.length, 'item')}, at most ${formatBytes(bytes)}; nothing was written`,
   ]);
+}
+
+async function planModel(
+  name: string,
+  stages: readonly LongList<ModelObject>[],
+  target: TargetState,
+  context: Context,
+): Promise<ReportItem> {
+  let bytes = 0;
+  let objects = 0;
+  await forEachLimited(inTurn(stages), requestsAtOnce(context.slots), async (object) => {
+    if (await target.find(object)) return;
+    objects += 1;
+    bytes += object.size;
+  });
+  const state = objects === 0 ? 'present' : 'planned';
+  return { kind: 'model', name, state, bytes, detail: { target: target.store.name, objects } };
+}
+
+async function planImage(image: PlacedImage, inventory: Inventory, context: Context): Promise<ReportItem> {
+  const target = await openRepository(context, image.target, image.reference);
+  const isThere = await isTagged(image, target);
+  const { name, bytes = 0 } = describeItem(image.item, inventory);
+  const state = isThere ? 'present' : 'planned';
+  return { kind: 'image', name, state, bytes: isThere ? 0 : bytes, detail: { target: target.name } };
 }

@@ -13,12 +13,20 @@ export interface ImportRun<Source = BundleReader> {
   readonly context: Context;
 }
 
-/** Says what has come of one item: nothing moved of what was there already. */
+/** What has come of one item. */
+interface Brought extends Pick<ReportItem, 'kind' | 'name' | 'digest' | 'detail'> {
+  target: string;
+  bytes: number;
+  /** Nothing moved of what was there already, so it need not be said. */
+  isNew?: boolean;
+}
+
+/** Says what has come of one item, at once and in the report. */
 export function noteBrought(
   { items, context }: Pick<ImportRun, 'items' | 'context'>,
-  { kind, name, target, bytes }: { kind: string; name: string; target: string; bytes: number },
+  { target, bytes, isNew = bytes > 0, detail, ...item }: Brought,
 ): void {
-  const state = bytes === 0 ? 'present' : 'done';
-  context.report({ type: 'item', item: name, state, bytes });
-  items.push({ kind, name, state, bytes, detail: { target } });
+  const state = isNew ? 'done' : 'present';
+  context.report({ type: 'item', item: item.name, state, bytes });
+  items.push({ ...item, state, bytes, detail: { target, ...detail } });
 }

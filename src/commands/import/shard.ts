@@ -1,6 +1,7 @@
 import type { ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import { type NewReceipt, receiptPrefix } from '../../bundle/records/receipt.ts';
+import { totalSize } from '../../core/descriptor.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { plural } from '../../core/text.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -90,11 +91,7 @@ export function shareOf(
   if (layout)
     for (const item of models) for (const { key, size } of objectsOf(item, reader, layout)[0] ?? []) add(key, size);
   for (const image of images) add(placeOf(image), sizeOf(image.item));
-  for (const model of modelImages?.models ?? [])
-    add(
-      placeOf(model),
-      model.item.files.reduce((sum, { size }) => sum + size, 0),
-    );
+  for (const model of modelImages?.models ?? []) add(placeOf(model), totalSize(model.item.files));
   for (const { key, size } of files?.objects ?? []) add(fileName(key), size);
   for (const item of charts?.items ?? []) add(chartName(item), sizeOf(item));
   const mine = new Set(sharesOf([...pieces.values()], of)[index]);

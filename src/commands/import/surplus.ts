@@ -37,13 +37,18 @@ export async function findSurplus(
   return [...leftovers, ...former.filter(({ key }) => !named.has(key))];
 }
 
+function mayGo({ kind }: Surplus, { prune, repair }: TidyOptions): boolean {
+  return (kind === 'former' ? prune : repair) === true;
+}
+
 /** Says what there is, always before anything is done about it. */
-export function nameSurplus(found: readonly Surplus[], { prune, repair, dryRun }: TidyOptions, context: Context): void {
-  const wanted = { former: prune, leftover: repair };
-  for (const { kind, key, size, text, mend } of found) {
+export function nameSurplus(found: readonly Surplus[], options: TidyOptions, context: Context): void {
+  const going = options.dryRun ? 'would remove' : 'removing';
+  for (const surplus of found) {
+    const { kind, key, size, text, mend } = surplus;
     const what = `\`${key}\` (${formatBytes(size)}): ${text}`;
     if (!mend) context.report({ type: 'warning', text: what });
-    else if (wanted[kind]) context.report({ type: 'note', text: `${dryRun ? 'would remove' : 'removing'} ${what}` });
+    else if (mayGo(surplus, options)) context.report({ type: 'note', text: `${going} ${what}` });
     else if (kind === 'leftover') context.report({ type: 'warning', text: `${what}; \`--repair\` removes it` });
   }
 }
@@ -51,17 +56,17 @@ export function nameSurplus(found: readonly Surplus[], { prune, repair, dryRun }
 /** Does what may be done, and makes items of it: `done`, `planned`, or `skipped` for what was named only. */
 export async function tidy(
   found: readonly Surplus[],
-  { prune, repair, dryRun }: TidyOptions,
+  options: TidyOptions,
   items: ReportItem[],
   context: Context,
 ): Promise<void> {
-  const wanted = { former: prune, leftover: repair };
-  for (const { kind, key, size, text, mend } of found) {
-    if (kind === 'former' && !prune) continue;
+  for (const surplus of found) {
+    const { kind, key, size, text, mend } = surplus;
+    if (kind === 'former' && !options.prune) continue;
     context.signal.throwIfAborted();
     const item = { kind, name: key, bytes: size, detail: { text } };
-    if (!mend || !wanted[kind]) items.push({ ...item, state: 'skipped' });
-    else if (dryRun) items.push({ ...item, state: 'planned' });
+    if (!mend || !mayGo(surplus, options)) items.push({ ...item, state: 'skipped' });
+    else if (options.dryRun) items.push({ ...item, state: 'planned' });
     else
       await attempt(items, kind, key, async () => {
         await mend();

@@ -8,14 +8,15 @@ import { doctorReport } from '../doctor/report.ts';
 import { checkAddress } from './places/address.ts';
 import type { Context } from './context.ts';
 import { writeSupportFile } from './doctor/archive.ts';
+import { checkBundle } from './doctor/bundle.ts';
 import { shownEndpoint } from './doctor/bucket-access.ts';
 import { checkBucket, sightOf } from './doctor/bucket.ts';
-import { checkCluster, type ClusterOptions } from './doctor/cluster.ts';
+import { checkCluster, type ClusterOptions, type ClusterSight } from './doctor/cluster.ts';
 import { checkGateway } from './doctor/gateway.ts';
 import { Hosts } from './doctor/hosts.ts';
 import { lookAt } from './doctor/not-lost.ts';
 import { checkRegistry } from './doctor/registry.ts';
-import { checkBundle, checkTool } from './doctor/tool.ts';
+import { checkTool } from './doctor/tool.ts';
 import { askWorkers, checkWorker } from './doctor/worker.ts';
 
 export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
@@ -39,70 +40,57 @@ export interface DoctorOptions extends Omit<ClusterOptions, 'models'> {
  * @throws E_USAGE, E_CORRUPT for a receipt that is none, E_NOT_FOUND for one that is not there
  */
 export async function doctor(options: DoctorOptions, context: Context): Promise<Report> {
-  for (const url of [options.gateway, ...(options.workers ?? [])]) if (url !== undefined) checkAddress(url);
+  const { bundle, receipt, gateway, workers = [] } = options;
+  for (const url of [gateway, ...workers]) if (url !== undefined) checkAddress(url);
+  const given = receipt === undefined ? undefined : await readGiven(context.path(receipt));
   const hosts = new Hosts(context);
-  const stage = (text: string): void => context.report({ type: 'stage', text });
-  const given = options.receipt === undefined ? undefined : await readGiven(context.path(options.receipt));
-  const findings: Finding[] = [];
-  const one = (finding: Finding): Finding[] => [finding];
-  let bucket = sightOf([]);
-  const { bundle, gateway } = options;
-  if (bundle !== undefined) findings.push(...(await lookAt('bundle', bundle, () => checkBundle(bundle, context), one)));
+  const ofBundle = await lookAt('bundle', bundle, (place) => checkBundle(place, context), asTheyAre);
   const models = options.models ?? given?.targets.models;
-  if (models !== undefined) {
-    stage(`looking at ${models}`);
-    bucket = await lookAt(
-      'bucket',
-      models,
-      () => checkBucket(models, given, hosts, context),
-      (finding) => sightOf([finding]),
-    );
-    findings.push(...bucket.findings);
-  }
+  const bucket = await lookAt('bucket', models, (place) => checkBucket(place, given, hosts, context), sightOf);
   const receipts = given ? [given] : bucket.receipts;
-  const images = options.images ?? receipts.find((each) => each.targets.images !== undefined)?.targets.images;
-  if (images !== undefined) {
-    stage(`looking at ${images}`);
-    findings.push(...(await lookAt('registry', images, () => checkRegistry(images, receipts, hosts, context), one)));
-  }
+  const images = options.images ?? receipts.find(({ targets }) => targets.images !== undefined)?.targets.images;
+  const ofRegistry = await lookAt(
+    'registry',
+    images,
+    (place) => checkRegistry(place, receipts, hosts, context),
+    asTheyAre,
+  );
   const imported = bucket.repos ?? reposOf(receipts);
-  let names: Names = {};
-  if (options.kubeconfig !== undefined || options.inCluster) {
-    stage('looking at the cluster');
-    const targets = receipts.flatMap((each) => each.images.map(({ target }) => target));
-    const cluster = await lookAt(
-      'cluster',
-      options.kubeconfig ?? 'this one',
-      () => checkCluster({ ...options, models }, { imported, images, targets }, context),
-      (finding) => ({ findings: [finding], names: {} }),
-    );
-    findings.push(...cluster.findings);
-    names = cluster.names;
-  }
-  if (gateway !== undefined) {
-    stage(`asking ${gateway}`);
-    findings.push(...(await lookAt('gateway', gateway, () => checkGateway(gateway, imported, hosts, context), one)));
-  }
-  const ask = async (worker: string): Promise<Finding[]> =>
-    lookAt('gateway', worker, () => checkWorker(worker, imported, context), one);
-  findings.push(...(await askWorkers(options.workers ?? [], ask, context)));
-  findings.unshift(...(await checkTool(receipts, context)), ...hosts.clock());
-  findings.push(...unseen({ ...options, models, images }));
-  const { env, ca } = context;
-  names = {
-    ...names,
+  const known = { imported, images, targets: receipts.flatMap((each) => each.images.map(({ target }) => target)) };
+  const cluster = await lookAt(
+    'cluster',
+    options.kubeconfig ?? (options.inCluster ? 'this one' : undefined),
+    () => checkCluster({ ...options, models }, known, context),
+    (found): ClusterSight => ({ findings: found, names: {} }),
+  );
+  const ofGateway = await lookAt('gateway', gateway, (url) => checkGateway(url, imported, hosts, context), asTheyAre);
+  const ask = (worker: string): Promise<Finding[]> =>
+    lookAt('gateway', worker, (url) => checkWorker(url, imported, context), asTheyAre);
+  const ofWorkers = await askWorkers(workers, ask, context);
+  const findings = [
+    ...(await checkTool(receipts, context)),
+    ...hosts.clock(),
+    ...[ofBundle, bucket.findings, ofRegistry, cluster.findings, ofGateway, ofWorkers].flat(),
+    ...unseen({ ...options, models, images }),
+  ];
+  const names: Names = {
+    ...cluster.names,
     bundle,
     bundleName: receipts[0]?.bundle.name,
-    models: models ?? names.models,
+    models: models ?? cluster.names.models,
     images,
-    receipt: options.receipt,
+    receipt,
     gateway,
-    endpoint: shownEndpoint(env),
-    hasOwnAuthorities: ca !== undefined,
+    endpoint: shownEndpoint(context.env),
+    hasOwnAuthorities: context.ca !== undefined,
   };
   const report = doctorReport(findings.map((each) => readable(each, names, context)));
   if (options.bundleReport !== undefined) await writeSupportFile(context.path(options.bundleReport), report, context);
   return report;
+}
+
+function asTheyAre(findings: Finding[]): Finding[] {
+  return findings;
 }
 
 /** With the names of this zone, and without its secrets. */

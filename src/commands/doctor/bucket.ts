@@ -43,6 +43,7 @@ export async function checkBucket(
   hosts: Hosts,
   context: Context,
 ): Promise<BucketSight> {
+  context.report({ type: 'stage', text: `looking at ${url}` });
   const store = await viewObjects(context, url);
   const shut = await bucketReach(url, hosts, context);
   if (shut.some(({ verdict }) => verdict === 'fault')) return sightOf(shut);

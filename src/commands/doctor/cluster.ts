@@ -60,6 +60,7 @@ export async function checkCluster(
   known: ClusterKnowledge,
   context: Context,
 ): Promise<ClusterSight> {
+  context.report({ type: 'stage', text: 'looking at the cluster' });
   const { kubeconfig } = options;
   let access: KubeAccess;
   try {

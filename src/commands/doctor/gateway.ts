@@ -20,6 +20,7 @@ export async function checkGateway(
   hosts: Hosts,
   context: Context,
 ): Promise<Finding[]> {
+  context.report({ type: 'stage', text: `asking ${url}` });
   const address = new URL(url);
   const error = await hosts.reach(new URL('/healthz', address));
   if (error) {

@@ -10,18 +10,20 @@ export function stopped(layer: Layer, name: string, error: unknown): Finding {
 
 /**
  * Looks at one layer; an error that it did not expect is a finding of that layer, and what others found is kept.
- * @param alone what stands for the look that was stopped
+ * @param place where to look; nowhere when undefined
+ * @param sightOf what is seen when all that is known are these findings: that of a look that was stopped, or none
  * @throws as `stopped`
  */
 export async function lookAt<T>(
   layer: Layer,
-  name: string,
-  look: () => Promise<T>,
-  alone: (finding: Finding) => T,
+  place: string | undefined,
+  look: (place: string) => Promise<T>,
+  sightOf: (findings: Finding[]) => T,
 ): Promise<T> {
+  if (place === undefined) return sightOf([]);
   try {
-    return await look();
+    return await look(place);
   } catch (error) {
-    return alone(stopped(layer, name, error));
+    return sightOf([stopped(layer, place, error)]);
   }
 }

@@ -20,15 +20,16 @@ import { stopped } from './not-lost.ts';
 
 /** Looks for each image of the receipts where it was imported, or below `place`. @param place `HOST[:PORT][/PREFIX]` @throws E_USAGE */
 export async function checkRegistry(
-  place: string | undefined,
+  place: string,
   receipts: readonly Receipt[],
   hosts: Hosts,
   context: Context,
 ): Promise<Finding[]> {
+  context.report({ type: 'stage', text: `looking at ${place}` });
   const images = receipts.flatMap(({ images: all, targets }) =>
     all.map((image) => moved(image, targets.images, place)),
   );
-  const names = new Set(place === undefined ? [] : [hostOf(place)]);
+  const names = new Set([hostOf(place)]);
   for (const { target } of images) names.add(hostOf(target));
   const findings: Finding[] = [];
   const open = new Set<string>();
@@ -50,8 +51,8 @@ export async function checkRegistry(
 }
 
 /** Where an image is when the registry has been given another name since. */
-function moved(image: ReceivedImage, before: string | undefined, now: string | undefined): ReceivedImage {
-  if (before === undefined || now === undefined || !image.target.startsWith(`${before}/`)) return image;
+function moved(image: ReceivedImage, before: string | undefined, now: string): ReceivedImage {
+  if (before === undefined || !image.target.startsWith(`${before}/`)) return image;
   return { ...image, target: `${now}${image.target.slice(before.length)}` };
 }
 

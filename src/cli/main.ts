@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
+import type { Reporter } from '../core/events.ts';
 import type { Report } from '../core/report.ts';
 import type { Outside } from '../commands/context.ts';
 import { toolName, version } from '../core/version.ts';
@@ -61,25 +62,14 @@ function withMessageOf(error: MirrorError): MirrorError {
 }
 
 async function run(invocation: Invocation): Promise<number> {
-  const { command, flags, outputs, run: work } = invocation;
+  const { flags } = invocation;
   const { makeProgress } = await import('./progress.ts');
   const { createContext } = await import('../commands/context.ts');
   const kind = progressKind(flags.quiet ? 'none' : flags.progress);
   const progress = await makeProgress(kind, process.stderr, Boolean(process.env['NO_COLOR']));
   const stop = catchSignals(() => progress.stop());
   try {
-    const outside: Outside = {
-      env: process.env,
-      cwd: process.cwd(),
-      home: process.env['HOME'] ?? askSystem(homedir, '/'),
-      etc: '/etc',
-      toolFile: toolFile(),
-      report: progress.report,
-      signal: stop.signal,
-      process: { pid: process.pid, isRunning },
-      nodeVersion: process.versions.node,
-    };
-    const context = await createContext(outside, {
+    const context = await createContext(outsideOf(progress.report, stop.signal), {
       concurrency: flags.concurrency,
       retries: flags.retries,
       ca: flags.ca,
@@ -87,30 +77,50 @@ async function run(invocation: Invocation): Promise<number> {
       hostsDir: flags.hostsDir,
     });
     try {
-      const report = await work(context);
+      const report = await invocation.run(context);
       progress.stop();
-      await writeOutputs(report, outputs, witness);
+      await writeOutputs(report, invocation.outputs, witness);
       return show(report, flags.json === true);
     } finally {
       await context.close();
     }
   } catch (error) {
     progress.stop();
-    const known =
-      stop.caught === undefined
-        ? toMirrorError(error)
-        : new MirrorError('E_ABORTED', 'stopped', { hint: 'run the same command again to go on', cause: error });
-    process.stderr.write(renderError(known, flags.verbose === true));
-    const report = failedReport(invocation, known);
-    // A file with the verdict of an earlier run must not outlive this one.
-    await writeOutputs(report, outputs, witness).catch((second: unknown) => {
-      const more = toMirrorError(second);
-      if (more.message !== known.message) process.stderr.write(renderError(more, flags.verbose === true));
-    });
-    if (flags.json) process.stdout.write(renderErrorJson(command, known, report.verdict));
-    else if (report.verdict !== undefined) process.stdout.write(`${report.verdict}\n`);
-    return stop.caught ?? known.exit;
+    if (stop.caught === undefined) return fail(toMirrorError(error), invocation);
+    const hint = 'run the same command again to go on';
+    await fail(new MirrorError('E_ABORTED', 'stopped', { hint, cause: error }), invocation);
+    return stop.caught;
   }
+}
+
+function outsideOf(report: Reporter, signal: AbortSignal): Outside {
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    home: process.env['HOME'] ?? askSystem(homedir, '/'),
+    etc: '/etc',
+    toolFile: toolFile(),
+    report,
+    signal,
+    process: { pid: process.pid, isRunning },
+    nodeVersion: process.versions.node,
+  };
+}
+
+/** Tells why a command ended, in every form that was asked for. @returns its exit code */
+async function fail(known: MirrorError, invocation: Invocation): Promise<number> {
+  const { command, flags, outputs } = invocation;
+  const isVerbose = flags.verbose === true;
+  process.stderr.write(renderError(known, isVerbose));
+  const report = failedReport(invocation, known);
+  // A file with the verdict of an earlier run must not outlive this one.
+  await writeOutputs(report, outputs, witness).catch((second: unknown) => {
+    const more = toMirrorError(second);
+    if (more.message !== known.message) process.stderr.write(renderError(more, isVerbose));
+  });
+  if (flags.json) process.stdout.write(renderErrorJson(command, known, report.verdict));
+  else if (report.verdict !== undefined) process.stdout.write(`${report.verdict}\n`);
+  return known.exit;
 }
 
 function witness(): Witness {

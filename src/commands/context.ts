@@ -1,10 +1,12 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
+import { MirrorError } from '../core/errors.ts';
 import type { Reporter } from '../core/events.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { toolName } from '../core/version.ts';
-import { lockForReading, type LockOwner, lockPlace } from '../fs/lock.ts';
+import { HeldLocks } from '../fs/held-locks.ts';
+import type { LockOwner } from '../fs/lock.ts';
 import { HttpClient } from '../http/client.ts';
 import { findHostTls } from '../http/host-certificates.ts';
 import { proxyRules } from '../http/proxy.ts';
@@ -15,7 +17,6 @@ import { tokenSource } from '../hub/access/token.ts';
 import type { PassingToken } from '../hub/access/trusted-publisher.ts';
 import type { HostsOptions } from '../oci/access/hosts.ts';
 import type { Registry } from '../oci/registry/registry.ts';
-import { MirrorError } from '../core/errors.ts';
 import { hasPassword } from './places/address.ts';
 import type { Registries } from './places/registries.ts';
 
@@ -83,11 +84,7 @@ export async function createContext(outside: Outside, options: CommonOptions): P
   const { env, report, signal } = outside;
   // Every transfer listens; Node.js would take many of them for a leak.
   setMaxListeners(0, signal);
-  for (const host of options.insecureHosts ?? [])
-    if (host.includes('/'))
-      throw new MirrorError('E_USAGE', `\`--insecure-host ${host}\`: a host was wanted`, {
-        hint: `write it without a scheme: \`--insecure-host ${host.replace(/^\w+:\/\//, '').replace(/\/.*$/, '')}\``,
-      });
+  for (const host of options.insecureHosts ?? []) checkInsecureHost(host);
   const path = (given: string): string => resolve(outside.cwd, given);
   const ca = options.ca === undefined ? [] : [await readAuthority(path(options.ca))];
   const extra = env['NODE_EXTRA_CA_CERTS'];
@@ -102,24 +99,16 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     tlsOf: findHostTls(certificateDirectories(outside), trusted),
     proxyOf: proxyRules(env),
   });
-  const retry: RetryOptions = {
-    ...defaultRetry,
-    ...(options.retries === undefined ? {} : { attempts: options.retries + 1 }),
-    signal,
-    onRetry: oncePerPause((error, pauseMs) =>
-      report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
-    ),
+  const retry = retryOptions(options, outside);
+  const hosts: HostsOptions = {
+    root: options.hostsDir === undefined ? join(outside.etc, 'containerd/certs.d') : path(options.hostsDir),
+    named: options.hostsDir !== undefined,
+    trusted,
   };
-  let opened: Promise<Registries> | undefined;
-  const registries = (): Promise<Registries> =>
-    (opened ??= openRegistries(outside, http, {
-      root: options.hostsDir === undefined ? join(outside.etc, 'containerd/certs.d') : path(options.hostsDir),
-      named: options.hostsDir !== undefined,
-      trusted,
-    }));
+  let registries: Promise<Registries> | undefined;
+  const opened = (): Promise<Registries> => (registries ??= openRegistries(outside, http, hosts));
   let hub: HubClient | undefined;
-  const locks = new Map<string, AsyncDisposable>();
-  const lockOf = (directory: string): string => join(directory, '.sie-mirror.lock');
+  const locks = new HeldLocks(outside.process);
   return {
     env,
     report,
@@ -133,37 +122,45 @@ export async function createContext(outside: Outside, options: CommonOptions): P
     owner: outside.process,
     nodeVersion: outside.nodeVersion,
     path,
-    hub: () => {
-      if (hub) return hub;
-      const onWait = (ms: number): void =>
-        report({ type: 'note', text: `the hub's rate limit is used up; going on in ${Math.ceil(ms / 1000)} s` });
-      const endpoint = hubEndpoint(env);
-      const exchange = async (resource: string): Promise<PassingToken> =>
-        (await import('../hub/access/trusted-publisher.ts')).exchangeToken(resource, { env, endpoint, http, retry });
-      hub = new HubClient(http, {
-        endpoint,
-        token: tokenSource(env, outside.home, exchange),
-        retry,
-        onWait,
-      });
-      return hub;
-    },
-    registry: async (host, side) => (await registries()).registry(host, side),
-    source: async (registry, repository) => (await registries()).source(registry, repository),
-    lock: async (directory, lockFile = lockOf(directory)) => {
-      if (!locks.has(lockFile))
-        locks.set(lockFile, await lockPlace(lockFile, directory, outside.process, { readers: true }));
-    },
-    lockForReading: async (directory) => {
-      if (locks.has(lockOf(directory))) return;
-      const held = await lockForReading(lockOf(directory), directory, outside.process);
-      if (held) locks.set(`reading ${locks.size} ${directory}`, held);
-    },
+    hub: () => (hub ??= openHub(outside, http, retry)),
+    registry: async (host, side) => (await opened()).registry(host, side),
+    source: async (registry, repository) => (await opened()).source(registry, repository),
+    lock: async (directory, lockFile) => locks.take(directory, lockFile),
+    lockForReading: async (directory) => locks.takeForReading(directory),
     close: async () => {
-      for (const lock of locks.values()) await lock[Symbol.asyncDispose]();
+      await locks.giveBack();
       await http.close();
     },
   };
+}
+
+/** @throws E_USAGE */
+function checkInsecureHost(host: string): void {
+  if (host.includes('/'))
+    throw new MirrorError('E_USAGE', `\`--insecure-host ${host}\`: a host was wanted`, {
+      hint: `write it without a scheme: \`--insecure-host ${host.replace(/^\w+:\/\//, '').replace(/\/.*$/, '')}\``,
+    });
+}
+
+function retryOptions({ retries }: CommonOptions, { report, signal }: Outside): RetryOptions {
+  return {
+    ...defaultRetry,
+    ...(retries === undefined ? {} : { attempts: retries + 1 }),
+    signal,
+    onRetry: oncePerPause((error, pauseMs) =>
+      report({ type: 'note', text: `${error.message}; trying again in ${Math.ceil(pauseMs / 1000)} s` }),
+    ),
+  };
+}
+
+/** @throws E_USAGE */
+function openHub({ env, home, report }: Outside, http: HttpClient, retry: RetryOptions): HubClient {
+  const endpoint = hubEndpoint(env);
+  const exchange = async (resource: string): Promise<PassingToken> =>
+    (await import('../hub/access/trusted-publisher.ts')).exchangeToken(resource, { env, endpoint, http, retry });
+  const onWait = (ms: number): void =>
+    report({ type: 'note', text: `the hub's rate limit is used up; going on in ${Math.ceil(ms / 1000)} s` });
+  return new HubClient(http, { endpoint, token: tokenSource(env, home, exchange), retry, onWait });
 }
 
 /** Commands that speak to no registry do not wait for it to load. */

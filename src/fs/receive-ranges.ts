@@ -43,18 +43,16 @@ export async function receiveRanges(
   options: RangesOptions = {},
 ): Promise<void> {
   const { partial, journal } = rangePlaces(path);
-  const { rangeBytes = defaultRangeBytes, lanes = defaultLanes } = options;
+  const { rangeBytes = defaultRangeBytes } = options;
+  const wanted = formatChecksum(expected.checksum);
   await mkdir(dirname(path), { recursive: true });
-  const head = JSON.stringify({ size: expected.size, checksum: formatChecksum(expected.checksum), rangeBytes });
+  const head = JSON.stringify({ size: expected.size, checksum: wanted, rangeBytes });
   const progress = new Progress(expected.size, rangeBytes, await readJournal(journal, partial, head));
   try {
-    const isRight = await receiveMissing(partial, journal, head, part, expected, progress, { ...options, lanes });
-    if (!isRight.ok) {
+    const found = await receiveMissing({ partial, journal, head, expected, progress }, part, options);
+    if (found !== wanted) {
       await Promise.all([rm(partial, { force: true }), rm(journal, { force: true })]);
-      throw new MirrorError(
-        'E_DIGEST_MISMATCH',
-        `\`${expected.item}\` has digest \`${isRight.found}\`, wanted \`${formatChecksum(expected.checksum)}\``,
-      );
+      throw new MirrorError('E_DIGEST_MISMATCH', `\`${expected.item}\` has digest \`${found}\`, wanted \`${wanted}\``);
     }
   } catch (error) {
     throw namePath(error, partial);
@@ -111,15 +109,22 @@ class Progress {
   }
 }
 
+/** A file that is being received by its ranges. */
+interface RangedFile {
+  partial: string;
+  journal: string;
+  /** First line of the journal. */
+  head: string;
+  expected: Expectation;
+  progress: Progress;
+}
+
+/** @returns the checksum of the whole */
 async function receiveMissing(
-  partial: string,
-  journal: string,
-  head: string,
+  { partial, journal, head, expected, progress }: RangedFile,
   part: (from: number, to: number) => Content,
-  expected: Expectation,
-  progress: Progress,
-  options: RangesOptions & { lanes: number },
-): Promise<{ ok: boolean; found: string }> {
+  options: RangesOptions,
+): Promise<string> {
   const isFresh = progress.doneBytes() === 0;
   await using file = await open(partial, isFresh ? 'w+' : 'r+', 0o644);
   await using log = await open(journal, isFresh ? 'w' : 'a', 0o644);
@@ -127,7 +132,7 @@ async function receiveMissing(
   await using hash = new TailHash(partial, expected.checksum.algorithm, expected.size);
   options.onBytes?.(progress.doneBytes());
   hash.advance(progress.wholeBytes());
-  await forEachLimited(progress.missing(), options.lanes, async (index) => {
+  await forEachLimited(progress.missing(), options.lanes ?? defaultLanes, async (index) => {
     options.signal?.throwIfAborted();
     const { from, to } = progress.bounds(index);
     await writeRange(file, from, part(from, to), expected.item, options, (bytes) => {
@@ -140,7 +145,7 @@ async function receiveMissing(
   });
   const hex = await hash.finish();
   await file.sync();
-  return { ok: hex === expected.checksum.hex, found: formatChecksum({ ...expected.checksum, hex }) };
+  return formatChecksum({ ...expected.checksum, hex });
 }
 
 async function writeRange(
@@ -156,7 +161,11 @@ async function writeRange(
   for await (const chunk of content.open(0, signal)) {
     seen += chunk.length;
     // A range that is too long would run over its neighbour.
-    if (seen > content.size) throw tooLong(item, content.size);
+    if (seen > content.size)
+      throw new MirrorError(
+        'E_SIZE_MISMATCH',
+        `a range of \`${item}\` is longer than the ${content.size} bytes that were wanted`,
+      );
     await writer.write(chunk);
     onBytes?.(chunk.length);
     onWritten(writer.position - from);
@@ -164,10 +173,6 @@ async function writeRange(
   await writer.flush();
   if (seen < content.size)
     throw new MirrorError('E_SIZE_MISMATCH', `a range of \`${item}\` has ${seen} bytes, ${content.size} were wanted`);
-}
-
-function tooLong(item: string, size: number): MirrorError {
-  return new MirrorError('E_SIZE_MISMATCH', `a range of \`${item}\` is longer than the ${size} bytes that were wanted`);
 }
 
 /** Ranges that are whole; none when the journal is that of another file, or its file is gone. */

@@ -104,35 +104,8 @@ async function tlsError(
   // A second connection would be another way than the one that failed.
   const look = async (): Promise<PeerCertificate | undefined> =>
     route.proxy ? undefined : (await peer()).peerCertificate(url);
-  if (untrusted.has(code)) {
-    const issuer = (await look())?.issuer;
-    return made(
-      `${host} has a certificate from an authority that is not trusted here${issuer ? `: \`${issuer}\`` : ''}`,
-      'name the authority with `--ca FILE` (PEM), put it into a `certs.d` directory, or set NODE_EXTRA_CA_CERTS',
-    );
-  }
-  if (code === 'CERT_HAS_EXPIRED') {
-    const until = (await look())?.until;
-    return made(
-      `the certificate of ${host} has expired${until ? `: it was valid until ${day(until)}` : ''}`,
-      'have it renewed; if that date has not come yet, set the clock of this machine',
-    );
-  }
-  if (code === 'CERT_NOT_YET_VALID') {
-    const from = (await look())?.from;
-    return made(
-      `the certificate of ${host} is not valid yet${from ? `: it is from ${day(from)} on` : ''}`,
-      'check the clock of this machine',
-    );
-  }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    const names = (error as { cert?: { subjectaltname?: string } }).cert?.subjectaltname ?? 'no name';
-    return made(
-      `the certificate of ${host} is for another name: \`${names}\``,
-      'use a name that stands in the certificate',
-    );
-  }
-  if (code.startsWith('CERT_')) return made(`the certificate of ${host} is not valid: ${code}`);
+  const certificate = await certificateFault(error, code, host, look);
+  if (certificate) return made(...certificate);
   if (code !== 'EPROTO' && !code.startsWith('ERR_SSL')) return undefined;
   const said = `${code} ${error instanceof Error ? error.message : ''}`;
   if (/alert|ALERT/.test(said)) return refusedByPeer(said, host, made);
@@ -142,6 +115,44 @@ async function tlsError(
     `${host} does not speak HTTPS`,
     `if it speaks plain HTTP: for a registry add \`--insecure-host ${url.host}\`, for another address write it with http://`,
   );
+}
+
+/** What is wrong with the certificate of a server, and what to do about it; undefined when that is not what failed. */
+async function certificateFault(
+  error: unknown,
+  code: string,
+  host: string,
+  look: () => Promise<PeerCertificate | undefined>,
+): Promise<[message: string, hint?: string] | undefined> {
+  if (untrusted.has(code)) {
+    const issuer = (await look())?.issuer;
+    return [
+      `${host} has a certificate from an authority that is not trusted here${issuer ? `: \`${issuer}\`` : ''}`,
+      'name the authority with `--ca FILE` (PEM), put it into a `certs.d` directory, or set NODE_EXTRA_CA_CERTS',
+    ];
+  }
+  if (code === 'CERT_HAS_EXPIRED') {
+    const until = (await look())?.until;
+    return [
+      `the certificate of ${host} has expired${until ? `: it was valid until ${day(until)}` : ''}`,
+      'have it renewed; if that date has not come yet, set the clock of this machine',
+    ];
+  }
+  if (code === 'CERT_NOT_YET_VALID') {
+    const from = (await look())?.from;
+    return [
+      `the certificate of ${host} is not valid yet${from ? `: it is from ${day(from)} on` : ''}`,
+      'check the clock of this machine',
+    ];
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    const names = (error as { cert?: { subjectaltname?: string } }).cert?.subjectaltname ?? 'no name';
+    return [
+      `the certificate of ${host} is for another name: \`${names}\``,
+      'use a name that stands in the certificate',
+    ];
+  }
+  return code.startsWith('CERT_') ? [`the certificate of ${host} is not valid: ${code}`] : undefined;
 }
 
 /** https://www.rfc-editor.org/rfc/rfc8446#section-6.2 */

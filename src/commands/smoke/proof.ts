@@ -75,49 +75,22 @@ export function rivals(sighting: Scene, wanted: readonly SieWorker[]): SieWorker
 
 /** What speaks against the wanted workers wins over what speaks for them. @throws E_SMOKE when somebody else may have answered */
 export function prove(sighting: Sighting): Proof {
-  const { profile, model, requests, word } = sighting;
+  const { profile, model, requests } = sighting;
   const wanted = wantedWorkers(sighting);
   const others = rivals(sighting, wanted);
-  const names = wanted.map(({ name }) => name);
-  const by = `${plural(requests, 'request')} by ${names.join(', ')} (${wanted[0]?.profile ?? profile})`;
-  const proof = (kind: Proof['by'], why: string): Proof => ({
-    profile,
-    workers: names,
-    by: kind,
-    requests,
-    text: `${by}: ${why}`,
-  });
-  if (others.length === 0) return proof('alone', 'no other worker that could have answered was live');
-  const rest = others.map(({ name }) => name).join(', ');
-  // What the workers themselves say is first-hand, and a status is some seconds old.
-  if (word?.excludes === true && !(word.isSum === true && isSplit(sighting, wanted)))
-    return proof(
-      word.seen === 'process' ? 'process' : 'counters',
-      word.seen === 'process' ? word.text : `their own counters ${word.text}`,
-    );
+  const workers = wanted.map(({ name }) => name);
   const against = contrary(sighting, wanted, others);
-  const has = (worker: SieWorker): boolean => hasModel(worker, model) === true;
-  if (against === undefined) {
-    const told = [...wanted, ...others].every((worker) => hasModel(worker, model) !== undefined);
-    if (sighting.isFresh === true && told && wanted.some(has) && !others.some(has))
-      return proof('loaded', `${rest} did not load the model`);
-    const { instances } = sighting;
-    const tookPart = wanted.some(has) || (word?.seen === 'moved' && (word.moved ?? 0) > 0);
-    const many = requests >= enoughRequests && tookPart;
-    // Workers on other hardware do not agree to the last bit; those on the same do.
-    const alike = areAlike(wanted, others);
-    // Of several processes one may be that of another worker, while a wanted one gets no work.
-    if (many && instances !== undefined && (instances === 1 || !alike))
-      return proof(
-        'instance',
-        `all answers came from ${instances === 1 ? 'one process' : `${instances} processes that agree to the last bit`}, and ${rest} would have taken a share`,
-      );
-    if (many && instances === undefined && !alike)
-      return proof('bits', `all answers agree to the last bit, so ${rest} had no part in them`);
+  const found =
+    aloneOrCounted(sighting, wanted, others) ??
+    (against === undefined ? byAnswers(sighting, wanted, others) : undefined);
+  if (found) {
+    const by = `${plural(requests, 'request')} by ${workers.join(', ')} (${wanted[0]?.profile ?? profile})`;
+    return { profile, workers, by: found.by, requests, text: `${by}: ${found.why}` };
   }
+  const rivalsOf = others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ');
   throw new MirrorError(
     'E_SMOKE',
-    `answers came while ${listed(wanted)} (${profile}) was live, but ${others.map(({ name, profile: other }) => `\`${name}\` (${other})`).join(', ')} could have given them: ${against ?? doubt(sighting, wanted, others)}`,
+    `answers came while ${listed(wanted)} (${profile}) was live, but ${rivalsOf} could have given them: ${against ?? doubt(sighting, wanted, others)}`,
     {
       hint: 'workers that share a pool (SIE_POOL) share its work: give each machine profile a pool of its own, as the chart does, name the pool with `--pool`, or ask the workers with `--worker`',
       at: { side: 'target', item: model },
@@ -125,8 +98,46 @@ export function prove(sighting: Sighting): Proof {
   );
 }
 
+/** Which proof holds, and in which words. */
+interface Reason {
+  by: Proof['by'];
+  why: string;
+}
+
+type Workers = readonly SieWorker[];
+
+/** What nothing else can speak against: there was nobody else, or the workers themselves say who worked. */
+function aloneOrCounted(sighting: Sighting, wanted: Workers, others: Workers): Reason | undefined {
+  if (others.length === 0) return { by: 'alone', why: 'no other worker that could have answered was live' };
+  const { word } = sighting;
+  // What the workers themselves say is first-hand, and a status is some seconds old.
+  if (word?.excludes !== true || (word.isSum === true && isSplit(sighting, wanted))) return undefined;
+  if (word.seen === 'process') return { by: 'process', why: word.text };
+  return { by: 'counters', why: `their own counters ${word.text}` };
+}
+
+/** What the answers, and what the gateway knows of the workers, tell. */
+function byAnswers(sighting: Sighting, wanted: Workers, others: Workers): Reason | undefined {
+  const { isFresh, model, requests, instances, word } = sighting;
+  const rest = others.map(({ name }) => name).join(', ');
+  const has = (worker: SieWorker): boolean => hasModel(worker, model) === true;
+  const told = [...wanted, ...others].every((worker) => hasModel(worker, model) !== undefined);
+  if (isFresh === true && told && wanted.some(has) && !others.some(has))
+    return { by: 'loaded', why: `${rest} did not load the model` };
+  const tookPart = wanted.some(has) || (word?.seen === 'moved' && (word.moved ?? 0) > 0);
+  if (requests < enoughRequests || !tookPart) return undefined;
+  // Workers on other hardware do not agree to the last bit; those on the same do.
+  const alike = areAlike(wanted, others);
+  if (instances === undefined)
+    return alike ? undefined : { by: 'bits', why: `all answers agree to the last bit, so ${rest} had no part in them` };
+  // Of several processes one may be that of another worker, while a wanted one gets no work.
+  if (instances !== 1 && alike) return undefined;
+  const processes = instances === 1 ? 'one process' : `${instances} processes that agree to the last bit`;
+  return { by: 'instance', why: `all answers came from ${processes}, and ${rest} would have taken a share` };
+}
+
 /** What speaks for it that others answered. */
-function contrary(sighting: Sighting, wanted: readonly SieWorker[], others: readonly SieWorker[]): string | undefined {
+function contrary(sighting: Sighting, wanted: Workers, others: Workers): string | undefined {
   const { variants, instances, model, start } = sighting;
   if (isSplit(sighting, wanted))
     return (instances ?? 0) > wanted.length
@@ -153,7 +164,7 @@ function hadNot({ name }: SieWorker, model: string, start: SieHealth | undefined
   return then === undefined || hasModel(then, model) === false;
 }
 
-function doubt({ requests, model }: Sighting, wanted: readonly SieWorker[], others: readonly SieWorker[]): string {
+function doubt({ requests, model }: Sighting, wanted: Workers, others: Workers): string {
   if (requests < enoughRequests) return `${requests} requests are too few to tell`;
   if (wanted.some((worker) => hasModel(worker, model) === true) && areAlike(wanted, others))
     return 'they are of the same hardware, and answer alike';

@@ -15,7 +15,10 @@ export interface KeygenOptions {
 
 const keyFiles = { private: 'sie-mirror.key.pem', public: 'sie-mirror.pub.pem' } as const;
 
-/** An ECDSA P-256 pair; the private file is readable by its owner only, and nothing is ever overwritten. */
+/**
+ * An ECDSA P-256 pair; the private file is readable by its owner only, and nothing is ever overwritten.
+ * @throws E_USAGE for an empty passphrase, E_REFUSED where a key is already, and what writing there throws
+ */
 export async function keygen(options: KeygenOptions, context: Context): Promise<Report> {
   const passphrase = await newPassphrase(options.passphraseFile, context);
   const directory = context.path(options.out);

@@ -34,7 +34,10 @@ export interface PlanOptions {
   deny?: readonly DenyRule[] | undefined;
 }
 
-/** Everything that a mirror manifest names, pinned; fetches no content. */
+/**
+ * Everything that a mirror manifest names, pinned; fetches no content. What cannot be resolved is a failed item.
+ * @throws E_USAGE for a lock, E_NOT_FOUND, E_MANIFEST
+ */
 export async function plan(options: PlanOptions, context: Context): Promise<Report> {
   const loaded = await loadFile(options.manifest, context);
   if (loaded.kind === 'lock')
@@ -69,6 +72,7 @@ export async function loadFile(path: string, context: Context): ReturnType<typeo
   return loadManifest(text, path);
 }
 
+/** What all that a lock names takes, where its size is known. */
 export function lockBytes(lock: Lock): number {
   const models = sizeOf(lock.models.flatMap(({ files, notices = [] }) => [...files, ...notices]));
   const files = lock.files.reduce((sum, { size = 0 }) => sum + size, 0);

@@ -24,7 +24,10 @@ export interface PullOptions {
   verify?: boolean | undefined;
 }
 
-/** Everything that a mirror manifest or lock names, into the store. */
+/**
+ * Everything that a mirror manifest or lock names, into the store. What cannot be fetched is a failed item.
+ * @throws E_NOT_FOUND, E_MANIFEST, E_REFUSED while another process works in the store, E_NO_SPACE
+ */
 export async function pull(options: PullOptions, context: Context): Promise<Report> {
   const loaded = await loadFile(options.manifest, context);
   const store = context.path(options.store);

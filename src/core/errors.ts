@@ -100,6 +100,7 @@ export function exitOfMany(errors: readonly { code: ErrorCode }[], someSucceeded
   return exits.size === 1 && !someSucceeded && only !== undefined ? only : 3;
 }
 
+/** Whether it is what Node.js throws when a signal ends some work. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || (error as { code?: string }).code === 'ABORT_ERR');
 }

@@ -5,6 +5,7 @@ export interface Limit {
   <T>(work: () => Promise<T>): Promise<T>;
 }
 
+/** A limit of its own: what goes through another one does not count. */
 export function limitTo(slots: number): Limit {
   return pLimit(slots);
 }
@@ -89,6 +90,7 @@ async function forEachInLanes<T>(
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<unknown>>();
 
+  /** @throws what `work` throws */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
     const mine = before.catch(() => {}).then(work);
@@ -123,6 +125,7 @@ export class Budget {
     await new Promise<void>((go) => this.#waiting.push({ bytes: wanted, go }));
   }
 
+  /** Gives back what was taken, by the same number. */
   give(bytes: number): void {
     this.#free += Math.min(bytes, this.#limit);
     for (let [first] = this.#waiting; first && first.bytes <= this.#free; [first] = this.#waiting) {

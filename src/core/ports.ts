@@ -8,13 +8,17 @@ export interface Content {
   open(offset: number, signal?: AbortSignal, end?: number): AsyncIterable<Uint8Array>;
 }
 
-/** A place that images are read from: registry, layout, bundle. */
+/**
+ * A place that images are read from: registry, layout, bundle. Beside what is said of each method, all of them throw what the
+ * way there gives: E_NETWORK, E_TLS, E_PROTOCOL, E_AUTH, E_RATE_LIMIT and E_REMOTE of a server, E_PATH, E_CORRUPT and E_MEDIUM
+ * of files, E_ABORTED.
+ */
 export interface ContentSource {
   /** From how many places its bytes may come: what is wrong from one may be right from the next. Default: 1. */
   readonly places?: number | undefined;
-  /** The root that a tag or digest names. Throws E_NOT_FOUND. */
+  /** The root that a tag or digest names. @throws E_NOT_FOUND */
   resolve(reference: string): Promise<Descriptor>;
-  /** The bytes of a descriptor, unverified: whoever receives them checks. Throws E_NOT_FOUND. */
+  /** The bytes of a descriptor, unverified: whoever receives them checks. @throws E_NOT_FOUND, maybe only when they are read */
   fetch(descriptor: Descriptor): Promise<Content>;
   exists(descriptor: Descriptor): Promise<boolean>;
   /** What says of itself that it refers to `subject`: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
@@ -22,13 +26,13 @@ export interface ContentSource {
   tags(): Promise<string[]>;
 }
 
-/** A place that images are written to. */
+/** A place that images are written to: it may throw E_REFUSED and E_NO_SPACE as well. */
 export interface ContentTarget extends ContentSource {
   /** Asking what is there costs next to nothing: then every child is looked at, though its parent is there. */
   readonly local?: boolean;
   /** Whether nothing has been tagged there yet: then asking for each small blob costs more than it saves. */
   isEmpty?(): Promise<boolean>;
-  /** Takes the bytes and verifies them against `expected`: nothing else may become visible. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
+  /** Takes the bytes and verifies them against `expected`: nothing else may become visible. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
   push(expected: Descriptor, content: Content, signal?: AbortSignal): Promise<void>;
   /**
    * Takes a blob that is made while it is read, so that nobody knows its digest before: it comes back. Nothing becomes
@@ -37,7 +41,7 @@ export interface ContentTarget extends ContentSource {
    */
   pushMade?(name: string, content: Content, signal?: AbortSignal): Promise<Digest>;
   tag(descriptor: Descriptor, reference: string): Promise<void>;
-  /** Makes `referrers`, which must have been pushed, findable from their subject. */
+  /** Makes `referrers`, which must have been pushed, findable from their subject. @throws E_REFUSED where something else stands in their place */
   attach(subject: Descriptor, referrers: readonly Descriptor[]): Promise<void>;
 }
 
@@ -70,18 +74,24 @@ export interface BrokenUpload {
   readonly end: () => Promise<void>;
 }
 
-/** A flat namespace of whole objects: S3, GCS, a directory. Keys are relative to the store's prefix. */
+/**
+ * A flat namespace of whole objects: S3, GCS, a directory. Keys are relative to the store's prefix. All methods throw what the
+ * way there gives: E_NETWORK, E_TLS, E_AUTH, E_RATE_LIMIT and E_REMOTE of a server, E_PATH, E_REFUSED and E_NO_SPACE of a
+ * disk, E_NOT_FOUND for a bucket that is not there, E_ABORTED.
+ */
 export interface ObjectStore {
   /** For people: `s3://bucket/prefix`. */
   readonly name: string;
+  /** What is known of one object; undefined when it is not there. */
   head(key: string): Promise<ObjectState | undefined>;
-  /** All or nothing: an object becomes visible only when its bytes had the expected digest; its version comes back. Throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH. */
+  /** All or nothing: an object becomes visible only when its bytes had the expected digest; its version comes back. @throws E_DIGEST_MISMATCH, E_SIZE_MISMATCH */
   put(
     key: string,
     content: Content,
     expected: ObjectBytes,
     signal?: AbortSignal,
   ): Promise<Pick<ObjectState, 'version'>>;
+  /** The bytes of an object, unverified; undefined when it is not there. */
   get(key: string): Promise<Content | undefined>;
   /** The bytes of an object that was listed in this size: nobody is asked before they are read. Reading throws E_NOT_FOUND. */
   content(key: string, size: number): Content;
@@ -93,6 +103,7 @@ export interface ObjectStore {
   copy(from: string, to: string, size: number, signal?: AbortSignal): Promise<void>;
   /** An object that is not there is fine. */
   remove(key: string): Promise<void>;
+  /** Each object whose key begins so. */
   list(prefix: string): AsyncIterable<ObjectState>;
   /** How many objects come with one request of a listing; absent where a listing costs none. */
   readonly pageSize?: number;

@@ -32,6 +32,7 @@ export interface Report {
   exit?: number;
 }
 
+/** An item that came to nothing; `name` is what was asked for, which the error need not know. */
 export function failedItem(kind: string, name: string, { code, message, at, hint }: MirrorError): ReportItem {
   return { kind, name, state: 'failed', error: { code, message, at, hint } };
 }

@@ -23,10 +23,12 @@ export interface Finding {
   words?: string[] | undefined;
 }
 
+/** What is as it should be. */
 export function ok(layer: Layer, name: string, evidence: string): Finding {
   return { layer, name, verdict: 'ok', evidence };
 }
 
+/** What could not be looked at. @param evidence what is not known by that, or why @param fix how it can be seen */
 export function notSeen(layer: Layer, name: string, evidence: string, fix?: string): Finding {
   return { layer, name, verdict: 'not seen', evidence, fix };
 }

@@ -108,6 +108,7 @@ export const eventListSchema = z.looseObject({
   ),
 });
 
+/** The pods of a namespace, with what doctor has to know of each. */
 export function readPods({ items }: z.infer<typeof podListSchema>): SeenPod[] {
   return items.map(({ metadata, spec, status }) => {
     const statuses = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];

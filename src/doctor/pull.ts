@@ -24,6 +24,7 @@ const pullReasons = new Set([
   'RegistryUnavailable',
 ]);
 
+/** Whether a container waits for an image that does not come. */
 export function failsToPull({ waiting }: SeenContainer): boolean {
   return waiting !== undefined && pullReasons.has(waiting.reason);
 }

@@ -40,6 +40,7 @@ export async function listTree(root: string, isPartial?: (path: string) => boole
 /**
  * The same in no order, one by one: there may be very many. So one is asked about by blocking, which takes a hundredth of
  * the time; what a directory holds is read in the background, and there others get their turn.
+ * @throws E_PATH for sockets, devices and the like
  */
 export async function* walkTree(root: string, isPartial = mayBePartial, below = ''): AsyncGenerator<TreeEntry> {
   for await (const entry of await opendir(join(root, below))) {

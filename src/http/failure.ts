@@ -30,6 +30,7 @@ export async function failure(response: HttpResponse, at: HttpRequest['at']): Pr
   return statusError(response, at, text.startsWith('<') ? '' : text.trim().slice(0, 200));
 }
 
+/** The same where the body has been read. @param said what the server said, for the message */
 export function statusError(
   response: HttpResponse,
   at: HttpRequest['at'],

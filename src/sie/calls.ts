@@ -26,6 +26,7 @@ export function scoreCall(model: string, query: string, texts: readonly string[]
   return { path: `/v1/score/${model}`, model, body: { query: { text: query }, items } };
 }
 
+/** @param labels kinds of entities that are looked for */
 export function extractCall(model: string, text: string, labels: readonly string[]): SieCall {
   return { path: `/v1/extract/${model}`, model, body: { items: [{ text }], params: { labels } } };
 }

@@ -226,6 +226,7 @@ export function notAuthorised(response: HttpResponse, at: ErrorPlace, hasToken: 
   });
 }
 
+/** For a gateway that wants tokens and knows none. */
 export function noTokens(response: HttpResponse, said: string, at: ErrorPlace): MirrorError {
   return new MirrorError('E_AUTH', `\`${response.url.host}\` cannot check tokens: ${said}`, {
     hint: 'authentication is on but the gateway was given no tokens: give it some, and set SIE_AUTH_TOKEN to one of them',

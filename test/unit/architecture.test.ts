@@ -10,7 +10,7 @@ const source = join(root, 'src');
 const rows = [
   ['cli'],
   ['commands'],
-  ['manifest', 'oci', 'hub', 'charts', 'nim', 'objects', 'bundle', 'sie', 'serve', 'kube', 'doctor', 'values'],
+  ['manifest', 'oci', 'hub', 'objects', 'bundle', 'sie', 'values', 'kube', 'doctor'],
   ['http', 'fs'],
   ['core'],
 ];

@@ -44,6 +44,7 @@ export async function openBesides(
   };
 }
 
+/** What of it would move. */
 export async function planBesides(reader: BundleReader, { charts, files }: Besides): Promise<ReportItem[]> {
   return [
     ...(charts ? await planFiles('chart', await chartFilesOf(charts.items, reader), charts.state) : []),
@@ -51,6 +52,7 @@ export async function planBesides(reader: BundleReader, { charts, files }: Besid
   ];
 }
 
+/** Puts charts and files where they go; one that fails is an item, and does not keep the others. */
 export async function importBesides(run: ImportRun, { charts, files }: Besides): Promise<void> {
   if (charts) await importChartFiles(run, charts.items, charts.state);
   if (files) await importFiles(run, files.objects, files.state);

@@ -15,6 +15,7 @@ interface ImageBlobs {
   lacking: BundleBlob[];
 }
 
+/** Which blobs of an image, and files of the layout around it, are here, and which on media that are not. */
 export function blobsOver({ digests }: ImageItem, reader: BundleReader): ImageBlobs {
   const names = [`oci/${layoutFile}`, `oci/${layoutIndexFile}`, ...digests];
   const blobs = names.flatMap((name) => reader.find(name) ?? []);

@@ -87,6 +87,7 @@ export async function planModelImages({ models, ...form }: ModelImages, context:
   return items;
 }
 
+/** Pushes each model that its registry does not have; one that fails is an item, and does not keep the others. */
 export async function importModelImages(run: ImportRun<ModelSource>, { models, ...form }: ModelImages): Promise<void> {
   const { items, receipt, context } = run;
   for (const { item, target: place } of models) {

@@ -48,6 +48,7 @@ export async function readHoldings(path: string, trust: TrustOptions, context: C
   return holdingsOf(await readRecord(path, context, async (directory) => openBundle(directory, trust, context), trust));
 }
 
+/** The same of a record that has been read. */
 export function holdingsOf(record: MirrorRecord): Holdings {
   if (record.kind === 'inventory') return ofInventory(record.inventory);
   return record.kind === 'receipt' ? ofReceipt(record.receipt) : ofLock(record.lock);

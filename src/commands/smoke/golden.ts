@@ -57,6 +57,7 @@ export async function readGolden(path: string): Promise<GoldenModel[]> {
   }
 }
 
+/** The text that `readGolden` reads. */
 export function formatGolden(models: readonly GoldenModel[]): string {
   const sorted = [...models].sort((one, other) => (one.model < other.model ? -1 : 1));
   return `${JSON.stringify({ schema: schemaId, tool: toolName, models: sorted })}\n`;

@@ -15,6 +15,7 @@ const tolerances: Record<string, number> = {
   ubinary: 0.04,
 };
 
+/** How far the cosine of two vectors of the same text may be from 1, by their number format. */
 export function toleranceOf(dtype: string): number {
   return tolerances[dtype] ?? 0.001;
 }
@@ -33,7 +34,7 @@ export interface Sense {
 
 /**
  * Whether vectors of a text, the same text, a similar and an unrelated one relate as texts do.
- * @throws E_SMOKE
+ * @throws E_SMOKE, E_INTERNAL for any other number of them
  */
 export function checkSense(embeddings: readonly Embedding[]): Sense {
   const [first, again, near, far] = embeddings;

@@ -210,9 +210,19 @@ def is_plain(path):
 
 def parse_json(data, name):
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_float=number, parse_constant=refuse)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_float=number, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise Refused(name, "corrupt") from None
+    level = containers([value])
+    for _ in range(64):
+        level = containers(each for one in level for each in (one.values() if isinstance(one, dict) else one))
+    if level:
+        raise Refused(name, "corrupt")
+    return value
+
+
+def containers(values):
+    return [each for each in values if isinstance(each, (dict, list))]
 
 
 def unique(pairs):

@@ -121,6 +121,14 @@ function* changed(): Generator<string> {
     }
 }
 
+/** What readers of JSON make different things of, where a reader of inventories would not look. */
+function* ambiguous(): Generator<string> {
+  const within = (json: string): string => JSON.stringify(sample()).replace('{', `{"unknown":${json},`);
+  for (const depth of [63, 64, 5000]) yield within(`${'['.repeat(depth)}${']'.repeat(depth)}`);
+  for (const json of ['{"a":1,"a":1}', '{"a":1,"\\u0061":1}', '{"__proto__":1,"__proto__":2}', '{"a":{"a":1}}'])
+    yield within(json);
+}
+
 const mark = 'what is to be something else';
 
 function isGood(text: string): boolean {
@@ -135,7 +143,7 @@ function isGood(text: string): boolean {
 
 it('a reader that was written from the specification believes the same inventories as ours, whatever is changed in one', async () => {
   await using place = await temporaryDirectory();
-  const texts = [JSON.stringify(sample()), ...changed()];
+  const texts = [JSON.stringify(sample()), ...ambiguous(), ...changed()];
   const file = join(place.path, 'inventories');
   await writeFile(file, `${texts.join('\n')}\n`);
   const python = (await findPythons())[0]?.path ?? '';

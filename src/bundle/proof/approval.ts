@@ -2,9 +2,10 @@ import { type KeyObject, sign, verify } from 'node:crypto';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
-import { digestSchema, parseJson, validate } from '../../core/validate.ts';
+import { digestSchema, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { bundleFiles } from '../records/inventory.ts';
+import { parseStrictJson } from '../records/inventory-parse.ts';
 import { fingerprint, readSignature } from './seal.ts';
 
 const approvalSchemaId = 'sie-mirror/approval/v1';
@@ -87,7 +88,7 @@ function refuseUnprintable(field: string, text: string): void {
  * @throws E_CORRUPT
  */
 export function parseApproval(name: string, statement: Uint8Array): Approval {
-  return validate(approvalSchema, parseJson(statement, name), name);
+  return validate(approvalSchema, parseStrictJson(statement, name), name);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
@@ -6,15 +7,27 @@ import { PackedList } from '../lists/long-list.ts';
 /** Lists that may be long, by the keys that lead to them; one in a list has no key. */
 const longLists = ['blobs', 'links', 'base/held', 'items//files', 'models//objects'];
 const mostKeys = 3;
+/** Far more than any document of ours has, and fewer than any reader takes. */
+const mostDepth = 64;
 
 /**
  * What `JSON.parse` would make of an inventory or a receipt, but that its long lists are packed while they are read: neither its text
- * nor all its objects are ever there at once.
+ * nor all its objects are ever there at once. What readers make different things of is refused, as of what is signed all have to read the same:
+ * https://www.rfc-editor.org/rfc/rfc7493#section-2
  * @param item for messages
- * @throws E_CORRUPT when it is not JSON
+ * @throws E_CORRUPT when it is not JSON in UTF-8, has a key twice in an object, or is nested more than 64 deep
  */
 export function parseLongLists(chunks: Iterable<Uint8Array>, item: string): unknown {
-  const scanner = new Scanner(item);
+  return scan(chunks, longLists, item);
+}
+
+/** The same with all its lists as they are. @throws E_CORRUPT */
+export function parseStrictJson(bytes: Uint8Array, item: string): unknown {
+  return scan([bytes], [], item);
+}
+
+function scan(chunks: Iterable<Uint8Array>, lists: readonly string[], item: string): unknown {
+  const scanner = new Scanner(lists, item);
   for (const chunk of chunks) scanner.add(chunk);
   return scanner.end();
 }
@@ -22,6 +35,7 @@ export function parseLongLists(chunks: Iterable<Uint8Array>, item: string): unkn
 const quote = 0x22;
 const backslash = 0x5c;
 const comma = 0x2c;
+const colon = 0x3a;
 const openList = 0x5b;
 const closeList = 0x5d;
 const openObject = 0x7b;
@@ -29,6 +43,7 @@ const closeObject = 0x7d;
 
 /** Finds where elements of long lists begin and end; what they and all around them are is for `JSON.parse` to say. */
 class Scanner {
+  readonly #long: readonly string[];
   readonly #item: string;
   /** Stands for a list in what is around the lists; nobody can have written it. */
   readonly #mark = randomUUID();
@@ -46,7 +61,12 @@ class Scanner {
   #key = '';
   readonly #keys: string[] = [];
 
-  constructor(item: string) {
+  /** Colons outside of strings, in what is around the lists and in the element that is being read: each stands after a key. */
+  #keysAround = 0;
+  #keysInElement = 0;
+
+  constructor(long: readonly string[], item: string) {
+    this.#long = long;
     this.#item = item;
   }
 
@@ -60,6 +80,7 @@ class Scanner {
         if (!this.#list) this.#key = '';
       } else if (byte === openList || byte === openObject) {
         this.#depth += 1;
+        if (this.#depth > mostDepth) throw this.#wrong(`is nested more than ${mostDepth} deep`);
         if (this.#list || !this.#isLong() || byte !== openList) continue;
         this.#begin(chunk.slice(from, index));
         from = index + 1;
@@ -74,6 +95,9 @@ class Scanner {
         if (!this.#list || this.#depth !== this.#listDepth) continue;
         this.#list.push(this.#parsed(chunk.subarray(from, index)));
         from = index + 1;
+      } else if (byte === colon) {
+        if (this.#list) this.#keysInElement += 1;
+        else this.#keysAround += 1;
       }
     }
     // Whoever gave the chunk may use it again.
@@ -82,7 +106,7 @@ class Scanner {
 
   end(): unknown {
     if (this.#list) throw this.#notJson();
-    const whole = this.#json(this.#around);
+    const whole = this.#json(this.#around, this.#keysAround);
     if (!isObject(whole)) return whole;
     const { base, items, models } = whole;
     for (const each of [whole, base, ...elementsOf(items), ...elementsOf(models)])
@@ -106,7 +130,7 @@ class Scanner {
     if (this.#depth > mostKeys + 1) return false;
     this.#keys[this.#depth - 1] = this.#key;
     this.#key = '';
-    return longLists.includes(this.#keys.slice(1, this.#depth).join('/'));
+    return this.#long.includes(this.#keys.slice(1, this.#depth).join('/'));
   }
 
   #begin(before: Uint8Array): void {
@@ -126,21 +150,39 @@ class Scanner {
   }
 
   #parsed(end: Uint8Array): unknown {
-    return this.#json([...this.#element.splice(0), end]);
+    const keys = this.#keysInElement;
+    this.#keysInElement = 0;
+    return this.#json([...this.#element.splice(0), end], keys);
   }
 
-  #json(pieces: readonly Uint8Array[]): unknown {
+  #json(pieces: readonly Uint8Array[], keys: number): unknown {
+    const text = Buffer.concat(pieces);
+    if (!isUtf8(text)) throw this.#wrong('has bytes that are not UTF-8');
+    let value: unknown;
     try {
-      return JSON.parse(textOf(pieces)) as unknown;
+      value = JSON.parse(text.toString('utf8'));
     } catch {
       // The engine's own error quotes the text.
       throw this.#notJson();
     }
+    if (keysIn(value) !== keys) throw this.#wrong('has a key twice in one object');
+    return value;
   }
 
   #notJson(): MirrorError {
-    return new MirrorError('E_CORRUPT', `\`${printable(this.#item)}\` is not valid JSON`);
+    return this.#wrong('is not valid JSON');
   }
+
+  #wrong(text: string): MirrorError {
+    return new MirrorError('E_CORRUPT', `\`${printable(this.#item)}\` ${text}`);
+  }
+}
+
+/** Of all objects in it: of a key that stood there twice `JSON.parse` keeps one. */
+function keysIn(value: unknown): number {
+  if (!isObject(value)) return 0;
+  const values = Object.values(value);
+  return values.reduce<number>((sum, each) => sum + keysIn(each), Array.isArray(value) ? 0 : values.length);
 }
 
 function elementsOf(value: unknown): unknown[] {
@@ -151,10 +193,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-function textOf(pieces: readonly Uint8Array[]): string {
-  return Buffer.concat(pieces).toString('utf8');
-}
-
 function isBlank(pieces: readonly Uint8Array[]): boolean {
-  return /^[ \t\r\n]*$/.test(textOf(pieces));
+  return /^[ \t\r\n]*$/.test(Buffer.concat(pieces).toString('latin1'));
 }

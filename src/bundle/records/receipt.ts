@@ -3,11 +3,11 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Digest } from '../../core/digest.ts';
 import { checkRelativePath } from '../../core/path.ts';
-import { digestSchema as digest, parseJson, validate } from '../../core/validate.ts';
+import { digestSchema as digest, validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
 import { toolName } from '../../core/version.ts';
 import { ifThere } from '../../fs/if-there.ts';
-import { parseLongLists } from './inventory-parse.ts';
+import { parseLongLists, parseStrictJson } from './inventory-parse.ts';
 import { documentChunks } from './inventory-text.ts';
 import { type LongList, PackedList } from '../lists/long-list.ts';
 
@@ -190,7 +190,7 @@ function* piecesOf(path: string): Generator<Buffer> {
 
 /** What lies in a zone may be from anybody: nothing of it names a place outside of its target. @throws E_CORRUPT */
 export function parseReceipt(bytes: Uint8Array, name: string): Receipt {
-  const receipt = validate(receiptSchema, parseJson(bytes, name), name);
+  const receipt = validate(receiptSchema, parseStrictJson(bytes, name), name);
   checkPaths(receipt, name);
   return receipt;
 }

@@ -1,3 +1,4 @@
+import { sign } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { approvalFiles, isApprovalFile, readApproval, signApproval } from '../../../src/bundle/proof/approval.ts';
 import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/proof/seal.ts';
@@ -44,6 +45,15 @@ describe('an approval', () => {
       expect(codeOfCall(() => readApproval('a', files, sha256(sums), trusted))).toBe('E_CORRUPT');
     },
   );
+
+  it.each<[string, (text: string) => Buffer]>([
+    ['says a thing twice', (text) => Buffer.from(text.replace('"role"', '"role": "intern", "role"'))],
+    ['has bytes that are no UTF-8', (text) => Buffer.from(text.replace('4711', '\u00ff'), 'latin1')],
+  ])('that %s is corrupt, though its signature is good: others would read it otherwise', (_, change) => {
+    const statement = change(signed().statement.toString());
+    const signature = Buffer.from(sign('sha256', statement, key).toString('base64'));
+    expect(codeOfCall(() => readApproval('a', { statement, signature }, sha256(sums), trusted))).toBe('E_CORRUPT');
+  });
 
   it.each([
     ['no role', { role: '' }],

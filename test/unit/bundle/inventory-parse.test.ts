@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLongLists } from '../../../src/bundle/records/inventory-parse.ts';
+import { parseLongLists, parseStrictJson } from '../../../src/bundle/records/inventory-parse.ts';
 import { PackedList } from '../../../src/bundle/lists/long-list.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
@@ -75,8 +75,6 @@ describe('lists of an inventory', () => {
     '{"blobs":[ ]}',
     '{"blobs":[,]}',
     '{"blobs"[1]}',
-    '{"blobs":[1],"blobs":[2]}',
-    '{"blobs":[1],"blobs":0}',
     '{"blobs":1,"links":[2]}',
     '{"base":[1],"items":{"files":[1]}}',
     '{"base":{"held":{"held":[1]}}}',
@@ -116,5 +114,32 @@ describe('lists of an inventory', () => {
 
   it('are refused as damage when they are not JSON', () => {
     expect(codeOfCall(() => parseLongLists([Buffer.from('{"blobs":[1,]}')], 'x'))).toBe('E_CORRUPT');
+  });
+
+  const text = JSON.stringify(lists);
+  const deep = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
+
+  it.each<[string, string | Buffer]>([
+    ['a key twice at the top', text.replace('"schema"', '"schema":"t","schema"')],
+    ['a long list twice', text.replace('"blobs"', '"blobs":[],"blobs"')],
+    ['a long list, and something else by its name', text.replace('"blobs"', '"blobs":0,"blobs"')],
+    ['a key twice in a list within a list', text.replace('"path":"a', '"path":"b","path":"a')],
+    ['a key twice where nobody looks', text.replace('"schema"', '"unknown":[[{"a":1,"a":1}]],"schema"')],
+    ['a key twice, once by an escape', text.replace('{"volume":2}', '{"volume":2,"volum\\u0065":3}')],
+    ['the key of a prototype twice', text.replace('{"volume":2}', '{"__proto__":2,"__proto__":3}')],
+    ['bytes that are no UTF-8 in a list', Buffer.from(text.replace('"digest":"d"', '"digest":"\u00ff"'), 'latin1')],
+    ['bytes that are no UTF-8 around the lists', Buffer.from(text.replace('"s"', '"\u00ff"'), 'latin1')],
+    ['half a pair as UTF-8', Buffer.from(text.replace('"s"', '"\u00ed\u00a0\u0080"'), 'latin1')],
+    ['more levels than any reader takes', text.replace('"volume":1', `"volume":${deep(61)}`)],
+  ])('are refused for %s, which others would read otherwise, wherever a piece ends', (_, wrong) => {
+    const bytes = Buffer.from(wrong);
+    for (const length of [1, 7, 1000])
+      expect(codeOfCall(() => parseLongLists(pieces(bytes, length), 'x'))).toBe('E_CORRUPT');
+    expect(codeOfCall(() => parseStrictJson(bytes, 'x'))).toBe('E_CORRUPT');
+  });
+
+  it('may nest as deep as readers take, and have one key in many objects', () => {
+    const long = Array.from({ length: 3000 }, () => `{"path":${deep(61)}}`).join();
+    expect(parseLongLists([Buffer.from(`{"blobs":[${long}]}`)], 'x')).toHaveProperty('blobs.length', 3000);
   });
 });

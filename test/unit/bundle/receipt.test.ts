@@ -31,6 +31,17 @@ const objects = Array.from({ length: 500 }, (_, index) => ({
 }));
 
 describe('a receipt of many objects', () => {
+  it.each<[string, (text: string) => Buffer]>([
+    ['a key twice', (text) => Buffer.from(text.replace('"size": 7', '"size": 8, "size": 7'))],
+    ['bytes that are no UTF-8', (text) => Buffer.from(text.replace('"v8"', '"\u00ff"'), 'latin1')],
+  ])('is refused for %s, read in pieces and whole', (_, change) => {
+    const text = textOf(objects).toString();
+    const bytes = change(text);
+    expect(bytes.toString()).not.toBe(text);
+    expect(codeOfCall(() => parseReceipt(bytes, 'receipt'))).toBe('E_CORRUPT');
+    expect(codeOfCall(() => parseLongReceipt([bytes], 'receipt'))).toBe('E_CORRUPT');
+  });
+
   it('is read in pieces as it is read whole, and keeps them packed', () => {
     const bytes = textOf(objects);
     const pieces = Array.from({ length: Math.ceil(bytes.length / 1000) }, (_, index) =>

@@ -26,6 +26,17 @@ export function writeError(error: unknown, path: string): MirrorError {
   return named === folder || named.startsWith(`${folder}${sep}`) ? lostMedium(path, code, known.cause) : known;
 }
 
+/** The same of a medium that could be written to when the run began. */
+export function midwayError(error: unknown, path: string): MirrorError {
+  const known = writeError(error, path);
+  if ((known.cause as NodeJS.ErrnoException | undefined)?.code !== 'EROFS') return known;
+  return new MirrorError('E_MEDIUM', `\`${path}\` cannot be written, its medium has become read-only`, {
+    hint: 'systems do that to a medium on which they find a fault: unmount it, check it (`fsck`, `chkdsk`), mount it again, and run the same command again: it goes on with the first volume that is not finished',
+    at: { side: 'target', item: path },
+    cause: known.cause,
+  });
+}
+
 /** @param found what the system says of it */
 export function lostMedium(path: string, found: string, cause?: unknown): MirrorError {
   return new MirrorError('E_MEDIUM', `\`${path}\` cannot be written, its medium is gone or worn out: \`${found}\``, {

@@ -25,7 +25,8 @@ export class HeldLocks {
   }
 
   async giveBack(): Promise<void> {
-    for (const lock of this.#locks.values()) await lock[Symbol.asyncDispose]();
+    // One that a lost medium holds cannot be removed: that must not hide why the run ended, and the next one takes it over.
+    await Promise.allSettled([...this.#locks.values()].map(async (lock) => lock[Symbol.asyncDispose]()));
   }
 }
 

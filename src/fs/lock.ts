@@ -61,8 +61,10 @@ export async function lockPlace(
   while (!(await create(path, owner, id))) {
     const holder = await readHolder(path);
     const gone = holder !== undefined && isGone(holder, owner);
-    if (Date.now() - begun >= (gone ? Math.max(waitMs, takeoverMs) : waitMs) && holder)
-      throw refusal(path, place, holder);
+    if (holder) {
+      const patienceMs = isEmpty(holder) ? emptyMs + takeoverMs : gone ? takeoverMs : 0;
+      if (Date.now() - begun >= Math.max(waitMs, patienceMs)) throw refusal(path, place, holder);
+    }
     if (gone) await takeOver(path, holder, owner);
     else await sleep(20 + Math.random() * 60);
   }
@@ -130,6 +132,11 @@ async function findReader(path: string, owner: LockOwner): Promise<{ path: strin
 /** Whether a process of this host has ended; of those of other hosts nobody knows. */
 export function hasEnded({ pid, run }: { pid: number; run: string }, owner: LockOwner): boolean {
   return pid === owner.pid ? run !== runId : !owner.isRunning(pid);
+}
+
+/** Nobody refuses because of what may be there for a moment more, or have lost its bytes with a medium that was pulled. */
+function isEmpty({ host }: Holder): boolean {
+  return host === '';
 }
 
 function isGone(holder: Holder, owner: LockOwner): boolean {

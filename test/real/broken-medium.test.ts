@@ -1,5 +1,5 @@
 import { mkdir, readdir, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type CliResult, runCli } from '../support/cli.ts';
 import { temporaryDirectory } from '../support/place.ts';
@@ -25,6 +25,7 @@ beforeAll(async () => {
   const online = { cwd: place.path, env: world.online };
   expect(await runCli(['snapshot', modelId, '--store', 'store'], online)).toMatchObject({ code: 0 });
   await world.close();
+  expect(await runCli(['keygen'], { cwd: place.path })).toMatchObject({ code: 0 });
 });
 
 afterEach(async () => {
@@ -55,7 +56,6 @@ it('a medium that breaks in the middle of a bundle is named, and the next run go
   // All volumes are there when the command for the signature breaks the drive.
   const whole = `${image}.whole`;
   const breaks = `sync && cp ${image} ${whole} && truncate -s 1M ${image} && blockdev --flushbufs ${device}; cat ${place.path}/none`;
-  await runCli(['keygen'], { cwd: place.path });
   const broken = await bundle('--sign-cmd', breaks, '--sign-pub', 'sie-mirror.pub.pem');
   expect(broken, broken.stderr).toMatchObject({ code: 4 });
   const again = await bundle();
@@ -82,6 +82,31 @@ it('a medium that is read-only is refused before anything is written, with what 
     stderr: expect.stringMatching(/read-only[^]*hint: mount it/) as string,
   });
   expect((await readdir(join(place.path, 'store'))).filter((name) => name.startsWith('.'))).toEqual([]);
+});
+
+it('a medium that becomes read-only in the middle, as systems do where they find a fault, is told as that, and the next run goes on', async () => {
+  const image = join(place.path, 'faulty.img');
+  await runCommand('truncate', ['-s', '64M', image]);
+  await runCommand('mkfs.ext4', ['-q', '-F', image]);
+  await runCommand('mount', ['-o', 'loop,errors=remount-ro', image, medium]);
+  const device = basename((await runCommand('findmnt', ['-n', '-o', 'SOURCE', medium])).trim());
+  const finds = `openssl dgst -sha256 -sign ${place.path}/sie-mirror.key.pem && echo 1 >/sys/fs/ext4/${device}/trigger_fs_error`;
+  const signed = (command: string): Promise<CliResult> =>
+    bundle('--sign-cmd', command, '--sign-pub', 'sie-mirror.pub.pem');
+  const broken = await signed(finds);
+  expect(broken, broken.stderr).toMatchObject({
+    code: 3,
+    stderr: expect.stringMatching(/has become read-only[^]*hint: .*fsck/) as string,
+  });
+
+  await runCommand('umount', [medium]);
+  await runCommand('mount', ['-o', 'loop', image, medium]);
+  // As much later as it takes to check a drive; its bytes are lost with the fault.
+  await runCommand('touch', ['-d', '1 minute ago', join(medium, '.b.lock')]);
+  const nodes = await nodesOf(await volumes());
+  const mended = await signed(finds.replace(/ && .*/, ''));
+  expect(mended, mended.stderr).toMatchObject({ code: 0 });
+  expect(await nodesOf(await volumes())).toEqual(nodes);
 });
 
 it('a medium that is full in the middle keeps what it has, and the rest goes to the next one', async () => {

@@ -10,7 +10,7 @@ import type { BundleBlob, Part } from '../records/inventory.ts';
 import { PackedList } from '../lists/long-list.ts';
 import type { VolumeJournal, VolumeRecord } from './journal.ts';
 import { dataOffset, type FileMember, type VolumePlan } from './layout.ts';
-import { writeError } from '../medium-errors.ts';
+import { midwayError } from '../medium-errors.ts';
 import type { BatchResult, FileHash, OpenVolume, VolumeThread } from './volume-thread.ts';
 import type { SourceFile } from './source-file.ts';
 
@@ -78,7 +78,7 @@ export class ChainWriter {
       // The journal, on another medium, must not know of a name that a power cut can still take away.
       await syncDirectory(dirname(path));
     } catch (error) {
-      throw writeError(error, path);
+      throw midwayError(error, path);
     }
     if (this.#open) record.open.push({ path: this.#open.source.path, parts: [...this.#open.parts] });
     this.#earlier.push(record);

@@ -6,7 +6,7 @@ import type { CarriedFile } from '../../bundle/writing/carried.ts';
 import { verifyGuide } from '../../bundle/writing/guide.ts';
 import { bundleFiles, type Inventory } from '../../bundle/records/inventory.ts';
 import { inventoryChunks } from '../../bundle/records/inventory-text.ts';
-import { lostMedium, writeError } from '../../bundle/medium-errors.ts';
+import { lostMedium, midwayError } from '../../bundle/medium-errors.ts';
 import { formatSums } from '../../bundle/proof/seal.ts';
 import { writeFileAtomic } from '../../fs/atomic.ts';
 import { syncDirectory } from '../../fs/directories.ts';
@@ -38,7 +38,7 @@ export async function seal(
     for (const directory of directories) {
       const path = join(directory, name);
       await write(path).catch((error: unknown) => {
-        throw writeError(error, path);
+        throw midwayError(error, path);
       });
     }
   };

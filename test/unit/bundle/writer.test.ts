@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { VolumeJournal } from '../../../src/bundle/writing/journal.ts';
 import { chainsOf, planVolumes } from '../../../src/bundle/writing/layout.ts';
+import { midwayError } from '../../../src/bundle/medium-errors.ts';
 import { type WriteOptions, type WrittenVolumes, writeVolumes } from '../../../src/bundle/writing/writer.ts';
 import { checksumOf, sha256 } from '../../../src/core/digest.ts';
 import { codeOf } from '../../support/failures.ts';
@@ -102,6 +103,16 @@ it('a medium that is gone in the middle is said to be gone, and not that a file 
 
   expect(await codeOf(write('out', { report }))).toBe('E_MEDIUM');
   expect(isGone).toBe(true);
+});
+
+it.each([
+  ['EROFS', 'E_MEDIUM'],
+  ['EIO', 'E_MEDIUM'],
+  ['EACCES', 'E_REFUSED'],
+])('a medium that could be written to and answers %s is told as %s', (code, told) => {
+  const error = Object.assign(new Error(code), { code, syscall: 'write' });
+
+  expect(midwayError(error, join(root, 'out', 'b.0001.tar')).code).toBe(told);
 });
 
 it('an interruption stops it', async () => {

@@ -121,6 +121,20 @@ describe('a command', () => {
     expect(await run(['verify', `usb/cmd-${form}`, '--key', key])).toMatchObject({ code: 0 });
   });
 
+  it('can open what it is to sign by the name /dev/stdin, as pkcs11-tool does', async () => {
+    const command = `cat /dev/stdin >seen && ${node} hsm/sign.cjs </dev/stdin`;
+    expect(await bundle('by-name', flags(command))).toMatchObject({ code: 0 });
+    const [seen, sealed] = await Promise.all(
+      ['seen', 'usb/by-name/SHA256SUMS'].map(async (name) => readFile(join(place.path, name), 'utf8')),
+    );
+    expect(seen).toBe(sealed);
+  });
+
+  it('gets it by a pipe where no file can be made', async () => {
+    const env = { TMPDIR: join(place.path, 'none') };
+    expect(await bundle('by-pipe', flags(`${node} hsm/sign.cjs`), env)).toMatchObject({ code: 0 });
+  });
+
   it.each([
     ['fails', 'exit 3'],
     ['says nothing', 'true'],

@@ -50,6 +50,10 @@ export function makeKeyPair(passphrase?: string): { privatePem: string; publicPe
 
 /** @throws E_USAGE when it is not a private P-256 key, or the passphrase does not open it */
 export function readPrivateKey(pem: string, name: string, passphrase?: string): KeyObject {
+  if (pem.includes('BEGIN PUBLIC KEY') && !pem.includes('PRIVATE KEY'))
+    throw new MirrorError('E_USAGE', `\`${name}\` is a public key, the private one was wanted`, {
+      hint: 'give the other file of the pair',
+    });
   if (!pem.includes('ENCRYPTED'))
     return checkKey(
       readKey(() => createPrivateKey(pem), name, 'private'),
@@ -103,8 +107,9 @@ function readKey(read: () => KeyObject, name: string, kind: string): KeyObject {
   try {
     return read();
   } catch (error) {
+    const inward = kind === 'public' ? ' -pubin' : '';
     throw new MirrorError('E_USAGE', `\`${name}\` is not a ${kind} key in PEM form`, {
-      hint: 'make a pair with `sie-mirror keygen`',
+      hint: `give the file that \`sie-mirror keygen\` or openssl made; one in DER form becomes PEM with \`openssl pkey${inward} -inform DER -in ${name}\``,
       cause: error,
     });
   }
@@ -112,11 +117,11 @@ function readKey(read: () => KeyObject, name: string, kind: string): KeyObject {
 
 /** @throws E_USAGE for a key that is not on P-256 */
 export function checkKey(key: KeyObject, name: string): KeyObject {
-  if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
-    throw new MirrorError('E_USAGE', `\`${name}\` is a key of another kind, an ECDSA P-256 key was wanted`, {
-      hint: 'make a pair with `sie-mirror keygen`',
-    });
-  return key;
+  const kind = [key.asymmetricKeyType, key.asymmetricKeyDetails?.namedCurve].filter(Boolean).join(' ');
+  if (kind === 'ec prime256v1') return key;
+  throw new MirrorError('E_USAGE', `\`${name}\` is a key of the kind \`${kind}\`, an ECDSA P-256 key was wanted`, {
+    hint: 'bundles are signed by no other kind; `sie-mirror keygen` makes a pair, for who seals or approves them',
+  });
 }
 
 /**

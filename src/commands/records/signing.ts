@@ -1,5 +1,9 @@
-import { spawn } from 'node:child_process';
-import { type KeyObject, verify } from 'node:crypto';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type KeyObject, randomBytes, verify } from 'node:crypto';
+import { type FileHandle, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { isCosignKey, readCosignKey } from '../../bundle/proof/cosign-key.ts';
 import { isOpenPgp, signaturesIn } from '../../bundle/proof/ecdsa-answer.ts';
 import {
@@ -134,14 +138,20 @@ function noSignature(answer: Buffer, publicKey: string): MirrorError {
 
 /** @throws E_SIGNATURE when the command fails, E_SIZE_MISMATCH when it writes without end, E_ABORTED */
 async function run(command: string, input: Uint8Array, signal: AbortSignal): Promise<Buffer> {
-  const child = spawn(command, { shell: true, signal, stdio: ['pipe', 'pipe', 'inherit'] });
+  const file = await asFile(input);
+  const stdio = [file?.fd ?? 'pipe', 'pipe', 'inherit'] as const;
+  const child = spawn(command, { shell: true, signal, stdio: [...stdio] }) as ChildProcessByStdio<
+    Writable | null,
+    Readable,
+    null
+  >;
   const ended = new Promise<number>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) => resolve(code ?? 1));
   });
   // A command that does not read its input has its own way to the file.
-  child.stdin.on('error', () => {});
-  child.stdin.end(input);
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(input);
   try {
     const [output, code] = await Promise.all([readAll(child.stdout, 64 * 1024, 'the signature'), ended]);
     if (code === 0) return output;
@@ -150,5 +160,22 @@ async function run(command: string, input: Uint8Array, signal: AbortSignal): Pro
     });
   } finally {
     child.kill();
+    await file?.close();
+  }
+}
+
+/**
+ * What a command can open as `/dev/stdin`, as pkcs11-tool does: a pipe of ours is a socket, which nobody can open by a name.
+ * @returns undefined where no file can be made
+ */
+async function asFile(input: Uint8Array): Promise<FileHandle | undefined> {
+  const path = join(tmpdir(), `sie-mirror-${randomBytes(8).toString('hex')}`);
+  try {
+    await writeFile(path, input, { flag: 'wx', mode: 0o600 });
+    return await open(path, 'r');
+  } catch {
+    return undefined;
+  } finally {
+    await rm(path, { force: true });
   }
 }

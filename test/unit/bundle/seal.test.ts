@@ -11,7 +11,7 @@ import {
   signSums,
   verifySums,
 } from '../../../src/bundle/proof/seal.ts';
-import { codeOfCall } from '../../support/failures.ts';
+import { codeOfCall, failureOfCall } from '../../support/failures.ts';
 
 const hex = 'a'.repeat(64);
 
@@ -198,6 +198,14 @@ describe('keys', () => {
 
     expect(codeOfCall(() => readPrivateKey(keys.privatePem, 'key'))).toBe('E_USAGE');
     expect(codeOfCall(() => readPublicKey(keys.publicPem, 'pub'))).toBe('E_USAGE');
+  });
+
+  it('says which kind it found, and of each file what to give instead', () => {
+    const p384 = pem(generateKeyPairSync('ec', { namedCurve: 'P-384' }));
+    expect(failureOfCall(() => readPublicKey(p384.publicPem, 'pub')).message).toContain('secp384r1');
+    expect(failureOfCall(() => readPrivateKey(pair.publicPem, 'key')).hint).toContain('other file of the pair');
+    expect(failureOfCall(() => readPublicKey('x', 'pub')).hint).toContain('-pubin -inform DER');
+    expect(failureOfCall(() => readPrivateKey('x', 'key')).hint).toContain('pkey -inform DER');
   });
 
   it.each(['', 'x', '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n'])(

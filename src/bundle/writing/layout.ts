@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { MirrorError } from '../../core/errors.ts';
 import { formatBytes, printable } from '../../core/text.ts';
 import { type LongList, PackedList } from '../lists/long-list.ts';
@@ -35,6 +36,8 @@ export const defaultVolumeSize = 4 * 1024 ** 3 - 1;
 const smallestVolume = 64 * 1024;
 /** Four digits: with a fifth, names would no longer sort in the order in which `cat` has to join them. */
 const maxParts = 9999;
+/** The most that file systems give a name. */
+const mostNameBytes = 255;
 
 /** Where a member's bytes begin. */
 export function dataOffset(member: Member): number {
@@ -51,7 +54,7 @@ export function headerOf(member: Member): Buffer {
 /**
  * Computes every volume from names and sizes alone, before a byte is read: entries in the given order, a new volume
  * where the next one does not fit, and only what is larger than a volume in parts.
- * @throws E_USAGE when the volume size is too small to hold anything, or a file in at most 9999 parts
+ * @throws E_USAGE when the volume size is too small to hold anything, a file in at most 9999 parts, or one whose name is too long for parts
  */
 export function planVolumes(name: string, entries: Iterable<LayoutEntry>, volumeSize: number): VolumePlan[] {
   if (!(volumeSize >= smallestVolume))
@@ -101,7 +104,11 @@ class Planner {
     const count = Math.ceil(size / most);
     if (count > maxParts)
       throw new MirrorError('E_USAGE', `\`${printable(path)}\` would need ${count} volumes, ${maxParts} are the most`, {
-        hint: `give a larger \`--volume-size\`: at least ${formatBytes(Math.ceil(size / maxParts) + smallestVolume)}`,
+        hint: `give \`--volume-size ${Math.ceil(size / maxParts) + smallestVolume}\` or more`,
+      });
+    if (Buffer.byteLength(posix.basename(partName(path, 1, count))) > mostNameBytes)
+      throw new MirrorError('E_USAGE', `the name of \`${printable(path)}\` is too long for a file that is split`, {
+        hint: `give \`--volume-size ${size + smallestVolume}\` or more, so that it stays whole: its parts would have longer names, which nobody could unpack`,
       });
     for (let index = 0; index < count; index += 1) {
       const start = index * most;

@@ -10,7 +10,7 @@ import {
   type VolumePlan,
 } from '../../../src/bundle/writing/layout.ts';
 import { endBytes, paddingOf, tarHeader } from '../../../src/bundle/writing/tar-header.ts';
-import { codeOfCall } from '../../support/failures.ts';
+import { codeOfCall, failureOfCall } from '../../support/failures.ts';
 
 const least = 64 * 1024;
 const path = fc.oneof(
@@ -185,6 +185,27 @@ describe('what cannot be laid out', () => {
 
   it('refuses a file in more parts than four digits can number, because `cat` would join them in another order', () => {
     expect(codeOfCall(() => planVolumes('b', [{ path: 'a', size: 10_000 * least }], least))).toBe('E_USAGE');
+  });
+
+  it('refuses to split a file whose parts would have names that no file system has, and says of which size it stays whole', () => {
+    const plan = (length: number, limit = least): VolumePlan[] =>
+      planVolumes(
+        'b',
+        [{ path: `d/${'é'.repeat(Math.floor(length / 2))}${'x'.repeat(length % 2)}`, size: least }],
+        limit,
+      );
+
+    expect(plan(237)).toHaveLength(2);
+    const { code, hint } = failureOfCall(() => plan(238));
+    expect(code).toBe('E_USAGE');
+    expect(plan(255, Number(/--volume-size (\d+)/.exec(hint ?? '')?.[1]))).toHaveLength(1);
+  });
+
+  it('says which size of volumes four digits are enough for', () => {
+    const size = 10_000 * least;
+    const { hint } = failureOfCall(() => planVolumes('b', [{ path: 'a', size }], least));
+    const enough = Number(/--volume-size (\d+)/.exec(hint ?? '')?.[1]);
+    expect(planVolumes('b', [{ path: 'a', size }], enough).length).toBeLessThan(10_000);
   });
 });
 

@@ -5,7 +5,7 @@ import { type Limit, limitTo, requestsAtOnce } from '../core/limit.ts';
 import type { ContentSource } from '../core/ports.ts';
 import { contentOf, expectationOf, metadataLimit, readVerified } from '../core/stream.ts';
 import { DigestTags } from './digest-tags.ts';
-import { type Lost, unlessLost, unlisted } from './lost.ts';
+import { isFailing, type Lacking, unlessUnread } from './lost.ts';
 import { at } from './side.ts';
 import { formatPlatform } from './platform.ts';
 import { printable } from '../core/text.ts';
@@ -36,14 +36,12 @@ export interface GraphNode {
 }
 
 /** All that one image is: its graph, what refers to any part of it, and the tags that cosign names after a digest. */
-export interface ImageGraph {
+export interface ImageGraph extends Lacking {
   root: GraphNode;
   attached: { subject: Descriptor; referrer: GraphNode }[];
   tagged: { tag: string; node: GraphNode }[];
   /** Referrers and cosign's tags of indexes that were made smaller: they speak of another digest, and stay behind. */
   leftBehind: number;
-  /** What the source lists as belonging to the image, and does not have whole. */
-  lost: Lost[];
   /** How many the source lists as referrers that do not refer to what they are listed for: no part of the image. */
   strays: number;
 }
@@ -91,8 +89,8 @@ export class GraphReader {
   readonly #manifests = new Map<Digest, Promise<ReadManifest | undefined>>();
   readonly #nodes = new Map<Digest, Promise<GraphNode>>();
   readonly #tags: DigestTags;
-  /** What belongs to the image, and its source does not have whole. */
-  readonly lost: Lost[] = [];
+  /** What belongs to the image, and cannot be had of its source. */
+  readonly lacking: Lacking = { lost: [], unread: [], unlisted: [] };
 
   constructor(source: ContentSource, options: GraphOptions) {
     this.#source = source;
@@ -103,7 +101,7 @@ export class GraphReader {
 
   /** The image that begins at a root that has been read. */
   async image(root: GraphNode): Promise<ImageGraph> {
-    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0, lost: this.lost, strays: 0 };
+    const image: ImageGraph = { root, attached: [], tagged: [], leftBehind: 0, strays: 0, ...this.lacking };
     if (this.#options.referrers) await this.#readReferrers(image);
     return image;
   }
@@ -251,7 +249,7 @@ export class GraphReader {
     }
     const nodes = await Promise.all(
       referrers.map(async (listed) =>
-        unlessLost(listed.digest, image.lost, async () => describe(await this.read(asManifest(listed), 0), listed)),
+        unlessUnread(listed.digest, image, async () => describe(await this.read(asManifest(listed), 0), listed)),
       ),
     );
     const attached = nodes
@@ -262,7 +260,7 @@ export class GraphReader {
     const tagged = await Promise.all(
       tags.map(async (tag) => {
         const behind = async (): Promise<Descriptor> => this.#limit(() => this.#source.resolve(tag));
-        const node = await unlessLost(tag, image.lost, async () => this.read(await at('source', tag, behind), 0));
+        const node = await unlessUnread(tag, image, async () => this.read(await at('source', tag, behind), 0));
         return node ? [{ tag, node }] : [];
       }),
     );
@@ -273,11 +271,16 @@ export class GraphReader {
 
   /** What says of itself that it refers to `subject`: referrers, and tags that cosign named after it. */
   async #around(subject: Descriptor): Promise<{ referrers: Descriptor[]; tags: string[] }> {
+    const { digest } = subject;
+    const unlessUnlisted = (error: unknown): [] => {
+      if (!isFailing(error)) throw error;
+      if (!this.lacking.unlisted.some((known) => known.subject === digest))
+        this.lacking.unlisted.push({ subject: digest, error });
+      return [];
+    };
     const [referrers, tags] = await Promise.all([
-      at('source', subject.digest, () => this.#limit(() => this.#source.referrers(subject))).catch((error: unknown) => {
-        throw unlisted(error, subject);
-      }),
-      this.#tags.of(subject.digest),
+      at('source', digest, () => this.#limit(() => this.#source.referrers(subject))).catch(unlessUnlisted),
+      at('source', digest, () => this.#tags.of(digest)).catch(unlessUnlisted),
     ]);
     return { referrers, tags };
   }

@@ -257,18 +257,69 @@ describe('a list of referrers', () => {
   });
 });
 
-describe('a source that has a list of referrers and does not give it', () => {
-  it('is told as that, with the way past it', async () => {
+describe('a source that answers with errors for what belongs to an image, and gives the image', () => {
+  const attestation = buildArtifact({ seed: 'a', artifactType: 'application/x.a', subject: descriptorOf(image) });
+
+  it.each<[string, (path: string) => boolean, string[], string, number]>([
+    ['the list of referrers', (path) => path.includes('/referrers/'), [], image.digest, 1],
+    ['a referrer', (path) => path.endsWith(sbom.digest), [sbom.digest], sbom.digest, 2],
+    ['a layer of a referrer', (path) => path.endsWith(layerOf(sbom)), [sbom.digest], sbom.digest, 2],
+    [
+      'a signature behind its tag',
+      (path) => path.endsWith(cosignTag(image.digest)),
+      [cosignTag(image.digest)],
+      cosignTag(image.digest),
+      2,
+    ],
+    [
+      'all that tells of signatures',
+      (path) => path.includes('/tags/list') || path.endsWith('.sig'),
+      [],
+      image.digest,
+      2,
+    ],
+  ])('gets the image over, and the copy is incomplete: %s', async (_, isBad, names, named, arrived) => {
+    await withCopyWorld({}, async (world) => {
+      world.source.put('app', image, 'v1');
+      world.source.put('app', signature, cosignTag(image.digest));
+      for (const referrer of [sbom, attestation]) world.source.put('app', referrer);
+      world.source.server.faults = ({ path }) => (isBad(path) ? { kind: 'status', status: 500 } : undefined);
+
+      for (const state of ['done', 'present']) {
+        const report = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+
+        expect(report.exit).toBe(3);
+        expect(report.items).toMatchObject([
+          { kind: 'image', state, detail: { referrers: arrived } },
+          {
+            kind: 'referrers',
+            state: 'failed',
+            detail: { names },
+            error: { code: 'E_REMOTE', at: { side: 'source', item: `${world.source.host}/app:v1` } },
+          },
+        ]);
+        expect(report.items[1]?.error?.message).toContain(named);
+      }
+      expect(world.zone.manifest('app', 'v1')?.digest).toBe(image.digest);
+      expect(world.zone.manifest('app', attestation.digest) !== undefined).toBe(!isBad('/referrers/'));
+
+      world.source.server.faults = undefined;
+      const later = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' });
+      expect([later.ok, later.items[0]?.detail?.['referrers']]).toEqual([true, 3]);
+    });
+  });
+
+  it('is told with the way past it, and before anything moves by --dry-run', async () => {
     await withCopyWorld({}, async (world) => {
       seed(world, [sbom]);
       world.source.server.faults = ({ path }) =>
         path.includes('/referrers/') ? { kind: 'status', status: 500 } : undefined;
 
-      const error = await failureOf(world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app' }));
+      const planned = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', dryRun: true });
 
-      expect([error.code, error.at.side]).toEqual(['E_REMOTE', 'source']);
-      expect(error.message).toContain(image.digest);
-      expect(error.hint).toContain('--no-referrers');
+      expect(planned.exit).toBe(3);
+      expect(planned.items.map(({ kind, state }) => `${kind} ${state}`)).toEqual(['image planned', 'referrers failed']);
+      expect(planned.items[1]?.error?.hint).toContain('--no-referrers');
       const without = await world.run({ source: 'SOURCE/app:v1', target: 'ZONE/app', referrers: false });
       expect(without.ok).toBe(true);
     });

@@ -5,7 +5,7 @@ import { chooseRoot } from '../../oci/copy/choose-platforms.ts';
 import { checkReference } from '../../oci/copy/graph.ts';
 import { type CopyPlan, planCopy } from '../../oci/copy/plan.ts';
 import { GraphReader } from '../../oci/graph.ts';
-import { lostReferrers } from '../../oci/lost.ts';
+import { leftOutOf } from '../../oci/lost.ts';
 import { resolved } from '../../oci/side.ts';
 import type { Context } from '../context.ts';
 import { detailOf, incomplete, leftOutItem, remarksOn, type Wanted } from './image.ts';
@@ -68,16 +68,15 @@ export async function planOne(
       ...detailOf(image, root.digest, wanted),
     },
   };
-  const names = [...new Set(image.lost.map(({ name }) => name))];
-  const lost = names.length > 0 ? [leftOutItem(from, to.name, { names, error: lostReferrers(image.lost) })] : [];
+  const lacking = leftOutOf(image).map((each) => leftOutItem(from, to.name, each));
   return {
-    items: [item, ...lost],
+    items: [item, ...lacking],
     lines: [
       `${to.name}  ${digest}`,
       ...remarksOn(image, wanted),
       ...(replaces.replaces === undefined ? [] : [`the tag is there and names ${replaces.replaces}`]),
       done,
-      ...incomplete(lost),
+      ...incomplete(lacking),
     ],
     place: `${to.host}/${to.repository}`,
     plan,

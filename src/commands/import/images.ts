@@ -2,7 +2,7 @@ import type { ImageItem } from '../../bundle/records/inventory.ts';
 import { type Digest, isDigest } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { defaultPlacement, refuseCollisions } from '../../manifest/placement.ts';
-import type { LeftOut } from '../../oci/copy/belongings.ts';
+import type { LeftOut } from '../../oci/lost.ts';
 import { copyImage } from '../../oci/copy/graph.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../../oci/graph.ts';
 import { OciLayout } from '../../oci/layout/layout.ts';

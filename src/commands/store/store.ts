@@ -11,7 +11,7 @@ import type { Lock } from '../../manifest/schema.ts';
 import { descriptorsOf, type ImageGraph, readImage } from '../../oci/graph.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.ts';
 import { splitName } from '../../oci/layout/index-file.ts';
-import { lostReferrers } from '../../oci/lost.ts';
+import { leftOutOf } from '../../oci/lost.ts';
 import { digestTag } from '../../oci/reference.ts';
 import { isDirectory, runAgain, StoredFiles, type StoredLink } from '../bundle/stored-files.ts';
 import { readModels, type StoredModel } from '../bundle/stored-models.ts';
@@ -97,7 +97,8 @@ async function readImages(stored: StoredFiles): Promise<StoredImage[]> {
     const root = await view.resolve(reference);
     if (covered.has(root.digest) && !plain.includes(name)) continue;
     const graph = await readImage(view, root, { slots: 8, referrers: true });
-    if (graph.lost.length > 0) throw lostReferrers(graph.lost, `of \`${name}\` `);
+    const [lacking] = leftOutOf(graph, `of \`${name}\` `);
+    if (lacking) throw lacking.error;
     refuseOtherDigests(name, graph);
     images.push({ reference: name, graph });
     for (const { digest } of descriptorsOf(graph)) {

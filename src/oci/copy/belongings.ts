@@ -1,15 +1,7 @@
 import type { Descriptor } from '../../core/descriptor.ts';
-import { type ErrorCode, MirrorError } from '../../core/errors.ts';
-import { plural } from '../../core/text.ts';
+import { MirrorError } from '../../core/errors.ts';
 import type { GraphNode, ImageGraph } from '../graph.ts';
-import { isLost, type Lost, lostBecause, lostReferrers } from '../lost.ts';
-
-/** What belongs to an image and is not at the target, though the image is. */
-export interface LeftOut {
-  /** Digests of referrers, and tags that cosign named after a digest. */
-  names: string[];
-  error: MirrorError;
-}
+import { aboutReferrers, isFailing, isLost, type Lacking, type LeftOut, leftOutOf, lostBecause } from '../lost.ts';
 
 /** Its referrers, by what they refer to. */
 export function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
@@ -19,24 +11,24 @@ export function bySubject(image: ImageGraph): Map<Descriptor, GraphNode[]> {
   return subjects;
 }
 
-/** What a target answers that has something against one request, and may take others; the image's tag comes after all of them. */
-const refusals: readonly ErrorCode[] = ['E_AUTH', 'E_REMOTE'];
-
-/** That something which belongs to an image cannot be had, or is not taken, is no reason to keep the image back. */
+/**
+ * That something which belongs to an image cannot be had, or is not taken, is no reason to keep the image back. A target
+ * that does not let one thing in may let in others: the image's tag comes after all of them.
+ */
 export function isSpared(error: unknown): error is MirrorError {
-  if (isLost(error)) return true;
   if (!(error instanceof MirrorError)) return false;
-  return error.code === 'E_REFUSED' || (error.at.side === 'target' && refusals.includes(error.code));
+  const { code, at } = error;
+  return isLost(error) || isFailing(error) || code === 'E_REFUSED' || (code === 'E_AUTH' && at.side === 'target');
 }
 
 /** Keeps account of it. */
 export class Belongings {
-  readonly #lost: Lost[];
+  readonly #lacking: Lacking;
   readonly #refused: LeftOut[] = [];
 
-  /** @param lost what is known to be lost */
-  constructor(lost: readonly Lost[]) {
-    this.#lost = [...lost];
+  /** @param lacking what is known to be not to be had */
+  constructor({ lost, unread, unlisted }: Lacking) {
+    this.#lacking = { lost: [...lost], unread: [...unread], unlisted };
   }
 
   /** Does work for some of it. @returns whether it was done @throws what is no matter of these alone */
@@ -46,32 +38,23 @@ export class Belongings {
       return true;
     } catch (error) {
       if (!isSpared(error)) throw error;
-      if (isLost(error)) this.#lost.push(...names.map((name) => lostBecause(name, error)));
-      else this.#refused.push({ names: [...names], error });
+      const { lost, unread } = this.#lacking;
+      const kept = error.at.side === 'source' ? unread : this.#refused;
+      if (isLost(error)) lost.push(...names.map((name) => lostBecause(name, error)));
+      else kept.push({ names: [...names], error });
       return false;
     }
   }
 
   /** @returns nothing when all has been brought */
   leftOut(): LeftOut[] {
-    const lost = [...new Set(this.#lost.map(({ name }) => name))];
     const refused = [...new Set(this.#refused.flatMap(({ names }) => names))];
     const [first] = this.#refused;
     return [
-      ...(lost.length > 0 ? [{ names: lost, error: lostReferrers(this.#lost, before) }] : []),
-      ...(first ? [{ names: refused, error: refusedReferrers(refused, first.error) }] : []),
+      ...leftOutOf(this.#lacking, before),
+      ...(first ? [{ names: refused, error: aboutReferrers(refused, 'found there', first.error, before) }] : []),
     ];
   }
 }
 
 const before = 'the image is at the target, but ';
-
-function refusedReferrers(names: readonly string[], { code, message, hint, at, cause }: MirrorError): MirrorError {
-  const named = names.slice(0, 3).map((name) => `\`${name}\``);
-  const more = names.length > 3 ? ', ...' : '';
-  return new MirrorError(
-    code,
-    `${before}${plural(names.length, 'referrer')} of it cannot be found there (${named.join(', ')}${more}): ${message}`,
-    { ...(hint === undefined ? {} : { hint }), at, cause },
-  );
-}

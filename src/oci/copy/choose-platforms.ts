@@ -105,7 +105,7 @@ class Chooser {
     depth: number,
   ): Promise<GraphNode | Descriptor | undefined> {
     if (this.#choice.sparse) return this.#whatever(index, entry, depth);
-    return unlessLost(entry.digest, this.#reader.lost, async () => this.#reader.child(index, entry, depth));
+    return unlessLost(entry.digest, this.#reader.lacking.lost, async () => this.#reader.child(index, entry, depth));
   }
 
   async #fits(entry: Descriptor): Promise<boolean> {

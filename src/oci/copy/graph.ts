@@ -5,7 +5,7 @@ import type { ContentSource, ContentTarget } from '../../core/ports.ts';
 import { type Choice, chooseRoot } from './choose-platforms.ts';
 import { type CopyOptions, CopyRun, type CopyTally } from './run.ts';
 import { GraphReader, type ImageGraph } from '../graph.ts';
-import type { LeftOut } from './belongings.ts';
+import type { LeftOut } from '../lost.ts';
 
 export interface ImageOptions extends CopyOptions {
   choice: Choice;

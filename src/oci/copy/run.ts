@@ -6,12 +6,12 @@ import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource, ContentTarget } from '../../core/ports.ts';
 import { contentOf, counted } from '../../core/stream.ts';
-import { Belongings, bySubject, isSpared, type LeftOut } from './belongings.ts';
+import { Belongings, bySubject, isSpared } from './belongings.ts';
 import { refusedForAddresses } from './foreign.ts';
 import { healing, refusedForHoles } from './missing-children.ts';
 import { CopyPool, Destination } from './pool.ts';
 import { type GraphNode, type ImageGraph, manifestsOf } from '../graph.ts';
-import { lostPart } from '../lost.ts';
+import { type LeftOut, lostPart } from '../lost.ts';
 import { at, fromSource, resolved } from '../side.ts';
 import { embeddedBytes, isForeign } from '../types.ts';
 
@@ -100,7 +100,7 @@ export class CopyRun {
    */
   async finish(image: ImageGraph): Promise<LeftOut[]> {
     this.#image.isThere = true;
-    const belongings = new Belongings(image.lost);
+    const belongings = new Belongings(image);
     const attached = new Map<Descriptor, readonly GraphNode[]>();
     // Referrers of one subject go one after the other: there are registries that lose some of those put at once.
     const inTurn = async (subject: Descriptor, referrers: readonly GraphNode[]): Promise<void> => {

@@ -4,6 +4,7 @@ import type { CommandRow } from './command-row.ts';
 import { collect, denied, denyFlag, keyFlags, list, signFlags, signing, storeFlag, text, trust } from './flags.ts';
 import { keepHeapSmall } from '../core/engine.ts';
 import { parseCount, parseSize, parseVolumeSize } from './size.ts';
+import { standardInput } from './standard-input.ts';
 
 const verifyFlag = {
   flags: '--verify',
@@ -117,7 +118,10 @@ export const onlineCommands: readonly CommandRow[] = [
       { flags: '--sparse', text: 'keep the index as it is though not all of its platforms go over' },
       { flags: '--all-tags', text: 'every image of the source repository; the target is a repository' },
       { flags: '--tags <glob>', text: 'those whose tag fits, e.g. "v1.*"; can be given again', parse: collect },
-      { flags: '--from-file <list>', text: 'one image a line, and where it goes if not below TARGET by its own name' },
+      {
+        flags: '--from-file <list>',
+        text: 'one image a line, and where it goes if not below TARGET by its own name; - is standard input',
+      },
       { flags: '--dry-run', text: 'say what would move, and write nothing' },
       { flags: '--include-foreign', text: 'fetch foreign layers from their owners and push them too' },
       { flags: '--no-referrers', text: 'leave out signatures, attestations, SBOMs and other referrers' },
@@ -143,6 +147,7 @@ export const onlineCommands: readonly CommandRow[] = [
           allTags: flags['allTags'] === true,
           tags: list(flags['tags']),
           fromFile: text(flags['fromFile']),
+          input: () => standardInput(context.signal),
           dryRun: flags['dryRun'] === true,
           includeForeign: flags['includeForeign'] === true,
           ...trust(flags),

@@ -86,6 +86,29 @@ it('--from-file, with one line that fails', async () => {
   expect(zone.tags('mirror/listed/app')).toEqual(['v1']);
 });
 
+it('--from-file - reads the list from standard input, and names it so', async () => {
+  const line = `${source.host}/${repository}:v1 piped/app`;
+  const flags = ['--insecure-host', source.host, '--insecure-host', zone.host];
+  const read = async (input: string): Promise<CliResult> =>
+    runCli(['copy', '--from-file', '-', `${zone.host}/mirror`, ...flags], { cwd: place.path, input });
+
+  const whole = await read(`${line}\n`);
+  const wrong = await read(`${line}\nUPPER/case\n`);
+
+  expect([whole.code, wrong.code]).toEqual([0, 2]);
+  expect(zone.tags('mirror/piped/app')).toEqual(['v1']);
+  expect(wrong.stderr).toContain('`standard input`, line 2');
+});
+
+it('--from-file - that never ends is left by Ctrl-C', async () => {
+  const result = await runCli(['copy', '--from-file', '-', zone.host, '--progress', 'plain'], {
+    cwd: place.path,
+    onError: (text, kill) => text.includes('standard input') && kill('SIGINT'),
+  });
+
+  expect(result.code).toBe(130);
+});
+
 it('--dry-run', async () => {
   const before = zone.server.count(/^(?:POST|PUT|PATCH) /);
   const files = await filesBelow(place.path);

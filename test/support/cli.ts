@@ -10,6 +10,8 @@ export interface CliOptions {
   /** Another Node.js, or the one-file tool of a bundle. */
   node?: string;
   program?: string;
+  /** What stands on standard input; it stays open without. */
+  input?: string;
   /** Called with the process as soon as it runs, to kill it in the middle. */
   onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
   /** Called with each piece of standard error. */
@@ -42,6 +44,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
     stderr += text;
     options.onError?.(text, kill);
   });
+  if (options.input !== undefined) child.stdin.end(options.input);
   options.onStart?.(kill);
   return new Promise((done, reject) => {
     child.on('error', reject);

@@ -18,8 +18,10 @@ export interface ListOptions {
   allTags?: boolean;
   /** Patterns of tags. */
   tags?: readonly string[];
-  /** Path of a file with one image a line. */
+  /** Path of a file with one image a line; `-` for what `input` gives. */
   fromFile?: string | undefined;
+  /** What another program writes to this one. */
+  input?: (() => Promise<Buffer>) | undefined;
 }
 
 /** An image that is to be copied. */
@@ -45,7 +47,11 @@ export async function readOrders(
   if (fromFile !== undefined) {
     if (source !== undefined && target !== undefined)
       throw wrongUse('with `--from-file` the sources stand in the file', 'name the target alone');
-    return readList(await readText(fromFile, context), fromFile, target ?? source);
+    const input = fromFile === '-' ? options.input : undefined;
+    const name = input ? 'standard input' : fromFile;
+    // Who typed this into a terminal has to know for what it waits.
+    if (input) context.report({ type: 'stage', text: 'reading the list from standard input' });
+    return readList(await readText(name, input ?? (() => readFile(context.path(fromFile)))), name, target ?? source);
   }
   if (source === undefined || target === undefined)
     throw wrongUse('a source and a target are wanted', 'write `sie-mirror copy SOURCE TARGET`, or see `--help`');
@@ -54,8 +60,8 @@ export async function readOrders(
 }
 
 /** @throws E_USAGE for what some editors and shells write in place of UTF-8 */
-async function readText(file: string, context: Context): Promise<string> {
-  const bytes = await readFile(context.path(file)).catch((error: unknown) => {
+async function readText(file: string, read: () => Promise<Buffer>): Promise<string> {
+  const bytes = await read().catch((error: unknown) => {
     throw placeError(error, { item: file });
   });
   if (!bytes.includes(0)) return bytes.toString('utf8');

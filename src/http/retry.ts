@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbort, MirrorError, toMirrorError } from '../core/errors.ts';
 import type { Content } from '../core/ports.ts';
+import { isUnreachable } from './connection-error.ts';
 
 export interface RetryOptions {
   /** How often one piece of work is tried in all. */
@@ -19,8 +20,10 @@ export interface RetryOptions {
 
 export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseMs: 10_000, maxWaitMs: 330_000 };
 
-/** A time until which nothing is sent to a host. */
+/** A time until which nothing is sent to a host, and whether it has answered before. */
 export class SharedPause {
+  /** Once it has, it is no misspelt name: who cannot reach it any more waits for longer, as it may only be restarted. */
+  answered = false;
   #until = 0;
   #signal: AbortSignal | undefined;
 
@@ -76,8 +79,11 @@ export async function retrying<T>(
   for (let failures = 0; ;) {
     await waitForHost(options, signal);
     try {
-      return await work();
+      const result = await work();
+      noteAnswer(options);
+      return result;
     } catch (error) {
+      noteAnswer(options, toMirrorError(error));
       failures = progressed() ? 1 : failures + 1;
       await pauseOrThrow(toMirrorError(error), failures, options, signal);
     }
@@ -112,6 +118,16 @@ export function resuming(content: Content, options: RetryOptions): Content {
   };
 }
 
+/** @param error what came of it, if not what was wanted: most are answers, too */
+function noteAnswer({ pause }: RetryOptions, error?: MirrorError): void {
+  if (pause && error?.code !== 'E_NETWORK' && error?.code !== 'E_TLS') pause.answered = true;
+}
+
+/** Whether a host that has answered before is not there for now: what stands before it says so by these statuses. */
+function isAway(error: MirrorError, { pause }: RetryOptions): boolean {
+  return pause?.answered === true && (isUnreachable(error) || error.at.status === 502 || error.at.status === 503);
+}
+
 /** Waits while the host wants to be left alone, at most `maxWaitMs`. */
 async function waitForHost({ pause, maxWaitMs, ...options }: RetryOptions, signal = options.signal): Promise<void> {
   await pause?.over(signal, maxWaitMs);
@@ -123,13 +139,27 @@ async function pauseOrThrow(
   options: RetryOptions,
   signal = options.signal,
 ): Promise<void> {
-  if (!error.retryable || failures >= options.attempts || signal?.aborted) throw error;
+  const away = isAway(error, options);
+  // Each pause is twice the one before it, so this is not twice the time.
+  const attempts = away ? options.attempts * 2 - 1 : options.attempts;
+  if (!error.retryable || signal?.aborted) throw error;
+  if (failures >= attempts) throw away && isUnreachable(error) ? gone(error) : error;
   const backoff = Math.min(options.pauseMs * 2 ** (failures - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
   const pause = Math.max(backoff, error.retryAfterMs ?? 0);
   if (pause > options.maxWaitMs) throw error;
   if (error.retryAfterMs !== undefined) options.pause?.hold(error.retryAfterMs, options.signal);
   options.onRetry?.(error, pause);
   await rest(pause, signal);
+}
+
+/** Its address was right. */
+function gone({ code, message, at, cause, retryAfterMs }: MirrorError): MirrorError {
+  return new MirrorError(code, `${message}, though it answered before`, {
+    hint: 'run the same command again when it is back: what has arrived stays; `--retries` lets it wait for longer',
+    at,
+    cause,
+    retryAfterMs,
+  });
 }
 
 async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -249,6 +249,56 @@ describe('a pause that a host asked for', () => {
   });
 });
 
+describe('a host that is away', () => {
+  const refused = new MirrorError('E_NETWORK', 'x', {
+    hint: 'check the address',
+    cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
+  });
+  const away = (count: number): MirrorError[] => Array.from({ length: count }, () => refused);
+  const answeredPause = async (...said: readonly MirrorError[]): Promise<SharedPause> => {
+    const pause = new SharedPause();
+    await codeOf(retrying(failing(...said).work, patience({ pause, attempts: 1 }))).catch(() => {});
+    return pause;
+  };
+
+  it.each<[string, MirrorError[], MirrorError]>([
+    ['it gave what was wanted before', [], refused],
+    ['it said before that something is not there', [error('E_NOT_FOUND')], refused],
+    ['what stands before it says so', [], new MirrorError('E_REMOTE', 'x', { at: { status: 503 } })],
+  ])('is waited for for longer where %s', async (_, said, failure) => {
+    const pause = await answeredPause(...said);
+    const { work, calls } = failing(...Array.from({ length: 6 }, () => failure));
+
+    expect(await retrying(work, patience({ pause, attempts: 4 }))).toBe('done');
+    expect(calls()).toBe(7);
+  });
+
+  it('is told to be gone in the end, and not to be misspelt', async () => {
+    const known = await failureOf(retrying(failing(...away(9)).work, patience({ pause: await answeredPause() })));
+    const unknown = await failureOf(retrying(failing(...away(9)).work, patience({ pause: new SharedPause() })));
+
+    expect([known.code, unknown.code]).toEqual(['E_NETWORK', 'E_NETWORK']);
+    expect([known.hint === unknown.hint, unknown.hint]).toEqual([false, 'check the address']);
+  });
+
+  it.each<[string, MirrorError, readonly MirrorError[], number]>([
+    ['it was never reached', refused, [refused], 4],
+    ['nothing is to be tried again', refused, [], 1],
+    [
+      'it is there, and answers with an error of its own',
+      new MirrorError('E_REMOTE', 'x', { at: { status: 500 } }),
+      [],
+      4,
+    ],
+  ])('is not waited for for longer where %s', async (_, failure, said, attempts) => {
+    const pause = await answeredPause(...said);
+    const { work, calls } = failing(...Array.from({ length: 9 }, () => failure));
+
+    expect(await codeOf(retrying(work, patience({ pause, attempts })))).toBe(failure.code);
+    expect(calls()).toBe(attempts);
+  });
+});
+
 describe('progress', () => {
   it('makes a failure the first in a row again', async () => {
     const { work, calls } = failing(...Array.from({ length: 9 }, () => error('E_NETWORK')));

@@ -63,6 +63,8 @@ export function namePath(error: unknown, path: string, temporary?: string): Mirr
 export async function ensureWritable(path: string): Promise<void> {
   await makeDirectory(path);
   const probe = join(path, `.${randomBytes(4).toString('hex')}${partialSuffix}`);
-  await writeFile(probe, '', { flag: 'wx' });
+  await writeFile(probe, '', { flag: 'wx' }).catch((error: unknown) => {
+    throw namePath(error, path, probe);
+  });
   await rm(probe);
 }

@@ -211,11 +211,12 @@ export class WritableLayout extends OciLayout {
     const entries = this.#batch?.entries ?? [];
     this.#batch = undefined;
     await this.#locked(async () => {
+      if (withEntries((await this.readIndex()).manifests, entries)) await syncBlobs(this.#directory);
+      // Other tools know no lock: what one of them wrote while the blobs were waited for stays, too.
       const index = await this.readIndex();
       const manifests = withEntries(index.manifests, entries);
       if (manifests) {
         index.manifests = manifests;
-        await syncBlobs(this.#directory);
         await writeFileAtomic(join(this.#directory, layoutIndexFile), JSON.stringify(index));
       }
       this.remember(index);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ensureWritable } from '../../../src/fs/atomic.ts';
 import { makeDirectory } from '../../../src/fs/directories.ts';
-import { codeOf } from '../../support/failures.ts';
+import { codeOf, failureOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -45,5 +45,9 @@ describe('no directory is made', () => {
 
   it.runIf(process.platform === 'linux')('in a place that takes none, and that is said at once', async () => {
     expect(await codeOf(ensureWritable('/proc/sie-mirror/store'))).toBe('E_REFUSED');
+  });
+
+  it.runIf(process.platform === 'linux')('where nothing can be written, which is told by its own name', async () => {
+    expect((await failureOf(ensureWritable('/proc/self'))).message).toMatch(/^`\/proc\/self`/);
   });
 });

@@ -10,7 +10,8 @@ import { isFileLike, parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './verify/check-store.ts';
 import type { Context } from './context.ts';
 import { fetchModels, sizeOf } from './store/fetch-models.ts';
-import { type ModelRequest, type PlannedModel, planModels } from './store/models.ts';
+import type { PlannedModel } from './store/model-parts.ts';
+import { type ModelRequest, planModels } from './store/models.ts';
 import { safetyLines } from './store/safety.ts';
 import { knownSha256, readLock, withModels, writeLock } from './store/store-lock.ts';
 
@@ -43,17 +44,17 @@ export async function snapshot(options: SnapshotOptions, context: Context): Prom
   const adopt = options.adopt === undefined ? undefined : await otherCache(options.adopt, context);
   const items: ReportItem[] = [];
   if (options.dryRun) {
-    const { models } = await planModels(requests, items, context);
+    const { models } = await planModels(requests, items, context, { held: (await readLock(store))?.models ?? [] });
     refuseFiles(requests, items);
     warnOfIdle(options, models, context);
     return dryRunReport(models, items);
   }
   await ensureWritable(store);
   await context.lock(store);
-  const { models, read } = await planModels(requests, items, context, store);
+  const lock = await readLock(store);
+  const { models, read } = await planModels(requests, items, context, { store, held: lock?.models ?? [] });
   refuseFiles(requests, items);
   warnOfIdle(options, models, context);
-  const lock = await readLock(store);
   const plans = await fetchModels(
     models.map(({ plan }) => plan),
     items,
@@ -124,7 +125,7 @@ function fetchReport(store: string, items: ReportItem[]): Report {
   const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
   const good = items.filter(({ state }) => state !== 'failed');
   const summary = good.flatMap((item) => [
-    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}${adoptedText(item)}`,
+    `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}${besidesText(item)}`,
     ...safetyLines([item]),
   ]);
   if (good.length > 0)
@@ -134,9 +135,13 @@ function fetchReport(store: string, items: ReportItem[]): Report {
   return makeReport('snapshot', items, { repos: items.length, bytes }, summary);
 }
 
-function adoptedText({ detail }: ReportItem): string {
+function besidesText({ detail }: ReportItem): string {
   const adopted = detail?.['adopted'];
-  return typeof adopted === 'number' ? `, ${plural(adopted, 'file')} taken from the other cache` : '';
+  const removed = detail?.['removed'];
+  return [
+    typeof adopted === 'number' ? `, ${plural(adopted, 'file')} taken from the other cache` : '',
+    typeof removed === 'number' ? `, ${plural(removed, 'file')} of an earlier run taken out` : '',
+  ].join('');
 }
 
 /** Each file with the reason why it is in or out; for people a line each, for programs `detail.files`. */

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { plan } from '../../src/commands/plan.ts';
 import { codeOf } from '../support/failures.ts';
@@ -145,4 +145,73 @@ it('nothing that fails is hidden by a companion that does not', async () => {
   place.hub.addRepo({ id: 'org/a', files: { 'gliner_config.json': 'no JSON' } });
   expect((await place.snapshot('org/a', { companions: true })).ok).toBe(true);
   expect(failureIn(await place.snapshot(['org/a', 'org/gone'], { companions: true })).error?.code).toBe('E_NOT_FOUND');
+});
+
+describe('what a companion needs of a repo is added to what others need of it', () => {
+  const parts = { 'x.py': '# code', 'tokenizer.json': '{}', 'config.json': '{}', 'model.safetensors': 'weights' };
+  const names = Object.keys(parts).sort();
+  const code = json({ auto_map: { AutoModel: 'org/parts--x.Model' } });
+  const tokenizer = json({ model_cfg: { text_cfg: { hf_tokenizer_name: 'org/parts' } } });
+
+  /** Files of the repo that the lock has, and those that stand in its snapshot. */
+  async function held(): Promise<[string[], string[]]> {
+    const model = (await readLockOf(place)).models.find(
+      ({ repo, revision }) => repo === 'org/parts' && revision === 'main',
+    );
+    const folder = join(place.cache, 'models--org--parts/snapshots', model?.commit ?? '');
+    const main = await readFile(join(place.cache, 'models--org--parts/refs/main'), 'utf8');
+    expect(main).toBe(model?.commit);
+    return [model?.files.map(({ path }) => path).sort() ?? [], (await readdir(folder)).sort()];
+  }
+
+  beforeEach(() => {
+    place.hub.addRepo({ id: 'org/parts', files: parts });
+    place.hub.addRepo({ id: 'org/coded', files: { 'config.json': code } });
+    place.hub.addRepo({ id: 'org/tokenized', files: { 'open_clip_config.json': tokenizer } });
+  });
+
+  it.each([
+    ['was fetched whole before', ['org/parts'], names],
+    ['another run had fetched as another companion', ['org/tokenized'], names.filter((name) => !/model/.test(name))],
+  ])('one that %s', async (_, first, wanted) => {
+    await place.snapshot(first, { companions: true });
+    expect((await place.snapshot('org/coded', { companions: true })).ok).toBe(true);
+    expect(await held()).toEqual([wanted, wanted]);
+    // Also where the lock has to tell what was wanted before.
+    await place.snapshot('org/coded', { companions: true });
+    expect(await held()).toEqual([wanted, wanted]);
+  });
+
+  it.each([[['org/tokenized', 'org/coded']], [['org/coded', 'org/tokenized']]])(
+    'one that two need in one run: %s',
+    async (repos) => {
+      await place.snapshot(repos, { companions: true });
+      const wanted = names.filter((name) => name !== 'model.safetensors');
+      expect(await held()).toEqual([wanted, wanted]);
+      expect((await locked())['org/parts']).toHaveLength(2);
+    },
+  );
+
+  it('one whose branch has moved since', async () => {
+    await place.snapshot('org/parts');
+    place.hub.addRepo({ id: 'org/parts', files: { ...parts, 'x.py': '# newer code' } });
+    await place.snapshot('org/coded', { companions: true });
+    expect(await held()).toEqual([names, names]);
+  });
+
+  it('one of which another revision is needed: its main one stays where it is', async () => {
+    const { commit } = place.hub.addRepo({ id: 'org/parts', files: { 'config.json': '{"v":2}' }, branches: ['v2'] });
+    const adapter = json({ base_model_name_or_path: 'org/parts', revision: 'v2' });
+    place.hub.addRepo({ id: 'org/adapter', files: { 'adapter_config.json': adapter } });
+    await place.snapshot('org/parts');
+    await place.snapshot('org/adapter', { companions: true });
+    expect(await held()).toEqual([names, names]);
+    expect(await readFile(join(place.cache, 'models--org--parts/refs/v2'), 'utf8')).toBe(commit);
+  });
+
+  it('a dry run says so', async () => {
+    await place.snapshot('org/parts');
+    const report = await place.snapshot('org/coded', { companions: true, dryRun: true });
+    expect(report.totals['files']).toBe(names.length + 1);
+  });
 });

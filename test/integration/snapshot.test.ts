@@ -181,6 +181,7 @@ describe('include, exclude and filter', () => {
     expect(Object.keys(await readSnapshot(place.cache, folder, commit))).toEqual(['config.json']);
     expect(await tree(commit)).toEqual(['config.json']);
     expect(report.items[0]).toMatchObject({ state: 'present', detail: { removed: 5 } });
+    expect(report.summary[0]).toContain('5 files of an earlier run taken out');
     expect(place.hub.server.requests.length - before).toBe(2);
 
     expect(await place.snapshot('org/name')).toMatchObject({ ok: true });

@@ -5,8 +5,8 @@ import { failedItem, type ReportItem } from '../../core/report.ts';
 import { metadataLimit, readVerified } from '../../core/stream.ts';
 import { printable } from '../../core/text.ts';
 import type { HubFailure } from '../../hub/access/failure.ts';
-import type { Choice, Filter } from '../../hub/selection/filter.ts';
-import { companionsNamedBy, filesOfNeed, namesCompanions } from '../../hub/selection/companions.ts';
+import { everything, type Filter } from '../../hub/selection/filter.ts';
+import { companionsNamedBy, filesWanted, namesCompanions } from '../../hub/selection/companions.ts';
 import type { RepoFile, RepoRequest } from '../../hub/repo.ts';
 import { patternOf } from '../../hub/selection/fnmatch.ts';
 import { twinsAmong } from '../../hub/names.ts';
@@ -14,8 +14,10 @@ import { cacheOf } from '../../hub/places.ts';
 import { type Naming, planSnapshot, type SnapshotPlan } from '../../hub/snapshot/snapshot-plan.ts';
 import { parsePythonJson } from '../../hub/python-json.ts';
 import { isOn } from '../../hub/access/token.ts';
+import type { LockedModel } from '../../manifest/schema.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
+import { bothParts, heldElsewhere, type PlannedModel, uniteCommits, withHeld } from './model-parts.ts';
 
 /** A repo that is wanted, and what of it. */
 export interface ModelRequest extends RepoRequest {
@@ -25,10 +27,11 @@ export interface ModelRequest extends RepoRequest {
   namedBy?: Naming[];
 }
 
-/** A repo as it will be fetched. */
-export interface PlannedModel {
-  plan: SnapshotPlan;
-  choices: Choice<RepoFile>[];
+/** What is there before a run. */
+export interface StoreBefore {
+  store?: string;
+  /** The repos of its lock. */
+  held: readonly LockedModel[];
 }
 
 export interface ModelPlans {
@@ -53,16 +56,16 @@ function modelName({ repo, revision }: RepoRequest): string {
 /**
  * Pins repos and, where it is wanted, their companions. What fails becomes an item, gated repos that stay shut included:
  * all gates are tried at once, before anything is fetched.
- * @param store where small files may be read from instead of from the hub
+ * @param before the store so far, from which small files are read instead of from the hub, and where companions take nothing away
  */
 export async function planModels(
   requests: readonly ModelRequest[],
   items: ReportItem[],
   context: Context,
-  store?: string,
+  before: StoreBefore = { held: [] },
 ): Promise<ModelPlans> {
   const done = new Map<string, PlannedModel>();
-  const asked = new Map<string, ModelRequest>();
+  const asked = new Map<string, ModelRequest[]>();
   const read = new Map<string, Buffer>();
   let level = [...requests];
   for (let depth = 0; level.length > 0; depth += 1) {
@@ -71,60 +74,36 @@ export async function planModels(
         hint: 'run it without companions, and name the repos that are wanted',
         at: { side: 'source', item: level[0]?.repo ?? '' },
       });
-    const fresh = level.filter((request) => isNew(request, asked, done));
+    const fresh = level.filter((request) => isNew(request, asked));
     const planned = await planLevel(fresh, items, context);
-    for (const [request, model] of planned) done.set(keyOf(request), model);
     const next: ModelRequest[] = [];
-    for (const [request, model] of planned)
-      if (request.companions) next.push(...(await companionRequests(request, model.plan, read, context, store)));
+    for (const [request, model] of planned) {
+      const other = done.get(keyOf(request));
+      done.set(keyOf(request), other ? bothParts(other, model) : model);
+      next.push(...heldElsewhere(model.plan, before.held).map(requestOf));
+      if (request.companions) next.push(...(await companionRequests(request, model.plan, read, context, before.store)));
+    }
     level = next;
   }
-  return { models: uniteCommits([...done.values()]), read };
+  return { models: uniteCommits(withHeld([...done.values()], before.held)), read };
 }
 
-/** Several revisions may be one commit, of which there is one snapshot: it gets what any of them wants. */
-function uniteCommits(models: readonly PlannedModel[]): PlannedModel[] {
-  const commits = new Map<string, SnapshotPlan[]>();
-  const nameOf = ({ type, repo, commit }: SnapshotPlan): string => `${type} ${repo}@${commit}`;
-  for (const { plan } of models) commits.set(nameOf(plan), [...(commits.get(nameOf(plan)) ?? []), plan]);
-  return models.map((model) => {
-    const same = commits.get(nameOf(model.plan)) ?? [];
-    return same.length < 2 ? model : { ...model, plan: united(model.plan, same) };
-  });
-}
-
-function united(plan: SnapshotPlan, same: readonly SnapshotPlan[]): SnapshotPlan {
-  const { filter, notices: _, ...rest } = plan;
-  const files = new Map(same.flatMap((each) => each.files).map((file) => [file.path, file]));
-  const notices = new Map(same.flatMap((each) => each.notices ?? []).map((file) => [file.path, file]));
-  for (const path of files.keys()) notices.delete(path);
-  const isWhole = same.some((each) => each.filter === undefined);
-  return {
-    ...rest,
-    ...(isWhole || filter === undefined ? {} : { filter }),
-    files: [...files.values()],
-    ...(notices.size > 0 ? { notices: [...notices.values()] } : {}),
-  };
+function requestOf({ type, repo, revision, filter = everything, namedBy }: LockedModel): ModelRequest {
+  return { type, repo, revision, filter, companions: false, ...(namedBy ? { namedBy: [...namedBy] } : {}) };
 }
 
 function keyOf({ type, repo, revision }: RepoRequest): string {
   return `${type} ${repo}@${revision}`;
 }
 
-/** A repo that was asked for in part, and now is as a whole, is planned again. */
-function isNew(request: ModelRequest, asked: Map<string, ModelRequest>, done: Map<string, PlannedModel>): boolean {
+/** What was asked for as a whole need not be asked for in part. */
+function isNew(request: ModelRequest, asked: Map<string, ModelRequest[]>): boolean {
   const key = keyOf(request);
-  const before = asked.get(key);
-  const covers = before && (before.filter.include.length === 0 || sameFilter(before.filter, request.filter));
-  if (!before || !covers) {
-    const namedBy = [...(before?.namedBy ?? []), ...(request.namedBy ?? [])];
-    if (before && namedBy.length > 0) request.namedBy = namedBy;
-    asked.set(key, request);
-    return true;
-  }
-  const plan = done.get(key)?.plan;
-  if (plan?.namedBy && request.namedBy) plan.namedBy.push(...request.namedBy);
-  return false;
+  const before = asked.get(key) ?? [];
+  const covering = before.find(({ filter }) => filter.include.length === 0 || sameFilter(filter, request.filter));
+  if (!covering) asked.set(key, [...before, request]);
+  else if (covering.namedBy && request.namedBy) covering.namedBy.push(...request.namedBy);
+  return covering === undefined;
 }
 
 function sameFilter(one: Filter, other: Filter): boolean {
@@ -241,14 +220,14 @@ async function companionRequests(
     const { hex } = file.checksum;
     const bytes =
       read.get(hex) ?? (await readStored(plan, file, store)) ?? (await readRemote(plan, file, read, context));
-    for (const { repo, revision, key, need } of companionsNamedBy(plan.repo, file.path, parsed(bytes)))
+    for (const found of companionsNamedBy(plan.repo, file.path, parsed(bytes)))
       requests.push({
         type: 'model',
-        repo,
-        revision,
-        filter: { preset: filter.preset, include: filesOfNeed[need], exclude: [] },
+        repo: found.repo,
+        revision: found.revision,
+        filter: { preset: filter.preset, include: filesWanted(found), exclude: [] },
         companions: true,
-        namedBy: [{ repo: plan.repo, file: file.path, key }],
+        namedBy: [{ repo: plan.repo, file: file.path, key: found.key }],
       });
   }
   return requests;

@@ -1,5 +1,7 @@
+import { printable } from '../../core/text.ts';
 import { codeNamesIn } from '../code-names.ts';
 import { isRepoName, isRevision } from '../repo.ts';
+import { patternOf } from './fnmatch.ts';
 
 /** A repo that a file of another one names, and that a loader would fetch. */
 export interface Companion {
@@ -9,16 +11,23 @@ export interface Companion {
   key: string;
   /** What a loader reads of it. */
   need: CompanionNeed;
+  /** Only what is in this folder. */
+  folder?: string;
 }
 
-/** `code`: Python modules; `tokenizer`: no weights. */
-export type CompanionNeed = 'repo' | 'code' | 'tokenizer';
+/** `code`: Python modules; `tokenizer`: no weights; `voices`: arrays of NumPy. */
+export type CompanionNeed = 'repo' | 'code' | 'tokenizer' | 'voices';
 
-/** Patterns of the files that a need means; none means all. */
-export const filesOfNeed: Record<CompanionNeed, readonly string[]> = {
+/** Patterns of the files that a loader reads of a companion; none means all. */
+export function filesWanted({ need, folder }: Companion): readonly string[] {
+  return folder === undefined ? filesOfNeed[need] : [`${patternOf(folder)}/*`];
+}
+
+const filesOfNeed: Record<CompanionNeed, readonly string[]> = {
   repo: [],
   code: ['*.py'],
   tokenizer: ['*.json', '*.txt', '*.model', '*.jinja', '*.tiktoken', '*.bpe', '*.vocab', '*.py'],
+  voices: ['*.npy'],
 };
 
 type Reader = (document: Record<string, unknown>) => (Companion | undefined)[];
@@ -35,7 +44,14 @@ const readers: Record<string, Reader> = {
     named(document, 'label_model_name'),
   ],
   'tokenizer_config.json': (document) => remoteCode(document),
-  'processor_config.json': (document) => remoteCode(document),
+  'processor_config.json': (document) => [
+    ...remoteCode(document),
+    named(inside(document, 'audio_tokenizer'), 'audio_tokenizer_name_or_path', 'repo', undefined, 'audio_tokenizer.'),
+  ],
+  // https://huggingface.co/docs/transformers/model_doc/dia
+  'audio_tokenizer_config.json': (document) => [named(document, 'audio_tokenizer_name_or_path')],
+  // https://huggingface.co/docs/transformers/model_doc/bark
+  'speaker_embeddings_path.json': (document) => [named(document, 'repo_or_path', 'voices')],
   'preprocessor_config.json': (document) => remoteCode(document),
   'video_preprocessor_config.json': (document) => remoteCode(document),
   // https://huggingface.co/docs/peft/package_reference/config
@@ -56,6 +72,10 @@ const readers: Record<string, Reader> = {
   // https://sbert.net/docs/sentence_transformer/usage/custom_models.html
   'modules.json': (document) =>
     Object.entries(document).map(([index, module]) => codeReference(asRecord(module)['type'], `${index}.type`)),
+  'router_config.json': (document) =>
+    Object.entries(inside(document, 'types')).map(([name, type]) => codeReference(type, `types.${printable(name)}`)),
+  // https://huggingface.co/docs/diffusers/modular_diffusers/modular_pipeline
+  'modular_model_index.json': (document) => Object.entries(document).flatMap(([name, value]) => component(name, value)),
   'sentence_bert_config.json': (document) => [named(document, 'tokenizer_name_or_path', 'tokenizer')],
 };
 
@@ -85,6 +105,19 @@ function remoteCode(document: Record<string, unknown>): (Companion | undefined)[
 function codeReference(value: unknown, key: string, revision?: unknown): Companion | undefined {
   if (typeof value !== 'string' || !value.includes('--')) return undefined;
   return companion(value.slice(0, value.indexOf('--')), key, 'code', revision);
+}
+
+/** `[library, class, how it is loaded]`: one part of a pipeline, from a folder of this repo or another one. */
+function component(name: string, value: unknown): (Companion | undefined)[] {
+  const spec = asRecord(Array.isArray(value) ? value[2] : undefined);
+  const [key = '', repos] =
+    Object.entries(spec).find(([each]) => /^(?:pretrained_model_name_or_path|repo)$/.test(each)) ?? [];
+  const { subfolder, revision } = spec;
+  const folder = typeof subfolder === 'string' && subfolder !== '' ? { folder: subfolder } : {};
+  return [repos].flat().map((repo) => {
+    const found = typeof repo === 'string' ? companion(repo, `${printable(name)}.${key}`, 'repo', revision) : undefined;
+    return found && { ...found, ...folder };
+  });
 }
 
 function named(

@@ -1,9 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { companionsNamedBy, namesCompanions } from '../../../src/hub/selection/companions.ts';
+import {
+  type Companion,
+  companionsNamedBy,
+  filesWanted,
+  namesCompanions,
+} from '../../../src/hub/selection/companions.ts';
 
 const named = (path: string, document: unknown): string[] =>
-  companionsNamedBy('org/self', path, document).map(
-    ({ repo, revision, key, need }) => `${repo}@${revision} ${key} ${need}`,
+  companionsNamedBy('org/self', path, document).map(({ repo, revision, key, need, folder }) =>
+    [`${repo}@${revision}`, key, need, ...(folder ? [folder] : [])].join(' '),
   );
 
 describe('a file names', () => {
@@ -63,6 +68,29 @@ describe('a file names', () => {
     ],
     ['sentence_bert_config.json', { tokenizer_name_or_path: 'a/b' }, ['a/b@main tokenizer_name_or_path tokenizer']],
     ['preprocessor_config.json', { auto_map: { AutoProcessor: 'a/b--p.P' } }, ['a/b@main auto_map.AutoProcessor code']],
+    ['router_config.json', { types: { query_0: 'a/b--m.Query', x: 'm.X' } }, ['a/b@main types.query_0 code']],
+    [
+      'processor_config.json',
+      { audio_tokenizer: { audio_tokenizer_class: 'DacModel', audio_tokenizer_name_or_path: 'a/b' } },
+      ['a/b@main audio_tokenizer.audio_tokenizer_name_or_path repo'],
+    ],
+    [
+      'audio_tokenizer_config.json',
+      { audio_tokenizer_name_or_path: 'a/b' },
+      ['a/b@main audio_tokenizer_name_or_path repo'],
+    ],
+    ['speaker_embeddings_path.json', { repo_or_path: 'a/b' }, ['a/b@main repo_or_path voices']],
+    [
+      'modular_model_index.json',
+      {
+        _class_name: 'Pipeline',
+        unet: ['diffusers', 'UNet', { pretrained_model_name_or_path: 'a/b', subfolder: 'unet', revision: 'fp16' }],
+        vae: ['diffusers', 'Vae', { repo: ['c', 'org/self'], subfolder: '' }],
+        guider: ['diffusers', 'Guider', { pretrained_model_name_or_path: null }],
+        scheduler: ['diffusers', 'Scheduler'],
+      },
+      ['a/b@fp16 unet.pretrained_model_name_or_path repo unet', 'c@main vae.repo repo'],
+    ],
     ['README.md', { model_name: 'a/b' }, []],
   ])('%s: %j', (path, document, expected) => {
     expect(named(path, document)).toEqual(expected);
@@ -91,4 +119,12 @@ it('only files that are known to name repos are read', () => {
     false,
     false,
   ]);
+});
+
+it.each<[string, Partial<Companion>, string[]]>([
+  ['a folder', { folder: 'text[1]' }, ['text[[]1]/*']],
+  ['voices', { need: 'voices' }, ['*.npy']],
+  ['all of it', {}, []],
+])('of a companion is wanted %s', (_, what, patterns) => {
+  expect(filesWanted({ repo: 'a/b', revision: 'main', key: 'k', need: 'repo', ...what })).toEqual(patterns);
 });

@@ -9,6 +9,7 @@ import { parseAllDocuments } from 'yaml';
 import { parseCommandLine } from '../../src/cli/program.ts';
 import { projectRoot, runCli } from '../support/cli.ts';
 import { temporaryDirectory } from '../support/place.ts';
+import { receiptOf } from '../support/receipts.ts';
 import { startGateway } from '../support/sie.ts';
 
 interface Container {
@@ -64,18 +65,9 @@ it('are a Job that is not repeated, and a hook of helm test', () => {
 it('unpack in their first container what the ConfigMap has room for, and run it', async () => {
   await using place = await temporaryDirectory();
   const commit = 'a'.repeat(40);
-  const receipt = {
-    schema: 'sie-mirror/receipt/v1',
-    tool: 'test',
-    bundle: { name: 'b', inventory: `sha256:${'0'.repeat(64)}` },
-    targets: {},
-    complete: true,
-    models: [{ repo: 'org/one', commit, objects: [] }],
-    images: [],
-  };
   const packed = {
     'sie-mirror.mjs': brotliCompressSync(await readFile(join(projectRoot, 'dist/sie-mirror.mjs'))),
-    'receipt.json': brotliCompressSync(JSON.stringify(receipt)),
+    'receipt.json': brotliCompressSync(receiptOf({ 'org/one': commit })),
   };
   // https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
   expect(Object.values(packed).reduce((sum, { length }) => sum + length, 0)).toBeLessThan(1024 * 1024);

@@ -1,11 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { Digest } from '../../src/core/digest.ts';
 import { parseCommandLine } from '../../src/cli/program.ts';
 import type { Report } from '../../src/core/report.ts';
 import { testContext } from '../support/context.ts';
 import type { BuiltImage } from '../support/images.ts';
 import { temporaryDirectory } from '../support/place.ts';
+import { receiptText } from '../support/receipts.ts';
 import { startRegistry } from '../support/registry.ts';
 import { stubEnv } from '../support/stub-env.ts';
 import { placeTool } from '../support/tool.ts';
@@ -105,16 +107,13 @@ it.each<[string, (image: BuiltImage) => string]>([
     imageTag,
   );
   const images = `${registry.host}/sie`;
-  const receipt = {
-    schema: 'sie-mirror/receipt/v1',
-    tool: 'test',
-    bundle: { name: 'site', inventory: `sha256:${'0'.repeat(64)}` },
-    targets: { images },
-    complete: true,
-    models: [],
-    images: [{ reference: 'x', target: `${images}/sie-server:${imageTag}`, digest: image.digest, digests: [] }],
+  const received = {
+    reference: 'x',
+    target: `${images}/sie-server:${imageTag}`,
+    digest: image.digest as Digest,
+    digests: [],
   };
-  await writeFile(join(place.path, `${fault}.json`), JSON.stringify(receipt));
+  await writeFile(join(place.path, `${fault}.json`), receiptText({ targets: { images }, images: [received] }));
   const doctor = ['doctor', '--receipt', `${fault}.json`];
 
   const told = await typed(doctor, [registry.host]);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { renderJunit } from '../../src/cli/junit.ts';
 import type { Report } from '../../src/core/report.ts';
+import { receiptOf } from '../support/receipts.ts';
 import { cpuWorker as cpu, l4Worker as l4, smokeAgainst, smokeFails } from '../support/smoke.ts';
 
 const commit = 'a'.repeat(40);
@@ -17,9 +18,9 @@ let cwd = '';
 
 beforeAll(async () => {
   cwd = await mkdtemp(join(tmpdir(), 'smoke-all-'));
-  await writeFile(join(cwd, 'site.receipt.json'), receipt(Object.keys(models)));
-  await writeFile(join(cwd, 'more.receipt.json'), receipt([...Object.keys(models), 'org/companion']));
-  await writeFile(join(cwd, 'other.receipt.json'), receipt(['org/other']));
+  await writeFile(join(cwd, 'site.receipt.json'), mirrored(Object.keys(models)));
+  await writeFile(join(cwd, 'more.receipt.json'), mirrored([...Object.keys(models), 'org/companion']));
+  await writeFile(join(cwd, 'other.receipt.json'), mirrored(['org/other']));
 });
 
 it('asks every model of a receipt on every machine profile, by what each does', async () => {
@@ -70,7 +71,7 @@ it('asks for what was mirrored by the ids that the cluster serves', async () => 
     'Org/Case': { dim: 16 },
   };
   const repos = ['Hyukkyu/nv-embed-v2', 'org/varied', 'org/both', 'org/alias', 'org/case', 'org/companion'];
-  await writeFile(join(cwd, 'ids.receipt.json'), receipt(repos));
+  await writeFile(join(cwd, 'ids.receipt.json'), mirrored(repos));
   const { report } = await smokeAgainst({ dialect: '0.10', models: served }, { all: 'ids.receipt.json' }, { cwd });
   expect(report?.items.map(({ name, state, detail, error }) => [name, state, detail?.['repo'] ?? error?.code])).toEqual(
     [
@@ -90,7 +91,7 @@ it('asks for what was mirrored by the ids that the cluster serves', async () => 
 });
 
 it('holds a model to the commit of the repo of its weights, whatever its id', async () => {
-  await writeFile(join(cwd, 'nv.receipt.json'), receipt(['Hyukkyu/nv-embed-v2']));
+  await writeFile(join(cwd, 'nv.receipt.json'), mirrored(['Hyukkyu/nv-embed-v2']));
   const options = { model: 'nvidia/NV-Embed-v2', receipt: 'nv.receipt.json' };
   const serving = (revision: string) =>
     smokeAgainst({ dialect: '0.10', models: { 'nvidia/NV-Embed-v2': { dim: 16, revision } } }, options, { cwd });
@@ -105,7 +106,7 @@ it('holds a model to the commit of the repo of its weights, whatever its id', as
 
 it.each([1, 3])('asks %i models at a time, no more and no fewer', async (concurrency) => {
   const names = Array.from({ length: 7 }, (_, index) => `org/model-${index}`);
-  await writeFile(join(cwd, 'many.receipt.json'), receipt(names));
+  await writeFile(join(cwd, 'many.receipt.json'), mirrored(names));
   const many = Object.fromEntries(names.map((name) => [name, { dim: 8 }]));
   let running = 0;
   let most = 0;
@@ -167,7 +168,7 @@ it('says of each model whether it was compared with recorded vectors', async () 
 
 it('does not pass when there was nothing to compare with the recorded vectors', async () => {
   await smokeAgainst({ models }, { all: 'site.receipt.json', record: 'golden.json' }, { cwd });
-  await writeFile(join(cwd, 'scores.receipt.json'), receipt(['org/reranker']));
+  await writeFile(join(cwd, 'scores.receipt.json'), mirrored(['org/reranker']));
   const served = { dialect: '0.10' as const, models };
   const all = await smokeAgainst(served, { all: 'scores.receipt.json', golden: 'golden.json' }, { cwd });
   expect(all.report).toMatchObject({ ok: false, items: [{ state: 'done' }, { kind: 'golden', state: 'failed' }] });
@@ -214,14 +215,7 @@ it.each([
   expect(await smokeFails({ models }, options, { cwd })).toMatchObject({ code: 'E_USAGE' });
 });
 
-function receipt(repos: string[]): string {
-  return JSON.stringify({
-    schema: 'sie-mirror/receipt/v1',
-    tool: 'test',
-    bundle: { name: 'b', inventory: `sha256:${'0'.repeat(64)}` },
-    targets: {},
-    complete: true,
-    models: repos.map((repo) => ({ repo, commit, objects: [] })),
-    images: [],
-  });
+/** The text of a receipt of these repos. */
+function mirrored(repos: readonly string[]): string {
+  return receiptOf(Object.fromEntries(repos.map((repo) => [repo, commit])));
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { smoke } from '../../src/commands/smoke.ts';
 import { testContext } from '../support/context.ts';
+import { receiptOf } from '../support/receipts.ts';
 import { defaultVector } from '../support/sie-cluster.ts';
 import {
   l4Worker as l4,
@@ -256,11 +257,11 @@ describe('the commit that answers', () => {
   });
   it('comes from a receipt', async () => {
     const cwd = await scratch();
-    await writeFile(join(cwd, 'r.json'), receipt({ [model]: 'c'.repeat(40) }));
+    await writeFile(join(cwd, 'r.json'), receiptOf({ [model]: 'c'.repeat(40) }));
     expect(await smokeFails(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ code: 'E_SMOKE' });
-    await writeFile(join(cwd, 'r.json'), receipt({ [model]: revision }));
+    await writeFile(join(cwd, 'r.json'), receiptOf({ [model]: revision }));
     expect(await smokePasses(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ ok: true });
-    await writeFile(join(cwd, 'r.json'), receipt({ 'other/model': revision }));
+    await writeFile(join(cwd, 'r.json'), receiptOf({ 'other/model': revision }));
     expect(await smokeFails(served, { receipt: 'r.json' }, { cwd })).toMatchObject({ code: 'E_NOT_FOUND' });
   });
   it('was served by this cluster and no other', async () => {
@@ -373,15 +374,3 @@ it('says that a live worker gets no work when it sent no pool name', async () =>
     hint: containing('SIE_POOL'),
   });
 });
-
-function receipt(models: Record<string, string>): string {
-  return JSON.stringify({
-    schema: 'sie-mirror/receipt/v1',
-    tool: 'test',
-    bundle: { name: 'b', inventory: `sha256:${'0'.repeat(64)}` },
-    targets: {},
-    complete: true,
-    models: Object.entries(models).map(([repo, commit]) => ({ repo, commit, objects: [] })),
-    images: [],
-  });
-}

@@ -44,10 +44,20 @@ export function sieReferences(version: string, sidecar = false): string[] {
   ];
 }
 
-/** A receipt of a whole import, but for what is said. @returns its path */
+/** The text of a receipt of a whole import, but for what is said. */
+export function receiptText(parts: Partial<Receipt>): string {
+  const receipt = startReceipt({ name: 'site-a', inventory: sha256('inventory') }, {});
+  return formatReceipt({ ...receipt, complete: true, ...parts });
+}
+
+/** The same, with no objects of these models, by their commits. */
+export function receiptOf(models: Record<string, string>): string {
+  return receiptText({ models: Object.entries(models).map(([repo, of]) => ({ repo, commit: of, objects: [] })) });
+}
+
+/** The same in a file. @returns its path */
 export async function writeReceipt(directory: string, parts: Partial<Receipt>): Promise<string> {
   const path = join(directory, 'site-a.receipt.json');
-  const receipt = startReceipt({ name: 'site-a', inventory: sha256('inventory') }, parts.targets ?? {});
-  await writeFile(path, formatReceipt({ ...receipt, complete: true, ...parts }));
+  await writeFile(path, receiptText(parts));
   return path;
 }

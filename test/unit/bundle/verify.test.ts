@@ -1,58 +1,29 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { mostApprovals } from '../../../src/bundle/proof/approval.ts';
-import { bundleFiles, type Inventory, inventorySchemaId } from '../../../src/bundle/records/inventory.ts';
+import { bundleFiles } from '../../../src/bundle/records/inventory.ts';
 import { formatInventory } from '../../../src/bundle/records/inventory-text.ts';
-import { planVolumes } from '../../../src/bundle/writing/layout.ts';
 import { openSealed } from '../../../src/bundle/reader.ts';
 import { trustNobody } from '../../../src/bundle/proof/signers.ts';
-import { formatSums } from '../../../src/bundle/proof/seal.ts';
 import { type Verdict, verifyBundle } from '../../../src/bundle/proof/verify.ts';
 import { VolumeCheck } from '../../../src/bundle/proof/volume-check.ts';
-import { writeVolumes } from '../../../src/bundle/writing/writer.ts';
 import { HashPool } from '../../../src/fs/hash-pool.ts';
 import { codeOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
-import { seededBytes } from '../../support/seeded-bytes.ts';
+import { buildBundle, type BuiltBundle } from '../../support/sealed-bundle.ts';
 
 const volumeSize = 64 * 1024;
 
 /** A bundle of small files, of one that is larger than a volume, and of a link. */
-async function makeBundle(place: string): Promise<{ directory: string; inventory: Inventory }> {
-  const directory = join(place, 'bundle');
-  await mkdir(directory);
-  const sizes = { 'hub/a': 10_000, 'hub/b': 0, 'hub/large': 150_000, 'oci/c': 30_000 };
-  const files = await Promise.all(
-    Object.entries(sizes).map(async ([path, size]) => {
-      const from = join(place, 'store', path);
-      await mkdir(dirname(from), { recursive: true });
-      await writeFile(from, seededBytes(path, size));
-      return { path, size };
-    }),
+async function makeBundle(place: string): Promise<BuiltBundle> {
+  return buildBundle(
+    place,
+    { 'hub/a': 10_000, 'hub/b': 0, 'hub/large': 150_000, 'oci/c': 30_000 },
+    { 'hub/link': 'a' },
   );
-  const entries = [...files, { path: 'hub/link', link: 'a' }];
-  const plans = planVolumes('b', entries, volumeSize);
-  const written = await writeVolumes((name) => join(directory, name), plans, join(place, 'store'), {
-    report: () => {},
-  });
-  const inventory: Inventory = { schema: inventorySchemaId, name: 'b', tool: 'x', items: [], ...written };
-  await writeFile(join(directory, bundleFiles.inventory), formatInventory(inventory));
-  await writeFile(join(directory, bundleFiles.guide), 'read me\n');
-  const names = [...inventory.volumes.map(({ name }) => name), bundleFiles.inventory, bundleFiles.guide];
-  const sums = new Map<string, string>();
-  for (const name of names)
-    sums.set(
-      name,
-      createHash('sha256')
-        .update(await readFile(join(directory, name)))
-        .digest('hex'),
-    );
-  await writeFile(join(directory, bundleFiles.sums), formatSums(sums));
-  return { directory, inventory };
 }
 
 async function verify(directory: string, signal?: AbortSignal): Promise<Verdict> {

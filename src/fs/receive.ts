@@ -35,7 +35,7 @@ export async function receiveFile(
   const resumed = opened.size;
   try {
     await using file = opened.file;
-    await receive(file, partial, content, expected, resumed, options);
+    await receive({ file, path: partial, resumed }, content, expected, options);
   } catch (error) {
     const known = namePath(error, partial);
     if (!isWrongBytes(known)) throw known;
@@ -69,11 +69,9 @@ async function openPartial(path: string): Promise<{ file: FileHandle; size: numb
 }
 
 async function receive(
-  file: FileHandle,
-  partial: string,
+  { file, path, resumed }: { file: FileHandle; path: string; resumed: number },
   content: Content,
   expected: Expectation,
-  resumed: number,
   options: ReceiveOptions,
 ): Promise<void> {
   const check = new Check(expected);
@@ -82,8 +80,7 @@ async function receive(
     options.onBytes?.(chunk);
   };
   if (resumed > 0)
-    for await (const chunk of fileContent([{ path: partial, offset: 0, size: resumed }]).open(0, options.signal))
-      see(chunk);
+    for await (const chunk of fileContent([{ path, offset: 0, size: resumed }]).open(0, options.signal)) see(chunk);
   const writer = new BatchWriter(file, resumed);
   try {
     for await (const chunk of content.open(resumed, options.signal)) {

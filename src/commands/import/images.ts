@@ -66,7 +66,7 @@ function readPlace(repository: string, reference: string, item: ImageItem): Refe
 
 /** @param verify a registry that has a manifest is not believed to have what is below it */
 export async function importImages(run: ImportRun, images: readonly PlacedImage[], verify: boolean): Promise<void> {
-  const { reader, items, media, context } = run;
+  const { reader, items, context } = run;
   const layout = new OciLayout(reader.tree('oci'), reader.inventory.name);
   for (const image of images) {
     context.report({
@@ -81,8 +81,7 @@ export async function importImages(run: ImportRun, images: readonly PlacedImage[
         record(run, image, target.name, { copied: 0, copiedBytes: 0 });
         return;
       }
-      const whole =
-        there.lacking.length === 0 ? layout : await layoutOverMedia(image.item, there, reader, target, media, context);
+      const whole = there.lacking.length === 0 ? layout : await layoutOverMedia(run, image.item, there, target.target);
       await importImage(run, image, whole, target);
     });
   }

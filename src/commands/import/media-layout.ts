@@ -2,12 +2,12 @@ import type { BundleBlob, ImageItem } from '../../bundle/records/inventory.ts';
 import type { BundleReader } from '../../bundle/reader.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { forEachBySize, forEachLimited, requestsAtOnce } from '../../core/limit.ts';
-import type { FileTree } from '../../core/ports.ts';
+import type { ContentTarget, FileTree } from '../../core/ports.ts';
 import { contentOf, expectationOf, readVerified } from '../../core/stream.ts';
+import { parseJson } from '../../core/validate.ts';
+import { parseLayoutIndex } from '../../oci/layout/index-file.ts';
 import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.ts';
-import type { Context } from '../context.ts';
-import type { TargetEndpoint } from '../places/endpoint.ts';
-import type { MediaToCome } from './media.ts';
+import type { ImportRun } from './run.ts';
 
 /** Everything that one image is read from: what is here, and what other media hold. */
 interface ImageBlobs {
@@ -31,15 +31,13 @@ function asBlob({ digest, size }: BundleBlob): Descriptor {
 /**
  * The layout of one image whose volumes come one medium after the other: what is here goes to the registry as blobs,
  * manifests too, and what an earlier medium brought is read back from there.
- * @throws E_MEDIUM when something is in neither
+ * @throws E_MEDIUM when something is in neither; reading it throws E_CORRUPT for an index.json that is none
  */
 export async function layoutOverMedia(
+  { reader, media, context }: Pick<ImportRun, 'reader' | 'media' | 'context'>,
   item: ImageItem,
   { here, lacking }: ImageBlobs,
-  reader: BundleReader,
-  { target }: TargetEndpoint,
-  media: MediaToCome,
-  context: Context,
+  target: ContentTarget,
 ): Promise<OciLayout> {
   const missing: BundleBlob[] = [];
   await forEachLimited(lacking, requestsAtOnce(context.slots), async (blob) => {
@@ -71,10 +69,9 @@ async function ownIndex(tree: FileTree, { digests }: ImageItem, reader: BundleRe
   const blob = reader.find(`oci/${layoutIndexFile}`);
   const content = await tree.file(layoutIndexFile);
   if (!blob || !content) return undefined;
-  const index = JSON.parse((await readVerified(content, expectationOf(blob, blob.path))).toString()) as {
-    manifests: Descriptor[];
-  };
-  const own = new Set<string>(digests);
+  const text = await readVerified(content, expectationOf(blob, blob.path));
+  const index = parseLayoutIndex(parseJson(text, blob.path), blob.path);
+  const own = new Set(digests);
   const manifests = index.manifests.filter(({ digest }) => own.has(digest));
   return contentOf(Buffer.from(JSON.stringify({ ...index, manifests })));
 }

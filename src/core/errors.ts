@@ -100,6 +100,11 @@ export function exitOfMany(errors: readonly { code: ErrorCode }[], someSucceeded
   return exits.size === 1 && !someSucceeded && only !== undefined ? only : 3;
 }
 
+/** Whether an error says nothing of what was looked at, and so is no result of looking: the run was stopped, or this is a bug of ours. */
+export function endsRun({ code }: MirrorError): boolean {
+  return code === 'E_ABORTED' || code === 'E_INTERNAL';
+}
+
 /** Whether it is what Node.js throws when a signal ends some work. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || (error as { code?: string }).code === 'ABORT_ERR');

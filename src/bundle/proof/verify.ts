@@ -1,4 +1,4 @@
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, MirrorError, toMirrorError } from '../../core/errors.ts';
 import { HashPool } from '../../fs/hash-pool.ts';
 import { checkSeals, checkSums, copiesOf, type Copy, otherCopies } from './copies.ts';
 import { bundleFiles, type BundleItem, type Inventory } from '../records/inventory.ts';
@@ -39,7 +39,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
     inventory = await readInventory(bundle);
   } catch (error) {
     const known = toMirrorError(error);
-    if (known.code === 'E_INTERNAL' || known.code === 'E_ABORTED') throw known;
+    if (endsRun(known)) throw known;
     const { item = '' } = known.at;
     const file = bundle.sums.has(item) ? item : bundleFiles.inventory;
     // What is missing, or no plain file, the set of files has told of already; the sums tell of another digest.

@@ -1,6 +1,6 @@
 import { inBackticks } from '../../core/text.ts';
 import { lookup } from 'node:dns/promises';
-import { type MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, type MirrorError, toMirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, ok } from '../../doctor/finding.ts';
 import { steps } from '../../doctor/names.ts';
 import type { Context } from '../context.ts';
@@ -33,7 +33,7 @@ export class Hosts {
       return undefined;
     } catch (error) {
       const known = toMirrorError(error);
-      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL' || known.code === 'E_USAGE') throw known;
+      if (endsRun(known) || known.code === 'E_USAGE') throw known;
       return known;
     }
   }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { MirrorError } from '../../core/errors.ts';
+import { endsRun, type MirrorError } from '../../core/errors.ts';
 import { faultAt, type Finding, notSeen } from '../../doctor/finding.ts';
 import { steps } from '../../doctor/names.ts';
 import { quoted } from '../../doctor/shell.ts';
@@ -30,7 +30,7 @@ export async function readAccess(
 
 /** @throws what is no matter of the file */
 export function unusable(error: MirrorError, kubeconfig: string): Finding {
-  if (error.code === 'E_ABORTED' || error.code === 'E_INTERNAL') throw error;
+  if (endsRun(error)) throw error;
   const path = quoted(kubeconfig);
   return faultAt(
     'cluster',

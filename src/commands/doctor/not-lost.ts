@@ -1,10 +1,10 @@
-import { toMirrorError } from '../../core/errors.ts';
+import { endsRun, toMirrorError } from '../../core/errors.ts';
 import { type Finding, type Layer, notSeen } from '../../doctor/finding.ts';
 
 /** What stopped a look, where no fault stands for it. @throws E_ABORTED, E_USAGE and E_INTERNAL as they are */
 export function stopped(layer: Layer, name: string, error: unknown): Finding {
   const known = toMirrorError(error);
-  if (known.code === 'E_ABORTED' || known.code === 'E_USAGE' || known.code === 'E_INTERNAL') throw known;
+  if (endsRun(known) || known.code === 'E_USAGE') throw known;
   return notSeen(layer, name, known.message, known.hint);
 }
 

@@ -1,7 +1,7 @@
 import type { ReceivedImage, Receipt } from '../../bundle/records/receipt.ts';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, isDigest } from '../../core/digest.ts';
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { ContentSource } from '../../core/ports.ts';
 import { plural } from '../../core/text.ts';
 import type { StreamHashPool } from '../../fs/stream-hash.ts';
@@ -99,7 +99,7 @@ export class StoredRepositories {
       return { item: { ...item, bytes: found.bytes, detail }, flaws };
     } catch (error) {
       const known = toMirrorError(error);
-      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw known;
+      if (endsRun(known)) throw known;
       return { item, flaws: [{ kind: 'blob', name, part: name, problem: problemOf(known), error: known }] };
     }
   }

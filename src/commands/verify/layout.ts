@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { type Digest, digestHex } from '../../core/digest.ts';
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, MirrorError, toMirrorError } from '../../core/errors.ts';
 import { Check, expectationOf } from '../../core/stream.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
 import { fileContent } from '../../fs/read.ts';
@@ -65,7 +65,7 @@ export class StoredImages {
       return (await this.#layout.index()).manifests;
     } catch (error) {
       const known = toMirrorError(error);
-      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw known;
+      if (endsRun(known)) throw known;
       const hint = `copy the store again, or move \`${join(this.#store, 'oci')}\` away and run the \`pull\` again that made it`;
       const at = { side: 'source', item: 'oci' } as const;
       const wrong = new MirrorError(known.code, known.message, { hint, at, cause: known });
@@ -103,7 +103,7 @@ export class StoredImages {
     } catch (error) {
       // One image of which something cannot be read says nothing of the others.
       const known = toMirrorError(error);
-      if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw known;
+      if (endsRun(known)) throw known;
       return { found: [this.#flaw(root.digest, known)], checked: 0, bytes: 0 };
     }
   }

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ErrorCode, MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, type ErrorCode, MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachLimited } from '../../core/limit.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
 import { listTree } from '../../fs/tree.ts';
@@ -80,9 +80,9 @@ async function flawOf(
     return { code: 'E_DIGEST_MISMATCH', text: 'has other bytes than the lock says' };
   } catch (error) {
     // One file that cannot be read says nothing of the others.
-    const { code, message } = toMirrorError(error);
-    if (code === 'E_ABORTED' || code === 'E_INTERNAL') throw error;
-    return { code, text: `cannot be read: ${message}` };
+    const known = toMirrorError(error);
+    if (endsRun(known)) throw error;
+    return { code: known.code, text: `cannot be read: ${known.message}` };
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../core/descriptor.ts';
-import { toMirrorError } from '../../core/errors.ts';
+import { endsRun, toMirrorError } from '../../core/errors.ts';
 import { type Limit, smallBody } from '../../core/limit.ts';
 import type { ContentSource, ContentTarget } from '../../core/ports.ts';
 import { descriptorsOf, type GraphNode, type ImageGraph, nodesOf, readImage } from '../graph.ts';
@@ -54,7 +54,7 @@ export async function hasWhole(target: ContentSource, root: Descriptor, slots: n
     return there.every(Boolean);
   } catch (error) {
     const known = toMirrorError(error);
-    if (known.code === 'E_INTERNAL' || known.code === 'E_ABORTED') throw known;
+    if (endsRun(known)) throw known;
     return false;
   }
 }

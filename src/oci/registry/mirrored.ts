@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../core/descriptor.ts';
 import { isDigest } from '../../core/digest.ts';
-import { isWrongBytes, MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, isWrongBytes, MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content, ContentSource } from '../../core/ports.ts';
@@ -137,7 +137,7 @@ export class MirroredRegistry {
   /** @throws what is no matter of this one candidate */
   #passedOver(candidate: Candidate, error: unknown): MirrorError {
     const known = toMirrorError(error);
-    if (known.code === 'E_ABORTED' || known.code === 'E_INTERNAL' || known.code === 'E_USAGE') throw known;
+    if (endsRun(known) || known.code === 'E_USAGE') throw known;
     if (isUnreachable(known)) this.#down.set(candidate, known);
     if (isNotFound(known)) return known;
     if (candidate !== this.#server)

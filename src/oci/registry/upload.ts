@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '../../core/descriptor.ts';
 import { checksumOf, type Digest } from '../../core/digest.ts';
-import { MirrorError, toMirrorError } from '../../core/errors.ts';
+import { endsRun, MirrorError, toMirrorError } from '../../core/errors.ts';
 import { smallBody } from '../../core/limit.ts';
 import type { Content } from '../../core/ports.ts';
 import { AheadContent } from '../../core/stream.ts';
@@ -182,7 +182,7 @@ class BlobUpload {
       return response.status === 201;
     } catch (error) {
       const known = toMirrorError(error);
-      if (known.retryable || known.code === 'E_ABORTED' || known.code === 'E_INTERNAL') throw error;
+      if (known.retryable || endsRun(known)) throw error;
       facts.blobs.refuse(from, name);
       return false;
     }

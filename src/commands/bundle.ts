@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { totalSize } from '../core/descriptor.ts';
 import { type Inventory, inventorySchemaId, type BundleItem, type BundleBlob } from '../bundle/records/inventory.ts';
 import { checkInventory } from '../bundle/records/inventory-check.ts';
 import { packed } from '../bundle/lists/long-list.ts';
@@ -136,7 +137,7 @@ async function planBundle(
     contents: planned,
     left,
     plans,
-    bytes: files.reduce((sum, { size }) => sum + size, 0),
+    bytes: totalSize(files),
     inventoryBytes: 270 * files.length + 220 * (links.length + (left?.held.length ?? 0)) + 180 * ofModels,
   };
 }
@@ -198,7 +199,7 @@ function kindOf({ artifactType }: ManifestDocument): string | undefined {
 }
 
 function summarise(directories: readonly string[], inventory: Inventory, key: SigningKey | undefined): Report {
-  const bytes = inventory.volumes.reduce((sum, { size }) => sum + size, 0);
+  const bytes = totalSize(inventory.volumes);
   const items = inventory.volumes.map(({ name, size, digest }) => ({
     kind: 'volume',
     name,

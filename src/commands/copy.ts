@@ -1,6 +1,6 @@
 import { forEachLimited } from '../core/limit.ts';
 import { MirrorError, toMirrorError } from '../core/errors.ts';
-import { failedItem, makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { bytesOf, failedItem, makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { isOtherImage } from '../oci/copy/graph.ts';
 import { parsePlatform } from '../oci/platform.ts';
@@ -151,7 +151,7 @@ function summarise(outcomes: readonly Outcome[], isList: boolean, dryRun: boolea
     return makeReport('copy', items, { images: images.length, ...total }, lines);
   }
   const copied = images.reduce((sum, { detail }) => sum + Number(detail?.['copied'] ?? 0), 0);
-  const bytes = images.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(images);
   const present = images.filter(({ state }) => state === 'present').length;
   const lacking = new Set(items.filter(({ kind }) => kind === 'referrers').map(({ name }) => name)).size;
   if (isList)

@@ -1,9 +1,10 @@
 import { stat } from 'node:fs/promises';
+import { totalSize } from '../core/descriptor.ts';
 import type { Inventory } from '../bundle/records/inventory.ts';
 import { readInventory } from '../bundle/reader.ts';
 import type { Receipt } from '../bundle/records/receipt.ts';
 import type { Signer } from '../bundle/proof/signers.ts';
-import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import type { Lock } from '../manifest/schema.ts';
 import { describeBase, describeItem } from './bundle/item.ts';
@@ -36,7 +37,7 @@ export async function inspect(options: InspectOptions, context: Context): Promis
 
 function ofInventory(inventory: Inventory, signers: readonly Signer[]): Report {
   const items = inventory.items.map((item) => describeItem(item, inventory));
-  const bytes = inventory.volumes.reduce((sum, { size }) => sum + size, 0);
+  const bytes = totalSize(inventory.volumes);
   const summary = items.map(lineOf);
   if (inventory.base) summary.push(describeBase(inventory.base));
   summary.push(...inventory.volumes.map(({ name, size }) => `volume  ${name}  ${formatBytes(size)}`));
@@ -70,7 +71,7 @@ function ofHoldings({ name, repos, images, files }: Holdings, end: string): Repo
     })),
     ...[...files].map(([file, held]) => ({ kind: 'file', name: file, state: 'done' as const, ...known(held) })),
   ];
-  const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(items);
   const last = `${name}: ${end}; ${plural(items.length, 'item')}, ${formatBytes(bytes)}`;
   return makeReport('inspect', items, { items: items.length, bytes }, [...items.map(lineOf), last]);
 }

@@ -20,7 +20,6 @@ import { parseReference } from '../oci/reference.ts';
 import { attempt } from './attempt.ts';
 import type { Context } from './context.ts';
 import { openSource } from './places/endpoint.ts';
-import { sizeOf } from './store/fetch-models.ts';
 import { lockedFile, refuseFileCollisions, sizeFiles } from './store/files.ts';
 import { planModels } from './store/models.ts';
 import { judgePlans } from './store/safety.ts';
@@ -74,7 +73,7 @@ export async function loadFile(path: string, context: Context): ReturnType<typeo
 
 /** What all that a lock names takes, where its size is known. */
 export function lockBytes(lock: Lock): number {
-  const models = sizeOf(lock.models.flatMap(({ files, notices = [] }) => [...files, ...notices]));
+  const models = totalSize(lock.models.flatMap(({ files, notices = [] }) => [...files, ...notices]));
   const files = lock.files.reduce((sum, { size = 0 }) => sum + size, 0);
   return lock.images.reduce((sum, { bytes }) => sum + bytes, models + files);
 }
@@ -143,7 +142,7 @@ function modelItem(plan: LockedModel): ReportItem {
     kind: type,
     name: `${repo}@${commit}`,
     state: 'done',
-    bytes: sizeOf([...files, ...notices]),
+    bytes: totalSize([...files, ...notices]),
     detail: {
       files: files.length,
       gated,

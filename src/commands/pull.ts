@@ -1,4 +1,4 @@
-import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import type { DenyRule } from '../hub/safety/policy.ts';
@@ -53,7 +53,7 @@ export async function pull(options: PullOptions, context: Context): Promise<Repo
   if (items.every(({ state }) => state !== 'failed')) reportFreed(await sweepFiles(files, store), context);
   if (isComplete) await writeLock(store, { ...lock, models: lock.models.map((model) => wholeOf(model, whole)), files });
   const good = items.filter(({ state }) => state !== 'failed');
-  const bytes = good.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(good);
   const summary = good.flatMap((item) => [
     `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}`,
     ...safetyLines([item]),

@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { totalSize } from '../core/descriptor.ts';
 import { MirrorError } from '../core/errors.ts';
-import { makeReport, type Report, type ReportItem } from '../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../core/report.ts';
 import { formatBytes, plural, printable } from '../core/text.ts';
 import { ensureWritable } from '../fs/atomic.ts';
 import { everything, type Filter, idlePatterns } from '../hub/selection/filter.ts';
@@ -9,7 +10,7 @@ import type { DenyRule } from '../hub/safety/policy.ts';
 import { isFileLike, parseRepo, type RepoType } from '../hub/repo.ts';
 import { checkOffline } from './verify/check-store.ts';
 import type { Context } from './context.ts';
-import { fetchModels, sizeOf } from './store/fetch-models.ts';
+import { fetchModels } from './store/fetch-models.ts';
 import type { PlannedModel } from './store/model-parts.ts';
 import { type ModelRequest, planModels } from './store/models.ts';
 import { safetyLines } from './store/safety.ts';
@@ -122,7 +123,7 @@ function requestsOf({ repos, type, filter = everything, companions = false }: Sn
 }
 
 function fetchReport(store: string, items: ReportItem[]): Report {
-  const bytes = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(items);
   const good = items.filter(({ state }) => state !== 'failed');
   const summary = good.flatMap((item) => [
     `${item.name}  ${item.state === 'present' ? 'was there already' : `${formatBytes(item.bytes ?? 0)} fetched`}${besidesText(item)}`,
@@ -151,7 +152,7 @@ function dryRunReport(models: readonly PlannedModel[], items: ReportItem[]): Rep
   for (const { plan, choices } of models) {
     const name = `${plan.repo}@${plan.commit}`;
     const wanted = choices.filter(({ place }) => place !== 'out').map(({ file }) => file);
-    const size = sizeOf(wanted);
+    const size = totalSize(wanted);
     bytes += size;
     files += wanted.length;
     const { revision, commit, canonical, gated, license, namedBy } = plan;

@@ -1,4 +1,5 @@
 import { open, stat } from 'node:fs/promises';
+import { totalSize } from '../core/descriptor.ts';
 import { type BundleItem, bundleFiles, type BundleVolume } from '../bundle/records/inventory.ts';
 import type { Finding, SealedBundle } from '../bundle/reader.ts';
 import type { UncountedApproval } from '../bundle/proof/signers.ts';
@@ -41,7 +42,7 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   ];
   const signatures = signaturesOf(bundle);
   const here = (inventory?.volumes ?? []).filter(({ name }) => !absent.has(name));
-  const bytes = here.reduce((sum, { size }) => sum + size, 0);
+  const bytes = totalSize(here);
   const word = verdictOf(verdict, bundle);
   const end = `${word}: ${endOf(verdict, plural(here.length, 'volume'), bytes)}`;
   const name = inventory?.name ?? options.bundle;

@@ -37,6 +37,11 @@ export function failedItem(kind: string, name: string, { code, message, at, hint
   return { kind, name, state: 'failed', error: { code, message, at, hint } };
 }
 
+/** How many bytes these items are of, or moved, together. */
+export function bytesOf(items: readonly ReportItem[]): number {
+  return items.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+}
+
 /** Assembles a report; it is ok when no item failed. */
 export function makeReport(
   command: string,

@@ -21,6 +21,11 @@ export async function makeDirectory(path: string): Promise<void> {
   for (const each of missing) await syncDirectory(dirname(each));
 }
 
+/** Whether it is one, or a link that leads to one; what may not be looked at is none. */
+export async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
 /** After a power cut a name is there only if its directory was synced too. */
 export async function syncDirectory(path: string): Promise<void> {
   try {
@@ -52,7 +57,7 @@ async function make(path: string): Promise<'made' | 'there' | 'not'> {
     await mkdir(path);
     return 'made';
   } catch (error) {
-    if ((await stat(path).catch(() => undefined))?.isDirectory()) return 'there';
+    if (await isDirectory(path)) return 'there';
     if ((error as NodeJS.ErrnoException).code === 'ENOENT' && dirname(path) !== path) return 'not';
     throw error;
   }

@@ -1,5 +1,6 @@
 import { mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isDirectory } from '../fs/directories.ts';
 import { checkRelativePath } from '../core/path.ts';
 import type { Content, ObjectBytes, ObjectState, ObjectStore } from '../core/ports.ts';
 import { expectationOf, sha256Of } from '../core/stream.ts';
@@ -93,10 +94,6 @@ export class DirectoryStore implements ObjectStore {
   #path(key: string): string {
     return join(this.#root, checkRelativePath(key, 'an object'));
   }
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 async function removeEmpty(folder: string): Promise<boolean> {

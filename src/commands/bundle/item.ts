@@ -1,3 +1,4 @@
+import { totalSize } from '../../core/descriptor.ts';
 import type { BundleItem, HeldBlob, Inventory, InventoryBase } from '../../bundle/records/inventory.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { ReportItem } from '../../core/report.ts';
@@ -11,7 +12,7 @@ export function nameOf(item: BundleItem): string {
 /** What a bundle holds under one name: for `inspect`, and for the verdict of `verify`. */
 export function describeItem(item: BundleItem, inventory: Inventory): ReportItem {
   if (item.kind === 'model') {
-    const bytes = item.files.reduce((sum, { size }) => sum + size, 0);
+    const bytes = totalSize(item.files);
     return {
       kind: 'model',
       name: nameOf(item),

@@ -1,5 +1,6 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { totalSize } from '../../core/descriptor.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/text.ts';
 import { isInOrderMedium } from '../../fs/in-order.ts';
@@ -109,7 +110,7 @@ function roomOf(media: readonly Medium[]): number {
 
 function noSpace(media: readonly Medium[], room: number, volumes: readonly { size: number }[]): MirrorError {
   const names = media.map(({ directory }) => `\`${directory}\``).join(', ');
-  const wanted = volumes.reduce((sum, { size }) => sum + size, 0);
+  const wanted = totalSize(volumes);
   return new MirrorError(
     'E_NO_SPACE',
     `${names}: ${formatBytes(room)} can be used for volumes, the bundle needs ${formatBytes(wanted)}`,

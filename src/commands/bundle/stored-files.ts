@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { isDirectory } from '../../fs/directories.ts';
 import { PackedList } from '../../bundle/lists/long-list.ts';
 import type { SourceFile } from '../../bundle/writing/source-file.ts';
 import type { Checksum } from '../../core/digest.ts';
@@ -63,9 +63,4 @@ export function missing(path: string): MirrorError {
     hint: 'run the `pull`, `snapshot` or `copy` again that brought it',
     at: { side: 'source', item: path },
   });
-}
-
-export async function isDirectory(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isDirectory() ?? false;
 }

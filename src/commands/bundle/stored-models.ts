@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
+import { isDirectory } from '../../fs/directories.ts';
 import { PackedList } from '../../bundle/lists/long-list.ts';
 import { sortedList } from '../../bundle/lists/sorted-list.ts';
 import { TextMap } from '../../bundle/lists/text-map.ts';
@@ -13,7 +14,7 @@ import { licencesFolder } from '../../hub/places.ts';
 import { safetyReport } from '../../hub/safety/safety.ts';
 import { eachListed } from '../../hub/snapshot/tree-document.ts';
 import { filesFolder } from '../store/files.ts';
-import { isDirectory, missing, runAgain, type StoredFiles } from './stored-files.ts';
+import { missing, runAgain, type StoredFiles } from './stored-files.ts';
 
 /** A model of the store; paths are those of the files in the store. */
 export interface StoredModel {

@@ -1,4 +1,4 @@
-import type { Descriptor } from '../../core/descriptor.ts';
+import { type Descriptor, totalSize } from '../../core/descriptor.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { chooseRoot } from '../../oci/copy/choose-platforms.ts';
@@ -96,5 +96,5 @@ export function totalOf(planned: readonly PlannedImage[]): { move: number; bytes
 }
 
 function sizeOf(parts: readonly Descriptor[]): { count: number; bytes: number } {
-  return { count: parts.length, bytes: parts.reduce((sum, { size }) => sum + size, 0) };
+  return { count: parts.length, bytes: totalSize(parts) };
 }

@@ -1,5 +1,5 @@
 import { type NewReceipt, writtenReceipt } from '../../bundle/records/receipt.ts';
-import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { attempt } from '../attempt.ts';
 import type { Context } from '../context.ts';
@@ -61,7 +61,7 @@ export async function endShard(
 }
 
 function summariseShard(shard: Shard, items: ReportItem[], receipt: NewReceipt, place: string): Report {
-  const bytes = items.reduce((sum, item) => sum + (item.state === 'failed' ? 0 : (item.bytes ?? 0)), 0);
+  const bytes = bytesOf(items.filter(({ state }) => state !== 'failed'));
   const objects = receipt.models.reduce((sum, model) => sum + model.objects.length, 0);
   const held = `${plural(objects, 'object')} of models, ${plural(receipt.images.length, 'image')}, ${formatBytes(bytes)} moved`;
   const name = `shard ${shard.index}/${shard.of}`;

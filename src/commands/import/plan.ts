@@ -1,7 +1,7 @@
 import { inTurn, type LongList } from '../../bundle/lists/long-list.ts';
 import type { Inventory } from '../../bundle/records/inventory.ts';
 import { forEachLimited, requestsAtOnce } from '../../core/limit.ts';
-import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { describeItem, nameOf } from '../bundle/item.ts';
 import type { Context } from '../context.ts';
@@ -36,7 +36,7 @@ export async function planImport(
   }
   for (const image of images) items.push(await planImage(image, reader.inventory, context));
   const planned = items.filter(({ state: each }) => each === 'planned');
-  const bytes = planned.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(planned);
   return makeReport('import', items, { items: planned.length, bytes }, [
     ...items.map(
       ({ name, state: each, bytes: size = 0, detail }) =>

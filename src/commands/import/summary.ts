@@ -1,5 +1,5 @@
 import type { NewReceipt } from '../../bundle/records/receipt.ts';
-import { makeReport, type Report, type ReportItem } from '../../core/report.ts';
+import { bytesOf, makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
 import { clusterCacheOf } from '../../doctor/names.ts';
 import { nameOf } from '../bundle/item.ts';
@@ -11,7 +11,7 @@ import { describeSurplus, isSurplus } from './surplus.ts';
 export function summarise(run: ImportRun<ModelSource>, receiptPath: string): Report {
   const { items, receipt, media } = run;
   const brought = items.filter((item) => item.state !== 'failed' && !isSurplus(item));
-  const bytes = brought.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
+  const bytes = bytesOf(brought);
   const summary = [
     ...brought.map(
       ({ name, state, bytes: moved = 0, detail }) =>

@@ -1,3 +1,4 @@
+import { totalSize } from '../../core/descriptor.ts';
 import type { ReportItem } from '../../core/report.ts';
 import { HashPool } from '../../fs/hash-pool.ts';
 import { sweepRepos } from '../../hub/snapshot/leftovers.ts';
@@ -52,7 +53,7 @@ export async function fetchModels(
     for (const plan of judged) {
       const name = `${plan.repo}@${plan.commit}`;
       context.report({ type: 'stage', text: `fetching ${name}` });
-      context.report({ type: 'total', bytes: sizeOf([...unique(plan.files), ...(plan.notices ?? [])]) });
+      context.report({ type: 'total', bytes: totalSize([...unique(plan.files), ...(plan.notices ?? [])]) });
       await attempt(items, plan.type, name, async () => {
         const all = { ...options, slots: context.slots, report: context.report, signal: context.signal };
         let safety: SafetySummary | undefined;
@@ -100,10 +101,6 @@ function detailOf(plan: SnapshotPlan, tally: SnapshotTally): Record<string, unkn
     ...(filter ? { filter } : {}),
     ...(namedBy ? { namedBy } : {}),
   };
-}
-
-export function sizeOf(files: readonly RepoFile[]): number {
-  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 async function needOf(

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDirectory } from '../../fs/directories.ts';
 import type { LayoutEntry } from '../../bundle/writing/layout.ts';
 import type { PackedList } from '../../bundle/lists/long-list.ts';
 import { sortedList } from '../../bundle/lists/sorted-list.ts';
@@ -13,7 +14,7 @@ import { layoutFile, layoutIndexFile, OciLayout } from '../../oci/layout/layout.
 import { splitName } from '../../oci/layout/index-file.ts';
 import { leftOutOf } from '../../oci/lost.ts';
 import { digestTag } from '../../oci/reference.ts';
-import { isDirectory, runAgain, StoredFiles, type StoredLink } from '../bundle/stored-files.ts';
+import { runAgain, StoredFiles, type StoredLink } from '../bundle/stored-files.ts';
 import { readModels, type StoredModel } from '../bundle/stored-models.ts';
 import { filesFolder } from './files.ts';
 import { lockFile, readLock } from './store-lock.ts';

@@ -1,3 +1,4 @@
+import { totalSize } from '../../core/descriptor.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { failedItem, makeReport, type Report, type ReportItem } from '../../core/report.ts';
 import { formatBytes, plural } from '../../core/text.ts';
@@ -6,7 +7,6 @@ import { findFlaws, type Flaw } from '../../hub/snapshot/offline.ts';
 import type { RepoRequest } from '../../hub/repo.ts';
 import type { Lock, LockedFile, LockedModel } from '../../manifest/schema.ts';
 import type { Context } from '../context.ts';
-import { sizeOf } from '../store/fetch-models.ts';
 import { checkFiles } from '../store/files.ts';
 import { lockFile, readLock } from '../store/store-lock.ts';
 
@@ -23,7 +23,7 @@ export async function lockOf(store: string): Promise<Lock> {
 /** Bytes that comparing these with what is stored will read. */
 export function bytesToCheck(models: readonly LockedModel[], files: readonly LockedFile[]): number {
   return (
-    models.reduce((sum, { files: own, notices = [] }) => sum + sizeOf([...own, ...notices]), 0) +
+    models.reduce((sum, { files: own, notices = [] }) => sum + totalSize([...own, ...notices]), 0) +
     files.reduce((sum, { size = 0 }) => sum + size, 0)
   );
 }

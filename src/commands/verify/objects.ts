@@ -1,3 +1,4 @@
+import { totalSize } from '../../core/descriptor.ts';
 import type { ReceivedObject } from '../../bundle/records/receipt.ts';
 import { type Checksum, checksumOf, type Digest, digestHex } from '../../core/digest.ts';
 import { type ErrorCode, MirrorError, toMirrorError } from '../../core/errors.ts';
@@ -73,7 +74,7 @@ export class StoredModels {
       else
         this.#note(key, 'E_SIZE_MISMATCH', `\`${key}\` has ${state.size} bytes, the receipt says ${sizesOf(objects)}`);
     }
-    this.bytes = present.reduce((sum, { size }) => sum + size, 0);
+    this.bytes = totalSize(present);
     this.#context.report({ type: 'total', bytes: this.bytes });
     await forEachBySize(present, this.#context.slots, async (state) => this.#read(state, wanted.get(state.key) ?? []));
     const extra = this.#extra(wanted);
@@ -136,7 +137,7 @@ export class StoredModels {
         kind: 'model',
         name: `${repo}@${commit}`,
         state: isReplaced ? 'skipped' : 'done',
-        bytes: objects.reduce((sum, { size }) => sum + size, 0),
+        bytes: totalSize(objects),
         detail: { repo, commit, objects: objects.length, ...(isReplaced ? { replaced: true } : {}) },
       },
       flaws,

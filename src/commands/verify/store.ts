@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { totalSize } from '../../core/descriptor.ts';
 import { MirrorError } from '../../core/errors.ts';
 import type { Report, ReportItem } from '../../core/report.ts';
 import type { HashPool } from '../../fs/hash-pool.ts';
@@ -8,7 +9,6 @@ import { repoFolder } from '../../hub/snapshot/cache.ts';
 import type { Lock, LockedModel } from '../../manifest/schema.ts';
 import { bytesToCheck, checkModel, lockOf, storeHashPool } from './check-store.ts';
 import type { Context } from '../context.ts';
-import { sizeOf } from '../store/fetch-models.ts';
 import { checkFiles } from '../store/files.ts';
 import { type Checked, type Flaw, placeReport, problemOf } from './place-verdict.ts';
 import { lockFile } from '../store/store-lock.ts';
@@ -66,7 +66,7 @@ async function checkedModel(
     ...(license === undefined ? {} : { license }),
     files: files.map(({ path }) => path),
   };
-  return { item: { kind: type, name, state: 'done', bytes: sizeOf([...files, ...notices]), detail }, flaws };
+  return { item: { kind: type, name, state: 'done', bytes: totalSize([...files, ...notices]), detail }, flaws };
 }
 
 async function checkedFiles(lock: Lock, store: string, pool: HashPool): Promise<Checked[]> {

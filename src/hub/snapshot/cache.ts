@@ -4,7 +4,7 @@ import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import { forEachLimited } from '../../core/limit.ts';
 import type { Content } from '../../core/ports.ts';
 import { copyFileSynced, ensureWritable, partialSuffix, writeFileAtomic } from '../../fs/atomic.ts';
-import { syncDirectory, syncFolders } from '../../fs/directories.ts';
+import { isDirectory, syncDirectory, syncFolders } from '../../fs/directories.ts';
 import { hasFile, receiveFile, type ReceiveOptions } from '../../fs/receive.ts';
 import { rangePlaces, type RangesOptions, receiveRanges } from '../../fs/receive-ranges.ts';
 import { checkNames, oddPaths } from '../names.ts';
@@ -284,10 +284,6 @@ export class RepoCache {
   async #link(target: string, path: string): Promise<void> {
     await (this.#options.symlink ?? symlink)(target, path);
   }
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 /** The target of a link, empty for a file that is none; undefined when nothing stands there. */

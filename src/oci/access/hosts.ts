@@ -1,5 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
+import { isDirectory } from '../../fs/directories.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { validate } from '../../core/validate.ts';
 import * as z from '../../core/zod.ts';
@@ -84,14 +85,6 @@ async function directoryOf(host: string, { root, named }: HostsOptions): Promise
     if (await isDirectory(directory)) return directory;
   }
   return undefined;
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch {
-    return false;
-  }
 }
 
 async function readText(path: string): Promise<string | undefined> {

@@ -112,3 +112,17 @@ it('prints, a long one on as many pages as it takes', async () => {
   expect(pages).toBeGreaterThan(2);
   expect(pages).toBeLessThan(8);
 });
+
+it('is no wider than the window or the paper, however long names are', async () => {
+  const name = 'w'.repeat(255);
+  const error = { code: 'E_CORRUPT', message: `\`${name}\` is damaged`, hint: name, at: {} } as const;
+  const items: ReportItem[] = [{ kind: 'model', name, state: 'failed', error, detail: { license: name } }];
+  const facts = { bundle: name };
+  const witness = { user: name, host: name, at: 'x', tool: 'x' };
+  const page = renderEvidence({ ...makeReport('verify', items, {}, []), verdict: 'BAD', facts }, witness);
+  // The page itself lets nothing measure it.
+  const measure = '<script>document.title = document.documentElement.scrollWidth - innerWidth</script>';
+  await writeFile(at('wide.html'), page.replace(/<meta http-equiv[^>]*>/, '').replace('</body>', `${measure}</body>`));
+
+  expect(textsOf(await browse('wide.html', '--window-size=800,1000', '--dump-dom'), 'title')).toEqual(['0']);
+});

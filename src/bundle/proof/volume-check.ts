@@ -74,7 +74,7 @@ export class VolumeCheck {
     const order = new VolumeOrder(this.#inventory);
     for (const [index, volume] of this.#inventory.volumes.entries()) {
       const number = index + 1;
-      if (this.#badVolumes.has(number) || this.#absent.has(number)) continue;
+      if (this.#isOut(number)) continue;
       const found = await this.#checkFrame(volume, number, order.members(number));
       if (found) findings.push(found);
       if (found?.problem === 'unreadable') this.#badVolumes.add(number);
@@ -82,21 +82,29 @@ export class VolumeCheck {
     // A few at a time take from one list: a promise for each of a hundred thousand files would cost more than the files.
     const queue = this.#readable(order);
     const takeFrom = async (): Promise<void> => {
-      for (const blob of queue) findings.push(...(await this.#checkBlob(blob)));
+      for (const { blob, part } of queue)
+        findings.push(...(await (part ? this.#checkPart(blob, part) : this.#checkBlob(blob))));
     };
     await Promise.all(Array.from({ length: checksAtOnce }, takeFrom));
     return findings;
   }
 
-  /** In the order in which they begin. */
-  *#readable(order: VolumeOrder): Generator<BundleBlob> {
-    for (const number of this.#inventory.volumes.keys())
-      for (const { blob, part } of order.entries(number + 1))
-        if (blob && part === 0 && !this.#lacksPart(blob)) yield blob;
+  /** In the order in which they begin: files, and of those that are not all here their parts, each of which has a digest of its own. */
+  *#readable(order: VolumeOrder): Generator<{ blob: BundleBlob; part?: Part | undefined }> {
+    for (const index of this.#inventory.volumes.keys())
+      for (const { blob, part } of order.entries(index + 1)) {
+        if (!blob || this.#isOut(index + 1)) continue;
+        if (this.#lacksPart(blob)) yield { blob, part: blob.parts[part] };
+        else if (part === 0) yield { blob };
+      }
+  }
+
+  #isOut(volume: number): boolean {
+    return this.#badVolumes.has(volume) || this.#absent.has(volume);
   }
 
   #lacksPart({ parts }: BundleBlob): boolean {
-    return parts.some(({ volume }) => this.#badVolumes.has(volume) || this.#absent.has(volume));
+    return parts.some(({ volume }) => this.#isOut(volume));
   }
 
   /** Size, headers, padding and end of a volume: all that is not the content of a member. */
@@ -135,6 +143,13 @@ export class VolumeCheck {
         message: `the parts of \`${blob.path}\` are right and their whole is not: the bundle was made wrongly`,
       },
     ];
+  }
+
+  /** Of a file that is not all here. */
+  async #checkPart(blob: BundleBlob, part: Part): Promise<Finding[]> {
+    const findings = await this.#blame(blob, part);
+    if (findings.length > 0) this.#badPaths.add(blob.path);
+    return findings;
   }
 
   /** What is wrong with this part of a damaged file. */

@@ -8,7 +8,7 @@ import { bundleFiles } from '../../../src/bundle/records/inventory.ts';
 import { formatInventory } from '../../../src/bundle/records/inventory-text.ts';
 import { openSealed } from '../../../src/bundle/reader.ts';
 import { trustNobody } from '../../../src/bundle/proof/signers.ts';
-import { type Verdict, verifyBundle } from '../../../src/bundle/proof/verify.ts';
+import { type Verdict, verifyBundle, type VerifyOptions } from '../../../src/bundle/proof/verify.ts';
 import { VolumeCheck } from '../../../src/bundle/proof/volume-check.ts';
 import { HashPool } from '../../../src/fs/hash-pool.ts';
 import { codeOf } from '../../support/failures.ts';
@@ -26,12 +26,12 @@ async function makeBundle(place: string): Promise<BuiltBundle> {
   );
 }
 
-async function verify(directory: string, signal?: AbortSignal): Promise<Verdict> {
+async function verify(directory: string, options: Pick<VerifyOptions, 'signal' | 'partial'> = {}): Promise<Verdict> {
   return verifyBundle(await openSealed(directory, trustNobody), {
     threads: 2,
     onTotal: () => {},
     onBytes: () => {},
-    signal,
+    ...options,
   });
 }
 
@@ -78,6 +78,50 @@ describe('one wrong bit', () => {
     const { findings } = await verify(directory);
 
     expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
+  });
+});
+
+describe('a file that goes over several volumes, not all of which are here,', () => {
+  it.each([true, false])(
+    'is judged by what is here of it: every volume with a wrong bit is named, partial: %s',
+    async (partial) => {
+      await using place = await temporaryDirectory();
+      const { directory, inventory } = await makeBundle(place.path);
+      const parts = inventory.blobs.find(({ path }) => path === 'hub/large')?.parts ?? [];
+      const [first, ...others] = parts.map(({ volume }) => inventory.volumes[volume - 1]?.name ?? '');
+      expect(others.length).toBeGreaterThan(1);
+      await rm(join(directory, first ?? ''));
+      const whole = await verify(directory, { partial });
+      for (const [index, { offset }] of parts.slice(1).entries())
+        await flip(join(directory, others[index] ?? ''), offset);
+
+      const { findings, absent } = await verify(directory, { partial });
+
+      const missing = partial ? [] : [first];
+      expect(whole.findings.map(({ file }) => file)).toEqual(missing);
+      expect(absent).toEqual(partial ? [first] : []);
+      expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([...missing, ...others]));
+    },
+  );
+
+  it('reads each byte that is here once', async () => {
+    await using place = await temporaryDirectory();
+    const { directory, inventory } = await makeBundle(place.path);
+    const [first, ...others] = inventory.volumes;
+    await rm(join(directory, first?.name ?? ''));
+    let [read, total] = [0, 0];
+
+    await verifyBundle(await openSealed(directory, trustNobody), {
+      partial: true,
+      threads: 2,
+      onTotal: (bytes) => void (total += bytes),
+      onBytes: (bytes) => void (read += bytes),
+    });
+
+    const content = [...inventory.blobs].flatMap(({ parts }) => parts).filter(({ volume }) => volume !== 1);
+    const guide = 'read me\n'.length;
+    expect(read).toBe(guide + content.reduce((sum, { size }) => sum + size, 0));
+    expect(total).toBe(others.reduce((sum, { size }) => sum + size, 0));
   });
 });
 
@@ -208,5 +252,5 @@ it('gives no verdict when it is interrupted', async () => {
   await using place = await temporaryDirectory();
   const { directory } = await makeBundle(place.path);
 
-  expect(await codeOf(verify(directory, AbortSignal.abort()))).toBe('E_ABORTED');
+  expect(await codeOf(verify(directory, { signal: AbortSignal.abort() }))).toBe('E_ABORTED');
 });

@@ -92,20 +92,38 @@ export async function openSealed(
   };
 }
 
+function noSums(places: Places, directory: string): MirrorError {
+  const at = { item: bundleFiles.sums };
+  const renamed = [...places]
+    .filter(([name, found]) => isShortened(name) && found.some((place) => place.directory === directory))
+    .map(([name]) => `\`${name}\``);
+  if (renamed.length > 0)
+    return new MirrorError(
+      'E_MISSING',
+      `\`${directory}\` has ${renamed.join(', ')} and no \`${bundleFiles.sums}\`: its file system has cut the names, or changed their case`,
+      {
+        hint: 'mount it with long names, or write the medium again so that it has them: `docs/bundle.md` says how for discs',
+        at,
+      },
+    );
+  return new MirrorError(
+    'E_MISSING',
+    `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`,
+    { hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again', at },
+  );
+}
+
+/** SHA256SUMS as ISO 9660 without extensions has it (`SHA256SU`), FAT without long names (`SHA256~1`), or what knows no case. */
+function isShortened(name: string): boolean {
+  return /^sha256(?:su(?:ms)?|~\d)\.?$/i.test(name) && name !== bundleFiles.sums;
+}
+
 /** The one SHA256SUMS that all directories have to hold. */
 async function readSums(places: Places, directories: readonly string[]): Promise<Buffer> {
   const found: Buffer[] = [];
   for (const directory of directories) {
     const place = places.get(bundleFiles.sums)?.find((each) => each.directory === directory);
-    if (!place)
-      throw new MirrorError(
-        'E_MISSING',
-        `\`${directory}\` has no \`${bundleFiles.sums}\`: it is not a bundle, or it was never finished`,
-        {
-          hint: 'name the directory that holds `SHA256SUMS`; if that is this one, make or copy the bundle again',
-          at: { item: bundleFiles.sums },
-        },
-      );
+    if (!place) throw noSums(places, directory);
     const bytes = await readPlace(place, bundleFiles.sums);
     if (found[0] && !found[0].equals(bytes))
       throw new MirrorError(

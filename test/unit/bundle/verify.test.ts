@@ -11,7 +11,7 @@ import { trustNobody } from '../../../src/bundle/proof/signers.ts';
 import { type Verdict, verifyBundle, type VerifyOptions } from '../../../src/bundle/proof/verify.ts';
 import { VolumeCheck } from '../../../src/bundle/proof/volume-check.ts';
 import { HashPool } from '../../../src/fs/hash-pool.ts';
-import { codeOf } from '../../support/failures.ts';
+import { codeOf, failureOf } from '../../support/failures.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 import { buildBundle, type BuiltBundle } from '../../support/sealed-bundle.ts';
 
@@ -150,6 +150,23 @@ describe('the set of files', () => {
     expect(findings).toContainEqual(expect.objectContaining({ file: name, problem }));
     expect(new Set(findings.map(({ file }) => file))).toEqual(new Set([name]));
   });
+
+  it.each(['SHA256SU', 'sha256su.', 'sha256sums', 'SHA256~1'])(
+    'says that names were cut where it finds `%s` for SHA256SUMS, and not that it was never finished',
+    async (name) => {
+      await using place = await temporaryDirectory();
+      const { directory } = await makeBundle(place.path);
+      await rename(join(directory, bundleFiles.sums), join(directory, name));
+
+      const { code, message, hint } = await failureOf(verify(directory));
+
+      expect([code, message, hint]).toEqual([
+        'E_MISSING',
+        expect.stringContaining(name),
+        expect.stringContaining('long names'),
+      ]);
+    },
+  );
 
   const approval = 'SHA256SUMS.approval-0123456789abcdef';
 

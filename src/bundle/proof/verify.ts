@@ -66,7 +66,7 @@ export async function verifyBundle(bundle: SealedBundle, options: VerifyOptions)
   const copies = [...copiesOf(bundle, plain), ...copiesOf(bundle, [bundleFiles.inventory]).slice(1), ...others];
   options.onTotal(sizeOf(others) + here.reduce((sum, volume) => sum + volume.size, 0));
   findings.push(...checkSizes(bundle, inventory));
-  const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent);
+  const volumes = new VolumeCheck(bundle, inventory, pool, findings, absent, options.signal);
   // What is between the members is looked at while the threads begin with the small files.
   const [ofSums, ofVolumes] = await Promise.all([checkSums(bundle, copies, pool), volumes.run()]);
   findings.push(...ofSums, ...ofVolumes, ...ofOthers, ...(await checkSeals(bundle)));

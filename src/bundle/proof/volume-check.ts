@@ -29,6 +29,7 @@ export class VolumeCheck {
   readonly #badVolumes = new Set<number>();
   readonly #absent: ReadonlySet<number>;
   readonly #badPaths = new Set<string>();
+  readonly #signal: AbortSignal | undefined;
 
   constructor(
     bundle: SealedBundle,
@@ -36,7 +37,9 @@ export class VolumeCheck {
     pool: Hasher,
     known: readonly Finding[],
     absent: readonly string[],
+    signal?: AbortSignal,
   ) {
+    this.#signal = signal;
     this.#inventory = inventory;
     this.#reader = new BundleReader(bundle, inventory);
     this.#pool = pool;
@@ -112,7 +115,7 @@ export class VolumeCheck {
     try {
       const file = await open(this.#reader.volumePath(number), constants.O_RDONLY | constants.O_NONBLOCK);
       try {
-        const wrong = await firstMisplaced(file, members);
+        const wrong = await firstMisplaced(file, members, this.#signal);
         return wrong === undefined ? undefined : misplaced(volume.name, this.#reader.volumeLabel(number), wrong);
       } finally {
         await file.close();
@@ -183,10 +186,16 @@ export class VolumeCheck {
 }
 
 /** The first byte at which a volume is not what the inventory makes of it, outside the members' own bytes. */
-async function firstMisplaced(file: FileHandle, members: Iterable<Expected>): Promise<number | undefined> {
+async function firstMisplaced(
+  file: FileHandle,
+  members: Iterable<Expected>,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
   const reader = new FrameReader(file);
   let end = 0;
   for (const { start, member, size } of members) {
+    // On a slow medium all the headers take minutes.
+    signal?.throwIfAborted();
     const header = tarHeader(member);
     if (start !== end) return end;
     const padding = paddingOf(size);

@@ -47,7 +47,9 @@ export function parseCommandLine(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return undefined;
-    // Commander has printed what is wrong already.
+    // Commander has printed what is wrong already, but not that a shell may have made several words of one.
+    if (error.code === 'commander.excessArguments' && patternFlags().some((flag) => argv.includes(flag)))
+      err("a pattern wants quotes, 'v1.*': without, the shell puts the names of files in its place\n");
     throw new MirrorError('E_USAGE', '', { cause: error });
   }
   return found;
@@ -79,6 +81,11 @@ function addRow(program: Command, row: CommandRow, choose: (invocation: Invocati
     });
   });
   return command;
+}
+
+function patternFlags(): string[] {
+  const flags = commandGroups.flatMap(({ rows }) => rows).flatMap((row) => row.flags);
+  return flags.flatMap(({ flags: text }) => (text.endsWith(' <glob>') ? [text.split(' ')[0] ?? ''] : []));
 }
 
 function toOption(flag: Flag): Option {

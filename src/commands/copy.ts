@@ -10,6 +10,7 @@ import { type CopyNames, ofList, withAdvice } from './copy/advice.ts';
 import { planOne, type PlannedImage, totalOf } from './copy/dry-run.ts';
 import { copyOne, type Wanted } from './copy/image.ts';
 import { checkTarget, type ListOptions, type Order, readOrders } from './copy/list.ts';
+import { asMeant } from './copy/meant.ts';
 import { CopyPlaces } from './copy/places.ts';
 import type { SourceEndpoint } from './places/endpoint.ts';
 import type { OpenPlaces } from './places/local-source.ts';
@@ -55,7 +56,9 @@ export async function copy(options: CopyCommandOptions, context: Context): Promi
   };
   const isList = options.fromFile !== undefined || options.allTags === true || (options.tags ?? []).length > 0;
   context.report({ type: 'stage', text: stageOf(options, orders) });
-  const outcomes = isList ? await copyEach(orders, one, places, context) : [await copySingle(orders, one, places)];
+  const outcomes = isList
+    ? await copyEach(orders, one, places, context)
+    : [await copySingle(orders, one, places, context)];
   return summarise(outcomes, isList, options.dryRun === true);
 }
 
@@ -63,14 +66,16 @@ async function copySingle(
   orders: readonly Order[],
   one: (from: SourceEndpoint, target: string) => Promise<Outcome>,
   places: CopyPlaces,
+  context: Context,
 ): Promise<Outcome> {
   const [order] = orders as [Order];
   const names: CopyNames = { source: order.source };
-  return withAdvice(async () => {
+  const work = async (): Promise<Outcome> => {
     const from = await places.source(order.source);
     names.target = order.target(from);
     return one(from, names.target);
-  }, names);
+  };
+  return withAdvice(async () => asMeant(names, context, work), names);
 }
 
 /** Images side by side; requests and large bodies of all of them share the same slots. */
@@ -89,13 +94,13 @@ async function copyEach(
       checkTarget(target);
       opened.push({ from, target, order, place });
     };
-    await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, open);
+    await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, context, open);
   }
   refuseCollisions(opened);
   await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
     context.signal.throwIfAborted();
     const outcome: Outcome = { items: [], lines: [] };
-    await attemptOne(outcome.items, { source: order.source, target }, async () => {
+    await attemptOne(outcome.items, { source: order.source, target }, context, async () => {
       Object.assign(outcome, await one(from, target));
     });
     outcomes[place] = outcome;
@@ -104,10 +109,15 @@ async function copyEach(
 }
 
 /** What one of many fails with says of which it speaks, and stops no other. */
-async function attemptOne(items: ReportItem[], names: CopyNames, work: () => Promise<void>): Promise<void> {
+async function attemptOne(
+  items: ReportItem[],
+  names: CopyNames,
+  context: Context,
+  work: () => Promise<void>,
+): Promise<void> {
   await attempt(items, 'image', names.source, async () => {
     try {
-      await work();
+      await asMeant(names, context, work);
     } catch (error) {
       const known = toMirrorError(error);
       const told = ofList(known, names);

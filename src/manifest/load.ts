@@ -1,6 +1,6 @@
 import { MirrorError } from '../core/errors.ts';
 import { checkRelativePath } from '../core/path.ts';
-import { inBackticks, printable } from '../core/text.ts';
+import { distance, inBackticks, printable } from '../core/text.ts';
 import { parseJson, validate } from '../core/validate.ts';
 import { type Lock, lockSchema, lockSchemaId, type MirrorManifest, mirrorManifestSchema } from './schema.ts';
 
@@ -55,18 +55,4 @@ function knownKeys(path: readonly PropertyKey[]): string[] {
     rewrite: shape.rewrite.unwrap().element.shape,
   };
   return Object.keys(inner[String(path[0])] ?? shape);
-}
-
-/** How many single letters to change (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1)
-      next.push(
-        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -266,7 +266,7 @@ describe('a place in the file system', () => {
     expect(await codeOf(place.toZone('docker-archive:'))).toBe('E_USAGE');
     expect(await codeOf(place.toZone('docker-archive:image.tar:'))).toBe('E_USAGE');
     await mkdir(dirname(join(place.path, 'd/x')));
-    expect(await codeOf(place.toZone('docker-archive:d'))).toBe('E_PATH');
+    expect(await codeOf(place.toZone('docker-archive:d'))).toBe('E_USAGE');
   });
 
   it.each(['./app.tar', '../layout', '/tmp/layout'])(

@@ -1,5 +1,6 @@
 import { isDigest } from '../../core/digest.ts';
 import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../../core/errors.ts';
+import { hasPrefix } from '../places/local-source.ts';
 
 const otherBytes = {
   source:
@@ -57,7 +58,7 @@ export async function withAdvice<T>(work: () => Promise<T>, names?: CopyNames): 
 /** The error with what to do about it. @param source as its user wrote it */
 export function advised(error: MirrorError, source = ''): MirrorError {
   const { code, at } = error;
-  const table = isLocal(source) ? { ...advice, ...localAdvice } : advice;
+  const table = hasPrefix(source) ? { ...advice, ...localAdvice } : advice;
   const hint = table[code]?.[at.side ?? 'source'];
   return error.hint !== undefined || hint === undefined ? error : changed(error, { hint });
 }
@@ -68,6 +69,11 @@ export function ofList(error: MirrorError, names: CopyNames): MirrorError {
     withName(error, names, () => true),
     names.source,
   );
+}
+
+/** The error with something else to do about it. */
+export function hinted(error: MirrorError, hint: string): MirrorError {
+  return changed(error, { hint });
 }
 
 /** @param vague whether what the error names says too little */
@@ -84,10 +90,6 @@ function withName(error: MirrorError, names: CopyNames, vague: (item: string) =>
 /** A digest alone tells nobody which image is meant. */
 function isBare(item: string): boolean {
   return item === '' || isDigest(item);
-}
-
-function isLocal(source: string): boolean {
-  return /^(?:oci|oci-archive|docker-archive|bundle):/.test(source);
 }
 
 function changed(error: MirrorError, what: { message?: string; hint?: string; at?: ErrorPlace }): MirrorError {

@@ -173,7 +173,7 @@ export function remarksOn(
       `an index of ${choice.platforms.map(formatPlatform).join(', ')} alone: its digest is not the source's, ${madeFrom.digest}`,
     );
   if (madeFrom && referrers && image.leftBehind > 0)
-    lines.push(`left out, as they speak of the source's digest: ${plural(image.leftBehind, 'signature or referrer')}`);
+    lines.push(`signatures and referrers left out, as they speak of the source's digest: ${image.leftBehind}`);
   const belonging = referrersOf(image, leftOut);
   if (belonging > 0) lines.push(`signatures and referrers that belong to it: ${belonging}`);
   if (image.strays > 0)

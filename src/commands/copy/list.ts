@@ -8,7 +8,7 @@ import { tagGlob } from '../../oci/tag-glob.ts';
 import type { Context } from '../context.ts';
 import { namesTag, type SourceEndpoint } from '../places/endpoint.ts';
 import { listImages } from './image-list.ts';
-import type { OpenPlaces } from '../places/local-source.ts';
+import { hasPrefix, type OpenPlaces } from '../places/local-source.ts';
 import type { TrustOptions } from '../records/sealed.ts';
 
 /** What `copy` is told of sources and targets. */
@@ -82,7 +82,7 @@ function readList(text: string, file: string, prefix: string | undefined): Order
     if (source === undefined) return [];
     try {
       if (more.length > 0) throw wrongUse('there are more than two columns', 'write `SOURCE` or `SOURCE TARGET`');
-      if (!hasScheme(source)) parseReference(source);
+      if (!hasPrefix(source)) parseReference(source);
       if (to !== undefined) checkColumn(prefix, to);
       if (prefix === undefined && (to === undefined || !isPlace(to)))
         throw wrongUse(
@@ -106,7 +106,7 @@ function checkColumn(prefix: string | undefined, to: string): void {
 
 /** @throws E_USAGE for what cannot be written to, whatever is there */
 export function checkTarget(target: string): void {
-  if (!hasScheme(target)) parseReference(target);
+  if (!hasPrefix(target)) parseReference(target);
   else if (!target.startsWith('oci:')) throw wrongUse(`\`${target}\` can be read only`, 'copy to a layout: `oci:DIR`');
 }
 
@@ -181,11 +181,7 @@ function checkPrefix(prefix: string): void {
 function isPlace(text: string): boolean {
   const slash = text.indexOf('/');
   const first = slash < 0 ? '' : text.slice(0, slash);
-  return hasScheme(text) || /[.:]/.test(first) || first === 'localhost';
-}
-
-function hasScheme(text: string): boolean {
-  return /^(?:oci|oci-archive|docker-archive|bundle):/.test(text);
+  return hasPrefix(text) || /[.:]/.test(first) || first === 'localhost';
 }
 
 function wrongUse(message: string, hint: string): MirrorError {

@@ -5,6 +5,7 @@ import { printable } from '../../core/text.ts';
 import { directoryTree } from '../../fs/tree.ts';
 import { OciLayout } from '../../oci/layout/layout.ts';
 import type { Context } from '../context.ts';
+import { isImageDirectory, otherPrefixes, refuseOtherPrefix } from './other-prefixes.ts';
 import type { TrustOptions } from '../records/sealed.ts';
 
 /** Where images lie in files, by the prefix that a user writes. What only one of them needs is loaded for it alone. */
@@ -28,6 +29,11 @@ export interface LocalOptions {
 /** Each place is opened once, however many images are taken out of it. */
 export type OpenPlaces = Map<string, Promise<OciLayout>>;
 
+/** Whether a text is written as a place in the file system, and no reference. */
+export function hasPrefix(text: string): boolean {
+  return Object.keys(kinds).some((kind) => text.startsWith(`${kind}:`));
+}
+
 /** A place in the file system, as the user wrote it. */
 export interface LocalPlace {
   kind: Kind;
@@ -46,8 +52,10 @@ export async function localPlace(text: string, context: Context): Promise<LocalP
   const kind = (Object.keys(kinds) as Kind[]).find((each) => text.startsWith(`${each}:`));
   if (kind === undefined) {
     if (/^\.{0,2}\//.test(text)) throw unsaid(text);
+    refuseOtherPrefix(text);
     return undefined;
   }
+  if (/^oci:\/\/[^/]/.test(text) && !(await isThere(context.path(text.slice('oci:'.length))))) throw noAddress(text);
   const rest = text.slice(kind.length + 1);
   const cuts = [...rest.matchAll(/[:@]/g)].map(({ index }) => index);
   const ends = [rest.length, ...cuts.toReversed()].filter((end) => end > 0);
@@ -69,6 +77,13 @@ export async function localPlace(text: string, context: Context): Promise<LocalP
     });
   }
   return { kind, path, choice: after === '' ? undefined : after };
+}
+
+/** Charts are named so. */
+function noAddress(text: string): MirrorError {
+  return new MirrorError('E_USAGE', `\`${printable(text)}\` is an address, and no place in the file system`, {
+    hint: `for a registry write \`${printable(text.slice('oci://'.length))}\`, for an image layout \`oci:DIR\``,
+  });
 }
 
 /** No reference begins as a path does. */
@@ -93,15 +108,35 @@ async function openPlace(place: LocalPlace, options: LocalOptions): Promise<OciL
 
 async function openDirectory({ path }: LocalPlace, { context }: LocalOptions): Promise<FileTree> {
   const found = await stat(context.path(path)).catch(() => undefined);
-  if (found?.isFile())
+  const at = { side: 'source', item: path } as const;
+  if (!found) throw new MirrorError('E_NOT_FOUND', `there is no directory \`${path}\``, { hint: 'check the path', at });
+  if (found.isFile())
     throw new MirrorError('E_USAGE', `\`${path}\` is a file, a directory was wanted`, {
       hint: `for a tar archive write \`docker-archive:${path}\``,
-      at: { side: 'source', item: path },
+      at,
     });
-  return directoryTree(context.path(path));
+  const tree = directoryTree(context.path(path));
+  if (await isImageDirectory(tree))
+    throw new MirrorError(
+      'E_USAGE',
+      `\`${path}\` is no OCI image layout, but a directory of \`dir:\` or \`docker-dir\``,
+      {
+        hint: otherPrefixes.dir,
+        at,
+      },
+    );
+  return tree;
 }
 
 async function openArchive({ path }: LocalPlace, { context }: LocalOptions): Promise<FileTree> {
+  const found = await stat(context.path(path)).catch(() => undefined);
+  const at = { side: 'source', item: path } as const;
+  if (!found) throw new MirrorError('E_NOT_FOUND', `there is no file \`${path}\``, { hint: 'check the path', at });
+  if (found.isDirectory())
+    throw new MirrorError('E_USAGE', `\`${path}\` is a directory, a file was wanted`, {
+      hint: `for an image layout write \`oci:${path}\``,
+      at,
+    });
   const { archiveTree } = await import('../../oci/layout/docker-archive.ts');
   const { tarTree } = await import('../../fs/tar-tree.ts');
   return archiveTree(await tarTree(context.path(path), path), path, context.signal);

@@ -117,3 +117,18 @@ it('hands flags over as they were parsed', () => {
     progress: 'none',
   });
 });
+
+it('says that patterns want quotes where a shell has made several words of one', () => {
+  const said: string[] = [];
+  const copy = (...argv: string[]): string =>
+    codeOfCall(() =>
+      parseCommandLine(
+        ['copy', 'a', 'b', ...argv],
+        () => {},
+        (text) => said.push(text),
+      ),
+    );
+
+  expect([copy('c'), said.join('').includes('quotes')]).toEqual(['E_USAGE', false]);
+  expect([copy('--tags', 'v1.txt', 'v2.txt'), said.join('').includes('quotes')]).toEqual(['E_USAGE', true]);
+});

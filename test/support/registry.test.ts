@@ -399,6 +399,15 @@ describe('blobs', () => {
     await expect(registry.close()).rejects.toThrow('with Authorization');
   });
 
+  it('come whole where a range ends before it begins', async () => {
+    const registry = await start();
+    registry.put('a', image);
+
+    const response = await fetch(`${registry.url}/v2/a/blobs/${digest}`, { headers: { range: 'bytes=5-0' } });
+
+    expect([response.status, (await response.arrayBuffer()).byteLength]).toEqual([200, bytes.length]);
+  });
+
   it('come whole when ranges are ignored', async () => {
     const registry = await start({ range: false });
     registry.put('a', image);

@@ -149,14 +149,15 @@ export function sendJson(
   return true;
 }
 
-/** Sends bytes with single-range support (RFC 9110 section 14), HEAD included. */
+/** Sends bytes with single-range support (RFC 9110 section 14: one that ends before it begins is none), HEAD included. */
 export function sendBytes(
   request: IncomingMessage,
   response: ServerResponse,
   bytes: Uint8Array,
   headers: Record<string, string> = {},
 ): true {
-  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+  const asked = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+  const range = asked?.[2] && Number(asked[2]) < Number(asked[1]) ? null : asked;
   let from = 0;
   let to = bytes.length;
   let status = 200;

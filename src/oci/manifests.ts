@@ -130,7 +130,23 @@ export class Manifests {
       if (holds !== undefined && refusal.error.code !== 'E_BLOB_UNKNOWN')
         throw this.#immovable(reference, digest, holds, refusal);
     }
+    if (refusal.name === 'DIGEST_INVALID' && isDigest(reference) && !reference.startsWith('sha256:'))
+      throw this.#sha256Only(reference, refusal);
     throw this.#childUnknown(refusal, bytes, manifest);
+  }
+
+  /** The bytes were checked before they were sent: it is the algorithm that `distribution`, for one, does not know. */
+  #sha256Only(digest: Digest, { error }: Refusal): MirrorError {
+    const [algorithm = ''] = digest.split(':');
+    return new MirrorError(
+      'E_REFUSED',
+      `\`${this.#api.item(digest)}\`: the registry takes no manifest by its ${algorithm}: ${error.message}`,
+      {
+        hint: 'name a registry that does, or an image layout (`oci:DIR`); an image that its source has by a tag goes by that tag',
+        at: error.at,
+        cause: error,
+      },
+    );
   }
 
   #immovable(tag: string, digest: Digest, holds: Digest, { error }: Refusal): MirrorError {

@@ -111,6 +111,21 @@ describe('content of any kind arrives byte for byte', () => {
   });
 });
 
+describe('a manifest by sha512', () => {
+  it('is told as what the target does not take, where that knows sha256 alone, and not as damage', async () => {
+    await withCopyWorld({ zone: { sha256Only: true } }, async (world) => {
+      const image = buildArtifact({ seed: 1, algorithm: 'sha512' });
+      world.source.put(repository, image, 'v1');
+
+      const error = await failureOf(world.run({ source: `SOURCE/${repository}@${image.digest}`, target: 'ZONE/app' }));
+
+      expect([error.code, error.at.side]).toEqual(['E_REFUSED', 'target']);
+      expect(error.message).toContain('sha512');
+      expect(error.hint).toContain('oci:DIR');
+    });
+  });
+});
+
 describe('bytes that a descriptor carries itself', () => {
   const carrying = (data: string): BuiltImage =>
     edited(buildArtifact({ seed: 1 }), (document) => Object.assign(document['config'] as object, { data }));

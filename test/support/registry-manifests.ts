@@ -31,6 +31,8 @@ export interface ManifestOptions {
   anyAccept?: boolean;
   /** A repository that is not there has an empty list of tags. */
   emptyTags?: boolean;
+  /** Manifests are taken by their sha256 alone, as by distribution. */
+  sha256Only?: boolean;
   /** How many times a manifest is refused before its blobs come into sight, as when there are several replicas. */
   seesBlobsAfter?: number;
 }
@@ -151,7 +153,8 @@ export class Manifests {
       const status = this.#options.manifestTooLarge ?? 413;
       return exchange.refuse(status, { code: 'MANIFEST_INVALID', message: 'manifest larger than 4194304 bytes' });
     }
-    if (!isTag && !digestMatches(bytes, reference)) {
+    const isUnknown = this.#options.sha256Only === true && digestAlgorithm(reference) === 'sha512';
+    if (!isTag && (isUnknown || !digestMatches(bytes, reference))) {
       const message = 'provided digest did not match uploaded content';
       return exchange.refuse(400, { code: 'DIGEST_INVALID', message, detail: reference });
     }

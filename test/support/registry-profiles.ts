@@ -42,6 +42,7 @@ export const registryProfiles = {
     manifestTooLarge: 400,
     outOfOrder: 'taken',
     referrers: false,
+    sha256Only: true,
     uploadStatus: 'unless broken',
   },
   distribution3: {
@@ -49,6 +50,7 @@ export const registryProfiles = {
     manifestTooLarge: 400,
     outOfOrder: 'refused without headers',
     referrers: false,
+    sha256Only: true,
   },
   olareg: { emptyTags: true, singlePost: true },
   /** Keeps to what crane itself needs. */

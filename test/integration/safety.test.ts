@@ -1,3 +1,4 @@
+import { deflateSync } from 'node:zlib';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -208,7 +209,9 @@ describe('--deny', () => {
   const cases: [DenyRule, RepoFiles, Partial<RepoSpec>, string[]][] = [
     ['pickle', { 'pytorch_model.bin': torchZip(tensorPickle(), weights) }, {}, ['pytorch_model.bin']],
     ['pickle', { 'weights.model': evilPickle(), 'x.bin': evilPickle() }, {}, ['weights.model', 'x.bin']],
+    ['pickle', { 'm.pkl.bz2': 'BZh91AY&SY', 'n.joblib': deflateSync(tensorPickle()) }, {}, ['m.pkl.bz2', 'n.joblib']],
     ['unsafe-pickle', { 'pytorch_model.bin': torchZip(evilPickle(), weights) }, {}, ['pytorch_model.bin']],
+    ['unsafe-pickle', { 'n.joblib': deflateSync(evilPickle()) }, {}, ['n.joblib']],
     ['unsafe-pickle', { 'x.pt': torchZip(tensorPickle(), weights).subarray(0, -9) }, {}, ['x.pt']],
     ['remote-code', { 'a.py': '', 'sub/b.py': '' }, {}, ['a.py', 'sub/b.py']],
     ['remote-code', { 'config.json': '{"auto_map": {"AutoModel": "o/r--m.C"}}' }, {}, ['config.json']],

@@ -1,6 +1,7 @@
 import { inspectArray } from './array-safety.ts';
 import { ByteCursor, windowsOf } from './byte-cursor.ts';
 import { type ByteRanges, paged } from './byte-ranges.ts';
+import { inspectCompressed } from './compressed-safety.ts';
 import { FileFindings, findingSchema, pickleSchema } from './findings.ts';
 import {
   type FileFormat,
@@ -97,14 +98,12 @@ class Inspection {
       case 'executable':
         this.#found.add('danger', 'native-code', 'is a program or a library for a processor');
         break;
-      case 'tar':
       case 'compressed':
+        if (!(await this.#compressed())) this.#archive(format);
+        break;
+      case 'tar':
       case '7z':
-        this.#found.add(
-          isPickleName(this.#path) ? 'danger' : 'note',
-          'archive-not-read',
-          `is an archive (${format}) that is not opened here`,
-        );
+        this.#archive(format);
         break;
       case 'binary':
       case 'text':
@@ -125,6 +124,20 @@ class Inspection {
         break;
     }
     return format;
+  }
+
+  async #compressed(): Promise<boolean> {
+    if (!isPickleName(this.#path)) return false;
+    const head = await this.#ranges.read(0, headBytes);
+    return inspectCompressed(this.#path, this.#ranges, head, this.#found, this.#closeness === 'few-ranges');
+  }
+
+  #archive(format: FileFormat): void {
+    this.#found.add(
+      isPickleName(this.#path) ? 'danger' : 'note',
+      'archive-not-read',
+      `is an archive (${format}) that is not opened here`,
+    );
   }
 
   /** Pickles of old protocols, or without the opcode that names theirs, look like text or like anything. */

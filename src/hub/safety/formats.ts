@@ -165,7 +165,7 @@ const expected = new Map<string, readonly FileFormat[]>([
   ['ot', ['torch-zip', 'torch-legacy', 'pickle', 'binary']],
   ['pkl', ['pickle', 'torch-legacy', 'torch-zip']],
   ['pickle', ['pickle', 'torch-legacy', 'torch-zip']],
-  ['joblib', ['pickle', 'zip', 'npz']],
+  ['joblib', ['pickle', 'compressed', 'zip', 'npz']],
   ['npy', ['npy']],
   ['npz', ['npz', 'zip']],
   ['h5', ['hdf5']],

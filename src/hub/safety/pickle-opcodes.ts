@@ -3,6 +3,8 @@
  * https://github.com/python/cpython/blob/main/Lib/pickletools.py
  */
 
+import { none as pythonNone, type PickleValue } from './array-wrapper.ts';
+
 /** How an argument is written: so many bytes, a line, or a length of so many bytes and then as many as it says. */
 export type OpcodeArgument =
   | { kind: 'fixed'; bytes: 0 | 1 | 2 | 4 | 8 }
@@ -16,6 +18,9 @@ export type OpcodeEffect =
   | { kind: 'to-mark'; pushes: number }
   | { kind: 'text'; escapes: 'none' | 'string' | 'unicode' }
   | { kind: 'get' | 'put' }
+  | { kind: 'integer' }
+  | PartEffect
+  | { kind: 'constant'; value: PickleValue }
   | {
       kind:
         | 'mark'
@@ -30,6 +35,15 @@ export type OpcodeEffect =
         | 'frame'
         | 'stop';
     };
+
+/** What makes values of which wrappers of arrays are made; out of so many values, or of all down to the last mark. */
+export type PartEffect =
+  | { kind: 'tuple'; of: 0 | 1 | 2 | 3 | 'marked' }
+  | { kind: 'set-items'; of: 1 | 'marked' }
+  | { kind: 'dict' }
+  | { kind: 'call' }
+  | { kind: 'new' }
+  | { kind: 'build' };
 
 export interface Opcode {
   argument: OpcodeArgument;
@@ -46,6 +60,9 @@ const plain = (pops: number, pushes: number): OpcodeEffect => ({ kind: 'plain', 
 const toMark = (pushes: number): OpcodeEffect => ({ kind: 'to-mark', pushes });
 const text = (escapes: 'none' | 'string' | 'unicode' = 'none'): OpcodeEffect => ({ kind: 'text', escapes });
 const push = plain(0, 1);
+const integer: OpcodeEffect = { kind: 'integer' };
+const constant = (value: PickleValue): OpcodeEffect => ({ kind: 'constant', value });
+const tuple = (of: 0 | 1 | 2 | 3 | 'marked'): OpcodeEffect => ({ kind: 'tuple', of });
 
 const table: readonly (readonly [code: string, argument: OpcodeArgument, effect: OpcodeEffect])[] = [
   ['(', none, { kind: 'mark' }],
@@ -55,24 +72,24 @@ const table: readonly (readonly [code: string, argument: OpcodeArgument, effect:
   ['2', none, { kind: 'duplicate' }],
   ['F', line, push],
   ['I', line, push],
-  ['J', fixed(4), push],
-  ['K', fixed(1), push],
+  ['J', fixed(4), integer],
+  ['K', fixed(1), integer],
   ['L', line, push],
-  ['M', fixed(2), push],
-  ['N', none, push],
+  ['M', fixed(2), integer],
+  ['N', none, constant(pythonNone)],
   ['P', line, push],
   ['Q', none, plain(1, 1)],
-  ['R', none, plain(2, 1)],
+  ['R', none, { kind: 'call' }],
   ['S', line, text('string')],
   ['T', counted(4, true), text()],
   ['U', counted(1), text()],
   ['V', line, text('unicode')],
   ['X', counted(4), text()],
   ['a', none, plain(1, 0)],
-  ['b', none, plain(1, 0)],
+  ['b', none, { kind: 'build' }],
   ['c', lines, { kind: 'global' }],
   ['d', none, toMark(1)],
-  ['}', none, push],
+  ['}', none, { kind: 'dict' }],
   ['e', none, toMark(0)],
   ['g', line, { kind: 'get' }],
   ['h', fixed(1), { kind: 'get' }],
@@ -84,23 +101,23 @@ const table: readonly (readonly [code: string, argument: OpcodeArgument, effect:
   ['p', line, { kind: 'put' }],
   ['q', fixed(1), { kind: 'put' }],
   ['r', fixed(4), { kind: 'put' }],
-  ['s', none, plain(2, 0)],
-  ['t', none, toMark(1)],
-  [')', none, push],
-  ['u', none, toMark(0)],
+  ['s', none, { kind: 'set-items', of: 1 }],
+  ['t', none, tuple('marked')],
+  [')', none, tuple(0)],
+  ['u', none, { kind: 'set-items', of: 'marked' }],
   ['G', fixed(8), push],
   ['B', counted(4), push],
   ['C', counted(1), push],
   ['\u0080', fixed(1), { kind: 'protocol' }],
-  ['\u0081', none, plain(2, 1)],
+  ['\u0081', none, { kind: 'new' }],
   ['\u0082', fixed(1), { kind: 'extension' }],
   ['\u0083', fixed(2), { kind: 'extension' }],
   ['\u0084', fixed(4), { kind: 'extension' }],
-  ['\u0085', none, plain(1, 1)],
-  ['\u0086', none, plain(2, 1)],
-  ['\u0087', none, plain(3, 1)],
-  ['\u0088', none, push],
-  ['\u0089', none, push],
+  ['\u0085', none, tuple(1)],
+  ['\u0086', none, tuple(2)],
+  ['\u0087', none, tuple(3)],
+  ['\u0088', none, constant(true)],
+  ['\u0089', none, constant(false)],
   ['\u008a', counted(1), push],
   ['\u008b', counted(4, true), push],
   ['\u008c', counted(1), text()],

@@ -1,5 +1,4 @@
-/** A text, or null for a value of which nothing is known. */
-export type PickleValue = string | null;
+import { isPart, isWrapping, type PickleValue } from './array-wrapper.ts';
 
 /** What a pickle's stack and memo may hold; files that want more lose what lies deepest, and texts in the memo. */
 const maxDepth = 250_000;
@@ -20,6 +19,10 @@ export class PickleStack {
   isBroken = false;
   /** More was put there than is kept. */
   isOverfull = false;
+  /** A wrapper of an array went where joblib does not put it: who knows whether it becomes an array. */
+  isAstray = false;
+  /** Whether there may be parts of wrappers of arrays. */
+  hasParts = false;
 
   push(value: PickleValue): void {
     if (this.#values.length >= maxDepth) this.#dropDeepest();
@@ -29,7 +32,19 @@ export class PickleStack {
   pop(): PickleValue {
     const value = this.#values.pop();
     if (value === undefined) this.isBroken = true;
+    if (this.hasParts && isWrapping(value)) this.isAstray = true;
     return value ?? null;
+  }
+
+  /** What is on top, which stays there; undefined when nothing is. */
+  top(): PickleValue | undefined {
+    return this.#values.at(-1);
+  }
+
+  /** Puts another value in the place of what is on top. */
+  replaceTop(value: PickleValue): void {
+    this.#values.pop();
+    this.#values.push(value);
   }
 
   /** What POP does: a mark on top counts as a value. */
@@ -39,9 +54,11 @@ export class PickleStack {
   }
 
   duplicate(): void {
-    const value = this.pop();
-    this.push(value);
-    this.push(value);
+    const value = this.top();
+    if (value === undefined) this.isBroken = true;
+    if (isPart(value, 'wrapper')) this.isAstray = true;
+    if (value === undefined) this.push(null);
+    this.push(value ?? null);
   }
 
   mark(): void {
@@ -55,12 +72,21 @@ export class PickleStack {
   popToMark(): void {
     const depth = this.#marks.pop();
     if (depth === undefined) this.isBroken = true;
+    if (this.hasParts) for (const value of this.#values.slice(depth)) if (isWrapping(value)) this.isAstray = true;
     this.#values.length = Math.min(depth ?? 0, this.#values.length);
+  }
+
+  /** Everything down to the last mark, the deepest first. */
+  takeToMark(): PickleValue[] {
+    const values = this.#values.slice(this.#marks.at(-1) ?? 0);
+    this.popToMark();
+    return values;
   }
 
   get(key: number): void {
     const value = this.#memo.get(key);
     if (value === undefined && !this.isOverfull) this.isBroken = true;
+    if (isPart(value, 'wrapper')) this.isAstray = true;
     this.push(value ?? null);
   }
 
@@ -71,7 +97,7 @@ export class PickleStack {
       this.isOverfull = true;
       return;
     }
-    this.#memoText += value?.length ?? 0;
+    this.#memoText += typeof value === 'string' ? value.length : 0;
     const fits = this.#memoText <= maxMemoText;
     if (!fits) this.isOverfull = true;
     this.#memo.set(key, fits ? (value ?? null) : null);

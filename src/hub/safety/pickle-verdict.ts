@@ -1,3 +1,4 @@
+import { wrapperModules } from './array-wrapper.ts';
 import type { PickleImport } from './pickle.ts';
 
 /**
@@ -32,7 +33,7 @@ const plainTypes = words('set frozenset bytearray complex');
 /** What of Python's own names makes plain values, and is unusual all the same. */
 const harmlessTypes = words('list dict tuple int long float bool str unicode bytes slice range xrange object');
 
-const arrayParts = words('_reconstruct');
+const arrayParts = words('_reconstruct scalar');
 
 const allowed = new Map<string, Set<string>>(
   Object.entries({
@@ -50,6 +51,8 @@ const allowed = new Map<string, Set<string>>(
     'torch._utils': words(`_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter
     _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_meta_tensor_no_storage
     _rebuild_nested_tensor`),
+    // What stands behind one is passed over, or called hidden.
+    ...Object.fromEntries([...wrapperModules].map((module) => [module, words('NumpyArrayWrapper')])),
     'torch.nn.parameter': words('Parameter Buffer'),
     'torch.serialization': words('_get_layout'),
     'torch.storage': words('UntypedStorage TypedStorage _UntypedStorage _TypedStorage'),

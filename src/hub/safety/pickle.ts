@@ -1,6 +1,8 @@
-import type { ByteCursor } from './byte-cursor.ts';
+import { ByteCursor, windowsOf } from './byte-cursor.ts';
 import { type Opcode, type OpcodeArgument, opcodes } from './pickle-opcodes.ts';
-import { PickleStack, type PickleValue } from './pickle-stack.ts';
+import { ArrayValues } from './array-values.ts';
+import { type ArrayPlace, importedPart, isOddWrapper, type PickleValue } from './array-wrapper.ts';
+import { PickleStack } from './pickle-stack.ts';
 import { unescapeString, unescapeUnicode } from './pickle-text.ts';
 
 /** Something that a pickle asks Python for by name; null where the name cannot be told without executing it. */
@@ -33,6 +35,9 @@ export function pickleBudget(): PickleBudget {
   return { opcodes: 25_000_000, imports: 10_000 };
 }
 
+/** Of the numbers of an array. */
+const tastedBytes = 4096;
+
 /** Names are short; a longer text is none. */
 const longestText = 1024;
 const newestProtocol = 5;
@@ -53,10 +58,13 @@ class Walk {
   readonly #cursor: ByteCursor;
   readonly #budget: PickleBudget;
   readonly #stack = new PickleStack();
+  readonly #arrays = new ArrayValues(this.#stack);
   readonly #imports = new Map<string, PickleImport>();
   #protocol = 0;
   /** Where the latest frame says that it ends. */
   #frameEnd = 0;
+  /** Where joblib reads an array behind the present opcode. */
+  #array: ArrayPlace | 'unclear' | undefined;
 
   constructor(cursor: ByteCursor, budget: PickleBudget) {
     this.#cursor = cursor;
@@ -65,6 +73,7 @@ class Walk {
 
   async run(): Promise<PickleWalk> {
     const end = await this.#walk();
+    if (this.#stack.isAstray) this.#hide();
     const { isBroken, isOverfull } = this.#stack;
     const isHiding = isOverfull || this.#imports.has(hidden);
     return { protocol: this.#protocol, imports: [...this.#imports.values()], end, isBroken, isHiding };
@@ -83,7 +92,49 @@ class Walk {
       const end = opcode.argument.kind === 'fixed' ? this.#doFixed(opcode) : await this.#doLong(opcode);
       if (end !== undefined) return end;
       if (from < this.#frameEnd && this.#cursor.position > this.#frameEnd) this.#hide();
+      if (this.#array !== undefined) {
+        const endOfArray = await this.#passArray(this.#array);
+        this.#array = undefined;
+        if (endOfArray !== undefined) return endOfArray;
+      }
     }
+  }
+
+  /**
+   * Goes on behind the numbers of an array, where joblib does. Other readers take them for opcodes: unless the first of
+   * those that count ends them, they read something else than joblib.
+   */
+  async #passArray(array: ArrayPlace | 'unclear'): Promise<PickleWalk['end'] | undefined> {
+    // joblib goes by the file, and not by what is left of a frame.
+    if (array === 'unclear' || this.#cursor.position < this.#frameEnd) {
+      this.#hide();
+      return undefined;
+    }
+    if (array.isPadded) {
+      if (!(await this.#cursor.fill(1))) return 'truncated';
+      const padding = this.#cursor.peek(1)[0] ?? 0;
+      if (opcodes[padding] !== undefined) {
+        this.#hide();
+        return undefined;
+      }
+      this.#cursor.skip(1 + padding);
+    } else if (array.bytes > 0 && !(await this.#endsOthers(array.bytes))) {
+      this.#hide();
+      return undefined;
+    }
+    this.#cursor.skip(array.bytes);
+    return (await this.#cursor.fill(1)) ? undefined : 'truncated';
+  }
+
+  /** Whether who takes these bytes for opcodes stops among the first of them, and has not asked for anything that there could be. */
+  async #endsOthers(bytes: number): Promise<boolean> {
+    await this.#cursor.fill(Math.min(bytes, tastedBytes));
+    const data = this.#cursor.peek(Math.min(bytes, tastedBytes));
+    const read = (offset: number, length: number): Promise<Buffer> =>
+      Promise.resolve(data.subarray(offset, offset + length));
+    const budget = { opcodes: tastedBytes, imports: tastedBytes };
+    const { end, imports } = await walkPickle(new ByteCursor(windowsOf({ size: data.length, read })), budget);
+    return end === 'malformed' && imports.every(({ module, name }) => isNoName(module) || isNoName(name));
   }
 
   /**
@@ -143,8 +194,8 @@ class Walk {
         stack.put(value);
         break;
       case 'stack-global': {
-        const name = stack.pop();
-        this.#import(stack.pop(), name);
+        const name = textOf(stack.pop());
+        this.#import(textOf(stack.pop()), name);
         break;
       }
       case 'extension':
@@ -155,6 +206,21 @@ class Walk {
         this.#protocol = value;
         // A Python of today stops here; one of tomorrow may go on.
         if (value > newestProtocol) stack.isBroken = true;
+        break;
+      case 'integer':
+        // The one of four bytes has a sign.
+        stack.push(value > 0x7fff_ffff ? value - 2 ** 32 : value);
+        break;
+      case 'constant':
+        stack.push(effect.value);
+        break;
+      case 'tuple':
+      case 'dict':
+      case 'set-items':
+      case 'call':
+      case 'new':
+      case 'build':
+        this.#array = this.#arrays.apply(effect);
         break;
       // These are done with their arguments.
       case 'plain':
@@ -211,12 +277,26 @@ class Walk {
     return (await this.#cursor.fill(1)) ? undefined : 'truncated';
   }
 
-  #import(module: PickleValue, name: PickleValue): void {
+  #import(module: string | null, name: string | null): void {
     const key = JSON.stringify([module, name]);
     if (!this.#imports.has(key)) {
       this.#imports.set(key, { module, name });
       this.#budget.imports -= 1;
     }
-    this.#stack.push(null);
+    if (isOddWrapper(module, name)) this.#stack.isAstray = true;
+    const part = importedPart(module, name);
+    // A type of elements may be told before the first wrapper.
+    if (part !== null) this.#stack.hasParts = true;
+    this.#stack.push(part);
   }
+}
+
+function textOf(value: PickleValue): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+/** Nothing in Python is called so. */
+function isNoName(text: string | null): boolean {
+  // eslint-disable-next-line no-control-regex
+  return text !== null && /[\u0000-\u001f\u007f-\u009f\ufffd]/.test(text);
 }

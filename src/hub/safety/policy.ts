@@ -77,6 +77,9 @@ function judgeListing(gated: boolean, licence: LicenceState, deny: readonly Deny
   return found;
 }
 
+/** What stands behind them is not known, under a name that loaders unpickle. */
+const unopenedCodes = new Set<FileSafety['findings'][number]['code']>(['archive-not-read', 'member-not-read']);
+
 function judge(
   deny: readonly DenyRule[],
   files: readonly SafetyReport['files'][number][],
@@ -84,8 +87,11 @@ function judge(
 ): Violation[] {
   const found: Violation[] = [];
   for (const { path, format, findings, pickle } of files) {
+    const unopened = findings.find(({ severity, code }) => severity === 'danger' && unopenedCodes.has(code));
     if (deny.includes('pickle') && (pickle || format === 'torch-zip'))
       found.push({ rule: 'pickle', path, message: `is or holds a pickle (${format})` });
+    else if (deny.includes('pickle') && unopened)
+      found.push({ rule: 'pickle', path, message: `may hold a pickle: it ${unopened.message}` });
     const unsafe = findings.find(({ severity, code }) => severity === 'danger' || code === 'import');
     if (deny.includes('unsafe-pickle') && unsafe) found.push({ rule: 'unsafe-pickle', path, message: unsafe.message });
     const malformed = findings.find(

@@ -1,8 +1,7 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { ByteCursor, windowsOf, windowsOfStream } from './byte-cursor.ts';
 import { type ByteRanges, sliceOf } from './byte-ranges.ts';
+import { type InflateBudget, inflated } from './inflate.ts';
 import type { ZipEntry } from './zip-directory.ts';
 
 /** Why a member cannot be read: another reader may read something else, or nothing can be read at all. */
@@ -17,12 +16,6 @@ export interface OpenMember {
 const stored = 0;
 const deflated = 8;
 const headerBytes = 30;
-const inputBytes = 64 * 1024;
-
-/** How many bytes may still be inflated of one file; all its members share it. */
-export interface InflateBudget {
-  inflated: number;
-}
 
 /** Opens a member where it stands, inflating it while it is read. */
 export async function openMember(
@@ -39,7 +32,7 @@ export async function openMember(
     return entry.size === entry.compressedSize
       ? { cursor: new ByteCursor(windowsOf(slice)), close: () => Promise.resolve() }
       : 'header-differs';
-  const stream = inflated(slice, budget);
+  const stream = inflated(slice, budget, createInflateRaw());
   return {
     cursor: new ByteCursor(windowsOfStream(stream)),
     close: async () => {
@@ -60,26 +53,4 @@ async function startOfMember(ranges: ByteRanges, entry: ZipEntry): Promise<numbe
     (header.readUInt16LE(6) & 1) === 0 &&
     name.toString('utf8') === entry.name;
   return same ? entry.offset + headerBytes + nameBytes + header.readUInt16LE(28) : undefined;
-}
-
-/** Ends where the compressed bytes end or stop making sense. */
-async function* inflated(slice: ByteRanges, budget: InflateBudget): AsyncGenerator<Uint8Array> {
-  const inflate = createInflateRaw();
-  const done = pipeline(Readable.from(piecesOf(slice)), inflate).catch(() => {});
-  try {
-    for await (const chunk of inflate as AsyncIterable<Buffer>) {
-      budget.inflated -= chunk.length;
-      yield chunk;
-      if (budget.inflated < 0) return;
-    }
-  } catch (error) {
-    if (!String((error as NodeJS.ErrnoException).code).startsWith('Z_')) throw error;
-  } finally {
-    inflate.destroy();
-    await done;
-  }
-}
-
-async function* piecesOf(slice: ByteRanges): AsyncGenerator<Buffer> {
-  for (let offset = 0; offset < slice.size; offset += inputBytes) yield await slice.read(offset, inputBytes);
 }

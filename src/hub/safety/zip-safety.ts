@@ -1,14 +1,16 @@
 import type { ByteCursor } from './byte-cursor.ts';
 import type { ByteRanges } from './byte-ranges.ts';
 import type { FileFindings } from './findings.ts';
-import { type FileFormat, formatOf, isArchive, isCompressedName, isPickleName, isPickleStart } from './formats.ts';
+import { type FileFormat, isPickleStart } from './formats.ts';
 import { inspectArray } from './array-safety.ts';
 import { inspectKerasConfig } from './keras-config.ts';
 import { numpyMagic } from './numpy-array.ts';
 import { type PickleBudget, pickleBudget } from './pickle.ts';
 import { looksLikePickle, walkPickles } from './pickle-file.ts';
 import { readZipDirectory, type ZipEntry, type ZipFault } from './zip-directory.ts';
-import { type InflateBudget, openMember } from './zip-member.ts';
+import { inspectStream, streamHeadBytes } from './stream-safety.ts';
+import type { InflateBudget } from './inflate.ts';
+import { openMember } from './zip-member.ts';
 
 /** How closely a file is looked at. `few-ranges` is for files that are still far away. */
 export type Closeness = 'everything' | 'few-ranges';
@@ -75,24 +77,11 @@ async function inspectMember(
   const severity = entry.name.endsWith('.py') || entry.name.endsWith('.txt') ? 'warning' : 'danger';
   await readMember(ranges, entry, found, budget, severity, async (cursor) => {
     const where = partOf(entry);
-    await cursor.fill(Math.min(entry.size, memberHeadBytes));
-    const first = cursor.peek(numpyMagic.length);
-    if (first.equals(numpyMagic)) {
-      await inspectArray(cursor, found, where, budget);
-    } else if (/\.(?:pkl|pickle|joblib)$/i.test(entry.name) || isPickleStart(first)) {
-      found.addPickle(await walkPickles(cursor, 'some', budget), where);
-    } else if (first.toString('latin1', 0, 4) === 'PK\u0003\u0004') {
-      found.add('danger', 'archive-not-read', `${where}is a zip of its own, which is not opened`);
-    } else if (isPickleName(entry.name)) {
-      const format = formatOf(cursor.peek(memberHeadBytes), entry.size);
-      if (isArchive(format) || isCompressedName(entry.name))
-        found.add('danger', 'archive-not-read', `${where}is an archive (${format}) that is not opened here`);
-      // What has no magic may be a pickle of an old protocol: only what could be taken for an import is told.
-      const walked = await walkPickles(cursor, 'some', budget);
-      if (looksLikePickle(walked)) found.addPickle(walked, where);
-    } else if (entry.name === 'config.json' && entry.size > maxConfig) {
+    await cursor.fill(Math.min(entry.size, streamHeadBytes));
+    if ((await inspectStream(cursor, entry, found, where, budget)) || entry.name !== 'config.json') return;
+    if (entry.size > maxConfig) {
       found.add('danger', 'member-not-read', `${where}is larger than what is looked through`);
-    } else if (entry.name === 'config.json') {
+    } else {
       // The directory may say more than there is.
       await cursor.fill(entry.size);
       inspectKerasConfig(cursor.text(cursor.ahead), found);
@@ -148,9 +137,6 @@ async function readMember(
     await member.close();
   }
 }
-
-/** As much of a member as tells what it is. */
-const memberHeadBytes = 512;
 
 const maxConfig = 4 * 1024 * 1024;
 

@@ -249,11 +249,11 @@ describe('a pickle', () => {
   );
 
   it.each<[string, Uint8Array]>([
-    ['zlib.joblib', deflateSync(evilPickle())],
+    ['xz.joblib', Buffer.from('fd377a585a0000', 'hex')],
     ['old.joblib', Buffer.concat([latin('ZF0x1f'.padEnd(21)), deflateSync(evilPickle())])],
     ['alone.joblib', Buffer.from('5d00100000ffffffffffffffff00', 'hex')],
     ['sized.joblib', Buffer.from('5d001000002300000000000000004b', 'hex')],
-    ['weights.pkl.gz', gzipSync(evilPickle())],
+    ['weights.pkl.bz2', latin('BZh91AY&SY')],
     ['weights.pkl.lzma', Buffer.from([0x6e, 0, 0, 1, 0, 0, 0xff])],
     ['model.nemo', tarMember('model_weights.ckpt', evilPickle(), 'ustar')],
     ['checkpoint.pth.tar', tarMember('storages', evilPickle(), 'ustar')],

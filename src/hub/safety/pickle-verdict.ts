@@ -69,13 +69,16 @@ const dangerousModules = words(`
   bdb pdb profile cProfile trace timeit doctest pydoc idlelib lib2to3 unittest test pytest
   socket _socket socketserver SocketServer ssl _ssl http httplib urllib urllib2 urllib3 requests aiohttp httpx
   ftplib smtplib imaplib poplib nntplib telnetlib xmlrpc webbrowser antigravity asyncio
+  atexit compileall py_compile dbm fileinput glob tarfile zipfile zipapp gzip bz2 lzma modulefinder tabnanny mailcap optparse
+  readline wsgiref tkinter turtle fcntl resource _winapi _wmi winreg _winreg msilib logging.handlers
+  pexpect plumbum invoke fire nose jsonpickle ray mlflow bentoml boto3
   multiprocessing concurrent threading _thread thread sched uuid sqlite3 _sqlite3 paramiko fabric sh
   numpy.f2py numpy.testing numpy.distutils numpy.ctypeslib numpy.lib.npyio
   pandas.io pandas.eval pandas.core.computation
   torch.hub torch.jit torch.package torch.ops torch.classes torch._inductor torch._dynamo torch.fx torch.distributed
   torch.multiprocessing torch.utils.cpp_extension torch.utils.bottleneck torch.utils.collect_env torch.utils._config_module
   torch.utils.data.datapipes torch.utils.model_zoo
-  keras.src.saving keras.saving tensorflow.python.lib.io tensorflow.python.saved_model
+  keras.src.saving keras.saving keras.models tensorflow.io tensorflow.python.lib.io tensorflow.python.saved_model
 `);
 
 /** Dangerous in modules that also hold what is harmless. */
@@ -90,6 +93,11 @@ const dangerousNames = new Map<string, Set<string>>(
     io: words('open open_code FileIO OpenWrapper'),
     _io: words('open open_code FileIO OpenWrapper'),
     logging: words('FileHandler'),
+    codecs: words('open'),
+    tokenize: words('open'),
+    dataclasses: words('make_dataclass'),
+    typing: words('get_type_hints'),
+    yaml: words('load load_all full_load full_load_all unsafe_load unsafe_load_all'),
     'logging.config': words('dictConfig fileConfig listen'),
     linecache: words('getline getlines updatecache'),
     tempfile: words('NamedTemporaryFile TemporaryFile mkstemp mktemp'),
@@ -97,6 +105,8 @@ const dangerousNames = new Map<string, Set<string>>(
     'joblib.numpy_pickle': words('load NumpyUnpickler'),
     numpy: words('load loadtxt genfromtxt fromfile memmap save savez savetxt'),
     pandas: words('read_pickle read_csv eval'),
+    'numpy.core.multiarray': words('fromfile'),
+    'numpy._core.multiarray': words('fromfile'),
     torch: words('load save compile'),
     'torch.serialization': words('load save _load _legacy_load'),
     'torch.storage': words('_load_from_bytes'),
@@ -106,5 +116,6 @@ const dangerousNames = new Map<string, Set<string>>(
 /** Dangerous whatever they are taken from. */
 const dangerousAttributes = words(`
   eval exec execfile compile __import__ import_module getattr __getattribute__ system popen spawn check_output Popen
+  write_text write_bytes unlink rmdir
   __globals__ __builtins__ __subclasses__ __reduce__ __reduce_ex__ __code__ __loader__ __dict__
 `);

@@ -47,6 +47,20 @@ describe('snapshot refuses', () => {
     await own.close();
   });
 
+  it.each([
+    [403, '', 'the hub refused to give `org/name`; it says: not from this network'],
+    [403, 'hf_good', 'the hub refused the token for `org/name`; it says: not from this network'],
+    [451, '', 'the hub may not give `org/name`, for legal reasons; it says: not from this network'],
+  ])('what the hub does not give: %d, token `%s`', async (status, token, message) => {
+    place.hub.addRepo({ id: 'org/name', files: { a: 'a' } });
+    place.hub.tokens['hf_good'] = { access: [] };
+    const headers = { 'x-error-message': 'not from this network' };
+    place.hub.server.faults = () => ({ kind: 'status', status, headers });
+    const own = await place.withEnv(token === '' ? {} : { HF_TOKEN: token });
+    expect(failureIn(await own.snapshot('org/name')).error).toMatchObject({ code: 'E_AUTH', message });
+    await own.close();
+  });
+
   it.each(['config.json', '1_Pooling/config.json'])(
     'a file that is named behind its repo, and fetches nothing: %s',
     async (file) => {

@@ -96,9 +96,19 @@ function plainFailure(response: HttpResponse, refusal: Refusal, asked: Asked): M
       hint: 'make a new token, or unset HF_TOKEN and remove the token file: what is public needs none',
       at: place,
     });
-  if (code === 'E_AUTH')
-    return new MirrorError(code, `the hub refused the token for \`${name.repo}\``, { hint: token, at: place });
+  if (code === 'E_AUTH') return refused(refusal, asked, token, place);
   return statusError(response, at, said, code);
+}
+
+/** Also said of what the law forbids in some places, and to whole networks: https://www.rfc-editor.org/rfc/rfc7725 */
+function refused({ status, said }: Refusal, asked: Asked, token: string, at: ErrorPlace): MirrorError {
+  const { name } = asked;
+  const whom = asked.token === undefined ? 'to give' : 'the token for';
+  const text = status === 451 ? `may not give \`${name.repo}\`, for legal reasons` : `refused ${whom} \`${name.repo}\``;
+  return new MirrorError('E_AUTH', `the hub ${text}${said === '' ? '' : `; it says: ${said.slice(0, 300)}`}`, {
+    hint: status === 451 ? 'leave the repo out, or ask its owners' : token,
+    at,
+  });
 }
 
 /** Undefined when the refusal has nothing to do with a gate. */
@@ -151,6 +161,7 @@ function gateError(state: GateState, name: RepoName, page: string, said: string,
 
 /** The hub hides what is private behind a 401 for everybody whom it does not know. */
 function codeOf({ kind, status, said }: Refusal): ErrorCode {
+  if (status === 451) return 'E_AUTH';
   return codesOfKinds[kind] ?? (status === 401 && !/credentials/i.test(said) ? 'E_NOT_FOUND' : codeOfStatus(status));
 }
 

@@ -1,32 +1,26 @@
-import { type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
+import { type ErrorPlace, MirrorError } from '../core/errors.ts';
 import { printable } from '../core/text.ts';
-import { parseJson } from '../core/validate.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, redactUrl } from '../http/client.ts';
 import { errorText, failure } from '../http/failure.ts';
+import { bounded, readAnswer, readJson, type SieAnswer } from './answer.ts';
 import type { SieCall } from './calls.ts';
-import { noTokens, notAuthorised, readFault, redirection, redirectionHint, type SieFault } from './faults.ts';
+import {
+  addressHint,
+  isUnknownHost,
+  noTokens,
+  notAuthorised,
+  readFault,
+  redirection,
+  redirectionHint,
+  schemeFault,
+  withHint,
+} from './faults.ts';
 import { parseHealth, type SieHealth } from './health.ts';
 import { parseModel, parseModels, type SieModel } from './models.ts';
-import { decodeMsgpack, encodeMsgpack } from './msgpack.ts';
+import { encodeMsgpack } from './msgpack.ts';
 import { nobodysProfile, readOwnProfile } from './own-profile.ts';
 import { parsePool, type SiePool } from './pools.ts';
 import { withoutSecrets } from './secrets.ts';
-
-/** One answer to a request for work. */
-export type SieAnswer = { kind: 'done'; document: unknown; facts: AnswerFacts } | SieFault;
-
-/** What the headers of an answer tell; by release, each may be missing. */
-export interface AnswerFacts {
-  queueMs?: number;
-  inferenceMs?: number;
-  /** Commit of the weights that answered. */
-  revision?: string;
-  version?: string;
-  /** The very process that answered; newer releases name it. */
-  instance?: string;
-  /** By how many milliseconds the gateway's clock is ahead of this machine's. */
-  clockAheadMs?: number;
-}
 
 export interface Routing {
   /** Machine profile wanted. */
@@ -46,10 +40,6 @@ export interface SieTokens {
 
 /** An upstream time-out of the gateway takes 30 s. */
 const longestAnswerMs = 60_000;
-const answerLimit = 16 * 1024 * 1024;
-/** Vectors of one short text: several are kept at a time, and what is small on the wire may take much memory. */
-const workLimit = 4 * 1024 * 1024;
-
 /** The part of SIE's HTTP interface that proofs need: of a gateway, or of a standalone sie-server. */
 export class SieClient {
   readonly #http: HttpClient;
@@ -276,91 +266,6 @@ export class SieClient {
   }
 }
 
-const addressHint =
-  'check the address: it has to be that of the SIE gateway, with its port, and no login page or proxy in between';
-
-/** A name that nobody knows will hardly be known in a minute. */
-export function isUnknownHost(error: MirrorError): boolean {
-  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause)
-    if ((cause as { code?: string }).code === 'ENOTFOUND') return true;
-  return false;
-}
-
-/** @throws E_SMOKE */
-function readJson(bytes: Buffer, item: string): unknown {
-  try {
-    return parseJson(bytes, item, 'E_SMOKE');
-  } catch (error) {
-    throw withHint(
-      error,
-      'it was cut off or changed on its way: see the logs of the gateway, and what stands before it',
-    );
-  }
-}
-
-/** What the HTTP client says of the wrong scheme is for registries, which are named without one. */
-function schemeFault(error: unknown, { protocol, host }: URL): unknown {
-  if (!(error instanceof MirrorError) || error.hint?.includes('--insecure-host') !== true) return error;
-  const other = protocol === 'https:' ? 'http' : 'https';
-  const more = other === 'https' ? '; if its authority is not known here, name that with `--ca FILE`' : '';
-  return withHint(error, `write the address as \`${other}://${host}\`${more}`);
-}
-
-/** The same failure with a next step that fits a cluster. */
-function withHint(error: unknown, hint: string): MirrorError {
-  const { code, message, at, cause, retryAfterMs } = toMirrorError(error);
-  return new MirrorError(code, message, { hint, at, cause, retryAfterMs });
-}
-
 function authorization(token: string | undefined): Record<string, string> {
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
-}
-
-/** @throws E_SMOKE for an answer that is no end */
-async function bounded(response: HttpResponse, at: ErrorPlace, limit = answerLimit): Promise<Buffer> {
-  try {
-    return await response.bytes(limit);
-  } catch (error) {
-    if (!(error instanceof MirrorError) || error.code !== 'E_SIZE_MISMATCH') throw error;
-    throw new MirrorError('E_SMOKE', `the answer is larger than ${limit / 1024 / 1024} MiB`, {
-      hint: addressHint,
-      at,
-      cause: error,
-    });
-  }
-}
-
-async function readAnswer(response: HttpResponse, at: ErrorPlace): Promise<SieAnswer> {
-  const place = { ...at, status: response.status };
-  const type = response.headers['content-type'] ?? '';
-  if (!/msgpack|json/.test(type)) {
-    await response.discard();
-    const message = `the answer is \`${printable(type)}\`, msgpack or JSON was wanted`;
-    return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint: addressHint, at: place }) };
-  }
-  const bytes = await bounded(response, place, workLimit);
-  const served = response.headers['x-sie-served-by'];
-  if (served !== undefined && served !== 'local') {
-    const why = printable(response.headers['x-sie-fallback-reason'] ?? 'no reason given');
-    const message = `the answer came from \`${printable(served)}\` and not from this cluster (${why})`;
-    const hint =
-      'work leaves the cluster although `X-SIE-Remote: forbid` was sent: switch the remote upstream of the gateway off';
-    return { kind: 'failed', error: new MirrorError('E_SMOKE', message, { hint, at: place }) };
-  }
-  const document = type.includes('json') ? readJson(bytes, 'the answer') : decodeMsgpack(bytes);
-  return { kind: 'done', document, facts: factsOf(response) };
-}
-
-function factsOf({ headers }: HttpResponse): AnswerFacts {
-  const facts: AnswerFacts = {};
-  const queue = Number(headers['x-queue-time'] ?? Number.NaN);
-  const inference = Number(headers['x-inference-time'] ?? Number.NaN);
-  if (Number.isFinite(queue)) facts.queueMs = queue;
-  if (Number.isFinite(inference)) facts.inferenceMs = inference;
-  if (headers['x-sie-model-revision'] !== undefined) facts.revision = headers['x-sie-model-revision'];
-  if (headers['x-sie-version'] !== undefined) facts.version = headers['x-sie-version'];
-  if (headers['x-sie-runtime-instance'] !== undefined) facts.instance = headers['x-sie-runtime-instance'];
-  const date = Date.parse(headers['date'] ?? '');
-  if (Number.isFinite(date)) facts.clockAheadMs = date - Date.now();
-  return facts;
 }

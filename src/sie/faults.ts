@@ -1,4 +1,4 @@
-import { type ErrorCode, type ErrorPlace, MirrorError } from '../core/errors.ts';
+import { type ErrorCode, type ErrorPlace, MirrorError, toMirrorError } from '../core/errors.ts';
 import { inBackticks, printable } from '../core/text.ts';
 import * as z from '../core/zod.ts';
 import type { HttpResponse } from '../http/client.ts';
@@ -232,4 +232,28 @@ export function noTokens(response: HttpResponse, said: string, at: ErrorPlace): 
     hint: 'authentication is on but the gateway was given no tokens: give it some, and set SIE_AUTH_TOKEN to one of them',
     at: { ...at, status: response.status },
   });
+}
+
+export const addressHint =
+  'check the address: it has to be that of the SIE gateway, with its port, and no login page or proxy in between';
+
+/** A name that nobody knows will hardly be known in a minute. */
+export function isUnknownHost(error: MirrorError): boolean {
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause)
+    if ((cause as { code?: string }).code === 'ENOTFOUND') return true;
+  return false;
+}
+
+/** What the HTTP client says of the wrong scheme is for registries, which are named without one. */
+export function schemeFault(error: unknown, { protocol, host }: URL): unknown {
+  if (!(error instanceof MirrorError) || error.hint?.includes('--insecure-host') !== true) return error;
+  const other = protocol === 'https:' ? 'http' : 'https';
+  const more = other === 'https' ? '; if its authority is not known here, name that with `--ca FILE`' : '';
+  return withHint(error, `write the address as \`${other}://${host}\`${more}`);
+}
+
+/** The same failure with a next step that fits a cluster. */
+export function withHint(error: unknown, hint: string): MirrorError {
+  const { code, message, at, cause, retryAfterMs } = toMirrorError(error);
+  return new MirrorError(code, message, { hint, at, cause, retryAfterMs });
 }

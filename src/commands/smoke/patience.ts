@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, toMirrorError } from '../../core/errors.ts';
 import type { Reporter } from '../../core/events.ts';
-import { isUnknownHost, type SieClient } from '../../sie/client.ts';
-import type { WaitPhase } from '../../sie/faults.ts';
+import type { SieClient } from '../../sie/client.ts';
+import { isUnknownHost, type WaitPhase } from '../../sie/faults.ts';
 
 /** How often a busy cluster is asked; its own Retry-After is far longer than it takes. */
 const pollMs = 2000;

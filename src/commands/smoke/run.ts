@@ -1,7 +1,8 @@
 import { MirrorError, placeError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
+import type { AnswerFacts, SieAnswer } from '../../sie/answer.ts';
 import type { SieCall } from '../../sie/calls.ts';
-import type { AnswerFacts, SieAnswer, SieClient } from '../../sie/client.ts';
+import type { SieClient } from '../../sie/client.ts';
 import { loadFailure, type WaitPhase } from '../../sie/faults.ts';
 import { isOfProfile, type SieHealth, type SieWorker } from '../../sie/health.ts';
 import { plainModelId } from '../../sie/models.ts';

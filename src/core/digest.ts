@@ -45,6 +45,11 @@ export function openHash(algorithm: Checksum['algorithm'], size: number): Hash {
   return algorithm === 'git-sha1' ? createHash('sha1').update(`blob ${size}\0`) : createHash(algorithm);
 }
 
+/** The same as text, for threads, which are made of text. It takes `createHash` for given. */
+export const openHashText = `function openHash(algorithm, size) {
+  return algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + size + '\\0') : createHash(algorithm);
+}`;
+
 export function formatChecksum(checksum: Checksum): string {
   return `${checksum.algorithm}:${checksum.hex}`;
 }

@@ -26,24 +26,23 @@ function hashExtent(hash, { path, offset, size }, told) {
     closeSync(file);
   }
 }
-parentPort.on('message', ({ id, extents }) => {
+parentPort.on('message', (extents) => {
   let untold = 0;
   const tell = () => { if (untold > 0) parentPort.postMessage({ bytes: untold }); untold = 0; };
   try {
     const hash = createHash('sha256');
     for (const extent of extents) hashExtent(hash, extent, (bytes) => { untold += bytes; if (untold >= tellEvery) tell(); });
     tell();
-    parentPort.postMessage({ id, hex: hash.digest('hex') });
+    parentPort.postMessage({ hex: hash.digest('hex') });
   } catch (error) {
     tell();
-    parentPort.postMessage({ id, error: { message: error.message, code: error.code, path: error.path ?? extents[0]?.path } });
+    parentPort.postMessage({ error: { message: error.message, code: error.code, path: error.path ?? extents[0]?.path } });
   }
 });
 `;
 
 interface Answer {
   bytes?: number;
-  id?: number;
   hex?: string;
   error?: { message: string; code?: string; path?: string };
 }
@@ -106,7 +105,7 @@ export class HashPool implements AsyncDisposable {
     const job = worker && this.#queue.shift();
     if (!worker || !job) return;
     this.#running.set(worker, job);
-    worker.postMessage({ id: 0, extents: job.extents });
+    worker.postMessage(job.extents);
   }
 
   #answer(worker: Worker, { bytes, hex, error }: Answer): void {

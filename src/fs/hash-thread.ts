@@ -1,4 +1,4 @@
-import type { Checksum } from '../core/digest.ts';
+import { type Checksum, openHashText } from '../core/digest.ts';
 import { startThread } from '../core/thread.ts';
 
 /** A piece of a shared buffer that belongs to one hash; a hash begins with its first piece. */
@@ -16,13 +16,11 @@ const workerSource = `
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
 const hashes = new Map();
-function openHash({ algorithm, total }) {
-  return algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + total + '\\0') : createHash(algorithm);
-}
+${openHashText}
 parentPort.on('message', ({ buffer, pieces }) => {
   const digests = [];
   for (const piece of pieces) {
-    const hash = hashes.get(piece.id) ?? openHash(piece);
+    const hash = hashes.get(piece.id) ?? openHash(piece.algorithm, piece.total);
     hashes.set(piece.id, hash);
     if (piece.end > piece.start) hash.update(new Uint8Array(buffer, piece.start, piece.end - piece.start));
     if (!piece.last) continue;

@@ -1,5 +1,5 @@
 import type { Worker } from 'node:worker_threads';
-import type { Checksum } from '../core/digest.ts';
+import { type Checksum, openHashText } from '../core/digest.ts';
 import { startThread } from '../core/thread.ts';
 
 const workerSource = `
@@ -7,7 +7,8 @@ const { parentPort, workerData } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
 const { closeSync, openSync, readSync } = require('node:fs');
 const { path, algorithm, size } = workerData;
-const hash = algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + size + '\\0') : createHash(algorithm);
+${openHashText}
+const hash = openHash(algorithm, size);
 const buffer = Buffer.allocUnsafeSlow(256 * 1024);
 const file = openSync(path, 'r');
 let position = 0;

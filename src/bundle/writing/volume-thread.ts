@@ -1,4 +1,4 @@
-import type { Checksum } from '../../core/digest.ts';
+import { type Checksum, openHashText } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { startThread } from '../../core/thread.ts';
 
@@ -63,9 +63,7 @@ const memory = new WebAssembly.Memory({ initial: (2 * directBytes) / block }).bu
 const hashes = new Map();
 let buffer = Buffer.from(memory, 0, cachedBytes), spare;
 let file, direct, volumeHash, position, used = 0, untold = 0, hasFailed = false, written = Promise.resolve();
-function openHash({ algorithm, total }) {
-  return algorithm === 'git-sha1' ? createHash('sha1').update('blob ' + total + '\\0') : createHash(algorithm);
-}
+${openHashText}
 function tell() {
   if (untold > 0) parentPort.postMessage({ bytes: untold });
   untold = 0;
@@ -131,7 +129,7 @@ async function readPiece(source, { path, start, size }, done) {
 }
 async function putRange(range, hexes) {
   const open = range.hashes.map((hash) => {
-    const known = hashes.get(hash.id) ?? openHash(hash);
+    const known = hashes.get(hash.id) ?? openHash(hash.algorithm, hash.total);
     hashes.set(hash.id, known);
     return known;
   });

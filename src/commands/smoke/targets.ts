@@ -10,7 +10,7 @@ export type Mirrored = ReadonlyMap<string, string>;
 
 /** @param path receipt, lock, inventory or bundle @throws E_NOT_FOUND, E_CORRUPT, E_USAGE */
 export async function readMirrored(path: string, context: Context): Promise<Mirrored> {
-  const { repos } = await readHoldings(path, { keys: undefined, require: undefined }, context);
+  const { repos } = await readHoldings(path, {}, context);
   return new Map(repos.filter(({ kind }) => kind === 'model').map(({ repo, commit }) => [repo, commit]));
 }
 

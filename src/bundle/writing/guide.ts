@@ -32,8 +32,8 @@ export function verifyGuide(
     ...withNodes(nodes, keyFlag),
     `The same tool brings it into the zone: \`node ${bundleFiles.tool} import . --help\`. What it is made of, and under which licences: \`${bundleFiles.licences}\`.`,
     '## 4. Unpack by hand',
-    `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`.`,
-    block('unpack', `for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR"; done`),
+    `Each volume is a complete tar. All of them into one directory give a Hugging Face cache in \`hub/\` and an OCI image layout in \`oci/\`. tar notices a volume that was cut, and stops there, but no byte that was changed: that is what step 2 is for.`,
+    block('unpack', `(for volume in ${inventory.name}.*.tar; do tar -xf "$volume" -C "$UNPACK_DIR" || exit 1; done)`),
     ...(inventory.base
       ? [
           `This is a delta: it leaves out ${inventory.base.held.length} blob(s) that the zone has from \`${inventory.base.name}\`. Unpacked by hand it is whole only where they are; \`import\` puts both together.`,

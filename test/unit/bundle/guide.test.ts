@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { verifyGuide } from '../../../src/bundle/writing/guide.ts';
+import { endBytes, tarHeader } from '../../../src/bundle/writing/tar-header.ts';
 import { type Inventory, inventorySchemaId } from '../../../src/bundle/records/inventory.ts';
 import { temporaryDirectory } from '../../support/place.ts';
 
@@ -101,4 +102,17 @@ it('says how a medium is checked that has some of the volumes only, where there 
   expect(check()).not.toBe(0);
 
   expect(guideOf(1)).not.toContain('of one medium');
+});
+
+it('unpacks nothing behind a volume that was cut, and fails', async () => {
+  const unpacked = join(place.path, 'unpacked');
+  await mkdir(unpacked);
+  const volume = (name: string): Buffer =>
+    Buffer.concat([tarHeader({ path: name, size: 600 }), Buffer.alloc(1024), Buffer.alloc(endBytes)]);
+  await writeFile(join(place.path, 'b.0001.tar'), volume('one').subarray(0, 900));
+  await writeFile(join(place.path, 'b.0002.tar'), volume('two'));
+  const env = { ...process.env, UNPACK_DIR: unpacked };
+  const { status } = spawnSync('sh', ['-c', blockOf(guideOf(2), 'unpack')], { cwd: place.path, env });
+  expect(status).not.toBe(0);
+  expect(await readdir(unpacked)).not.toContain('two');
 });

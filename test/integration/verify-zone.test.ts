@@ -149,6 +149,15 @@ describe('what is no fault', () => {
     expect((await zone.verify()).verdict).toBe('BAD');
     const both = await zone.verify({ receipts: ['b.receipt.json', 'later.json'] });
     expect([both.verdict, both.items.map(({ state }) => state)]).toEqual(['GOOD', ['done', 'done', 'done']]);
+    expect(both.summary.join('\n')).toContain(
+      `refs/main leads where another receipt says, and not to ${modelId}@${zone.world.commit}`,
+    );
+    // Which of the two came last no receipt says: that somebody has moved it back is told, and no more.
+    zone.restore();
+    const back = await zone.verify({ receipts: ['b.receipt.json', 'later.json'] });
+    expect(back.summary.join('\n')).toContain(
+      `refs/main leads where another receipt says, and not to ${modelId}@${next}`,
+    );
   });
 
   it('is an import that was not complete, and that is said', async () => {

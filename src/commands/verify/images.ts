@@ -112,7 +112,7 @@ export class StoredRepositories {
     if (found === digest) return [];
     const moved = this.#images.some((other) => other.target === target && other.digest === found);
     if (moved) {
-      this.notes.push(`${name} leads to what a later import brought; \`${digest}\` was checked all the same`);
+      this.notes.push(`${name} leads to \`${found}\`, as another receipt says; \`${digest}\` was checked all the same`);
       return [];
     }
     const text =

@@ -30,6 +30,8 @@ export class StoredModels {
   bytes = 0;
   /** Of what was found beside the receipts: folders of models that none of them speaks of. */
   readonly unknown = new Set<string>();
+  /** Refs of a model that lead where another receipt says, and not to it. */
+  readonly moved: string[] = [];
   readonly #store: ObjectStore;
   readonly #models: ZoneModel[];
   readonly #others: ReadonlySet<string>;
@@ -129,9 +131,10 @@ export class StoredModels {
       ...extra.filter(({ name }) => name.startsWith(readOf({ folder, commit }))),
     ].map((flaw) => ({ ...flaw, part: flaw.name.slice(folder.length) }));
     // Another import to the same place may have moved a ref on; content that it replaced is gone.
-    const isReplaced = objects.some(
-      ({ key, digest }) => !key.includes('/refs/') && (this.#found.get(key) ?? digest) !== digest,
-    );
+    const others = objects.filter(({ key, digest }) => (this.#found.get(key) ?? digest) !== digest);
+    const isReplaced = others.some(({ key }) => !isRef(key));
+    for (const { key } of others.filter((object) => isRef(object.key)))
+      this.moved.push(`${key} leads where another receipt says, and not to ${repo}@${commit}`);
     return {
       item: {
         kind: 'model',
@@ -187,6 +190,10 @@ function keysOf(receipts: readonly KnownReceipt[]): Set<string> {
   return new Set(
     receipts.flatMap(({ receipt }) => receipt.models.flatMap(({ objects }) => objects.map(({ key }) => key))),
   );
+}
+
+function isRef(key: string): boolean {
+  return key.includes('/refs/');
 }
 
 function sizesOf(objects: readonly ReceivedObject[]): string {

@@ -118,6 +118,7 @@ function bucketNotes(
     ...models
       .filter(({ item, flaws }) => item.state === 'skipped' && flaws.length === 0)
       .map(({ item }) => `${item.name} was replaced by what another import brought to the same place`),
+    ...bucket.moved,
     ...(bucket.unknown.size > 0
       ? [`EXTRA  no receipt speaks of ${[...bucket.unknown].sort().join(', ')}: nothing is said of what is in there`]
       : []),

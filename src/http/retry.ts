@@ -24,6 +24,8 @@ export const defaultRetry: RetryOptions = { attempts: 5, pauseMs: 300, maxPauseM
 export class SharedPause {
   /** Once it has, it is no misspelt name: who cannot reach it any more waits for longer, as it may only be restarted. */
   answered = false;
+  /** Somebody has waited for it in vain: until it answers, others need not wait for as long once more. */
+  gone = false;
   #until = 0;
   #signal: AbortSignal | undefined;
 
@@ -120,12 +122,14 @@ export function resuming(content: Content, options: RetryOptions): Content {
 
 /** @param error what came of it, if not what was wanted: most are answers, too */
 function noteAnswer({ pause }: RetryOptions, error?: MirrorError): void {
-  if (pause && error?.code !== 'E_NETWORK' && error?.code !== 'E_TLS') pause.answered = true;
+  if (!pause || (error && (isAway(error) || error.code === 'E_NETWORK'))) return;
+  pause.answered = true;
+  pause.gone = false;
 }
 
-/** Whether a host that has answered before is not there for now: what stands before it says so by these statuses. */
-function isAway(error: MirrorError, { pause }: RetryOptions): boolean {
-  return pause?.answered === true && (isUnreachable(error) || error.at.status === 502 || error.at.status === 503);
+/** Whether a host is not there: what stands before it says so by these statuses. */
+function isAway(error: MirrorError): boolean {
+  return isUnreachable(error) || error.at.status === 502 || error.at.status === 503;
 }
 
 /** Waits while the host wants to be left alone, at most `maxWaitMs`. */
@@ -139,17 +143,24 @@ async function pauseOrThrow(
   options: RetryOptions,
   signal = options.signal,
 ): Promise<void> {
-  const away = isAway(error, options);
-  // Each pause is twice the one before it, so this is not twice the time.
-  const attempts = away ? options.attempts * 2 - 1 : options.attempts;
   if (!error.retryable || signal?.aborted) throw error;
-  if (failures >= attempts) throw away && isUnreachable(error) ? gone(error) : error;
+  if (failures >= attemptsFor(error, options)) {
+    if (options.pause && isAway(error)) options.pause.gone = true;
+    throw options.pause?.answered && isUnreachable(error) ? gone(error) : error;
+  }
   const backoff = Math.min(options.pauseMs * 2 ** (failures - 1), options.maxPauseMs) * (0.8 + Math.random() * 0.4);
   const pause = Math.max(backoff, error.retryAfterMs ?? 0);
   if (pause > options.maxWaitMs) throw error;
   if (error.retryAfterMs !== undefined) options.pause?.hold(error.retryAfterMs, options.signal);
   options.onRetry?.(error, pause);
   await rest(pause, signal);
+}
+
+function attemptsFor(error: MirrorError, { attempts, pause }: RetryOptions): number {
+  if (!pause || !isAway(error)) return attempts;
+  if (pause.gone) return 1;
+  // Each pause is twice the one before it, so this is more than twice the time.
+  return pause.answered ? attempts * 2 - 1 : attempts;
 }
 
 /** Its address was right. */

@@ -273,6 +273,19 @@ describe('a host that is away', () => {
     expect(calls()).toBe(7);
   });
 
+  it('is not waited for by everybody, when one has done so in vain, until it answers', async () => {
+    const pause = await answeredPause();
+    const tries = async (): Promise<number> => {
+      const { work, calls } = failing(...away(9));
+      await codeOf(retrying(work, patience({ pause })));
+      return calls();
+    };
+
+    expect([await tries(), await tries(), await tries()]).toEqual([7, 1, 1]);
+    await retrying(failing().work, patience({ pause }));
+    expect(await tries()).toBe(7);
+  });
+
   it('is told to be gone in the end, and not to be misspelt', async () => {
     const known = await failureOf(retrying(failing(...away(9)).work, patience({ pause: await answeredPause() })));
     const unknown = await failureOf(retrying(failing(...away(9)).work, patience({ pause: new SharedPause() })));
@@ -281,20 +294,19 @@ describe('a host that is away', () => {
     expect([known.hint === unknown.hint, unknown.hint]).toEqual([false, 'check the address']);
   });
 
-  it.each<[string, MirrorError, readonly MirrorError[], number]>([
-    ['it was never reached', refused, [refused], 4],
-    ['nothing is to be tried again', refused, [], 1],
+  it.each<[string, MirrorError, () => Promise<SharedPause>, number]>([
+    ['it was never reached', refused, async () => Promise.resolve(new SharedPause()), 4],
+    ['nothing is to be tried again', refused, answeredPause, 1],
     [
       'it is there, and answers with an error of its own',
       new MirrorError('E_REMOTE', 'x', { at: { status: 500 } }),
-      [],
+      answeredPause,
       4,
     ],
-  ])('is not waited for for longer where %s', async (_, failure, said, attempts) => {
-    const pause = await answeredPause(...said);
+  ])('is not waited for for longer where %s', async (_, failure, pause, attempts) => {
     const { work, calls } = failing(...Array.from({ length: 9 }, () => failure));
 
-    expect(await codeOf(retrying(work, patience({ pause, attempts })))).toBe(failure.code);
+    expect(await codeOf(retrying(work, patience({ pause: await pause(), attempts })))).toBe(failure.code);
     expect(calls()).toBe(attempts);
   });
 });

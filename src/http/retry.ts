@@ -158,7 +158,8 @@ async function pauseOrThrow(
 
 function attemptsFor(error: MirrorError, { attempts, pause }: RetryOptions): number {
   if (!pause || !isAway(error)) return attempts;
-  if (pause.gone) return 1;
+  // Without a connection nothing else will come of the host; with one, other requests may well be answered.
+  if (pause.gone) return isUnreachable(error) ? 1 : attempts;
   // Each pause is twice the one before it, so this is more than twice the time.
   return pause.answered ? attempts * 2 - 1 : attempts;
 }

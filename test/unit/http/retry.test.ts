@@ -273,18 +273,24 @@ describe('a host that is away', () => {
     expect(calls()).toBe(7);
   });
 
-  it('is not waited for by everybody, when one has done so in vain, until it answers', async () => {
-    const pause = await answeredPause();
-    const tries = async (): Promise<number> => {
-      const { work, calls } = failing(...away(9));
-      await codeOf(retrying(work, patience({ pause })));
-      return calls();
-    };
+  it.each<[string, MirrorError, number]>([
+    ['no connection', refused, 1],
+    ['an answer of what stands before it', new MirrorError('E_REMOTE', 'x', { at: { status: 503 } }), 4],
+  ])(
+    'is not waited for by everybody, when one has done so in vain, until it answers: %s',
+    async (_, failure, later) => {
+      const pause = await answeredPause();
+      const tries = async (): Promise<number> => {
+        const { work, calls } = failing(...Array.from({ length: 9 }, () => failure));
+        await codeOf(retrying(work, patience({ pause })));
+        return calls();
+      };
 
-    expect([await tries(), await tries(), await tries()]).toEqual([7, 1, 1]);
-    await retrying(failing().work, patience({ pause }));
-    expect(await tries()).toBe(7);
-  });
+      expect([await tries(), await tries(), await tries()]).toEqual([7, later, later]);
+      await retrying(failing().work, patience({ pause }));
+      expect(await tries()).toBe(7);
+    },
+  );
 
   it('is told to be gone in the end, and not to be misspelt', async () => {
     const known = await failureOf(retrying(failing(...away(9)).work, patience({ pause: await answeredPause() })));

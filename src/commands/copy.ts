@@ -75,7 +75,7 @@ async function copySingle(
     names.target = order.target(from);
     return one(from, names.target);
   };
-  return withAdvice(async () => asMeant(names, context, work), names);
+  return withAdvice(async () => asMeant(names, places, context, work), names);
 }
 
 /** Images side by side; requests and large bodies of all of them share the same slots. */
@@ -94,13 +94,13 @@ async function copyEach(
       checkTarget(target);
       opened.push({ from, target, order, place });
     };
-    await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, context, open);
+    await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, places, context, open);
   }
   refuseCollisions(opened);
   await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
     context.signal.throwIfAborted();
     const outcome: Outcome = { items: [], lines: [] };
-    await attemptOne(outcome.items, { source: order.source, target }, context, async () => {
+    await attemptOne(outcome.items, { source: order.source, target }, places, context, async () => {
       Object.assign(outcome, await one(from, target));
     });
     outcomes[place] = outcome;
@@ -112,12 +112,13 @@ async function copyEach(
 async function attemptOne(
   items: ReportItem[],
   names: CopyNames,
+  places: CopyPlaces,
   context: Context,
   work: () => Promise<void>,
 ): Promise<void> {
   await attempt(items, 'image', names.source, async () => {
     try {
-      await asMeant(names, context, work);
+      await asMeant(names, places, context, work);
     } catch (error) {
       const known = toMirrorError(error);
       const told = ofList(known, names);

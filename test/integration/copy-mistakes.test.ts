@@ -31,16 +31,17 @@ describe('a tag that is not there', () => {
     });
   });
 
-  it('is told so of the one line of a list that names it, without tags that belong to digests', async () => {
+  it('is told so of each line of a list that names one, by one look at the tags, without those that belong to digests', async () => {
     await withRepository(['v1'], async (world) => {
       world.source.put('app', cosignSignature(image), cosignTag(image.digest));
-      const lines = ['v1', 'v3'].map((tag) => `${world.source.host}/app:${tag}`);
+      const lines = ['v1', 'v3', 'v4'].map((tag) => `${world.source.host}/app:${tag}`);
       await writeFile(join(world.directory, 'list'), lines.join('\n'));
 
       const report = await world.run({ fromFile: 'list', target: 'ZONE/m' });
 
-      expect(report.items.map(({ state }) => state)).toEqual(['done', 'failed']);
-      expect(report.items[1]?.error?.hint).toBe('the repository has 1 tag: `v1`');
+      expect(report.items.map(({ state }) => state)).toEqual(['done', 'failed', 'failed']);
+      for (const { error } of report.items.slice(1)) expect(error?.hint).toBe('the repository has 1 tag: `v1`');
+      expect(world.source.server.count(/tags\/list/)).toBe(1);
     });
   });
 

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts';
 import { namesTag } from '../places/endpoint.ts';
 import { hasPrefix } from '../places/local-source.ts';
 import { type CopyNames, hinted } from './advice.ts';
+import type { CopyPlaces } from './places.ts';
 
 /** What comes of a name that is taken for an image on Docker Hub and is none. */
 const nowhere: readonly ErrorCode[] = ['E_NETWORK', 'E_NOT_FOUND', 'E_AUTH'];
@@ -14,24 +15,29 @@ const shownTags = 8;
 const comparedTags = 5000;
 
 /** Does the work of one copy; an error that may come of a name which was not meant so says what can be meant. */
-export async function asMeant<T>(names: CopyNames, context: Context, work: () => Promise<T>): Promise<T> {
+export async function asMeant<T>(
+  names: CopyNames,
+  places: CopyPlaces,
+  context: Context,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
     const known = toMirrorError(error);
     const text = known.at.side === 'target' ? names.target : names.source;
     if (text === undefined || hasPrefix(text) || !nowhere.includes(known.code)) throw known;
-    throw (await otherTags(known, text, context)) ?? (await localPath(known, text, context)) ?? known;
+    throw (await otherTags(known, text, places)) ?? (await localPath(known, text, context)) ?? known;
   }
 }
 
 /** A tag that is not there: which there are. Undefined where that is not what is wrong, or nobody says. */
-async function otherTags(known: MirrorError, text: string, context: Context): Promise<MirrorError | undefined> {
+async function otherTags(known: MirrorError, text: string, places: CopyPlaces): Promise<MirrorError | undefined> {
   const reference = parseReference(text);
   const { registry, repository, tag, digest } = reference;
   const isRoot = known.code === 'E_NOT_FOUND' && known.at.side === 'source' && digest === undefined;
   if (!isRoot || tag === undefined || known.at.item !== formatReference(reference)) return undefined;
-  const listed = await tagsOf(registry, repository, context);
+  const listed = await tagsOf(text, places);
   if (listed === undefined) return undefined;
   const assumed = namesTag(text) ? '' : 'no tag was named, which means `latest`; ';
   const tags = listed.filter((each) => !isDigestTag(each));
@@ -53,9 +59,9 @@ async function otherTags(known: MirrorError, text: string, context: Context): Pr
 }
 
 /** None of a repository that is not there; undefined where it does not list them. */
-async function tagsOf(registry: string, repository: string, context: Context): Promise<string[] | undefined> {
+async function tagsOf(text: string, places: CopyPlaces): Promise<string[] | undefined> {
   try {
-    return await (await context.source(registry, repository)).tags();
+    return await (await places.source(text)).source.tags();
   } catch (error) {
     return toMirrorError(error).code === 'E_NOT_FOUND' ? [] : undefined;
   }

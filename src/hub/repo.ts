@@ -39,7 +39,7 @@ export interface RepoFile {
   sha256?: string | undefined;
 }
 
-const repoPattern = /^(?:[A-Za-z0-9][\w.-]{0,95}\/)?[A-Za-z0-9][\w.-]{0,95}$/;
+const repoPattern = /^(?:\w(?:[\w.-]{0,94}\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
 
 /** Whether the hub could have a repo of this name. */
 export function isRepoName(text: string): boolean {

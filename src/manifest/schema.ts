@@ -105,7 +105,7 @@ export interface Lock {
 }
 
 const size = z.number().int().nonnegative();
-const repo = z.string().regex(/^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/, 'is not a repo');
+const repo = z.string().regex(/^(?:\w[\w.-]*\/)?\w[\w.-]*$/, 'is not a repo');
 const checksum = z.discriminatedUnion('algorithm', [
   z.strictObject({ algorithm: z.literal('sha256'), hex: z.string().regex(/^[0-9a-f]{64}$/) }),
   z.strictObject({ algorithm: z.literal('git-sha1'), hex: z.string().regex(/^[0-9a-f]{40}$/) }),

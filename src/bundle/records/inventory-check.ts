@@ -167,7 +167,7 @@ function checkParts({ path, size, parts }: BundleBlob): void {
     throw corrupt(`a part of \`${printable(path)}\` has no digest`);
 }
 
-const repoPattern = /^(?:[A-Za-z0-9][\w.-]*\/)?[A-Za-z0-9][\w.-]*$/;
+const repoPattern = /^(?:\w[\w.-]*\/)?\w[\w.-]*$/;
 /** https://github.com/opencontainers/image-spec/blob/main/annotations.md : the grammar of names in a layout. */
 const namePattern =
   /^[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--|__)[A-Za-z0-9]+)*)*$/;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseRepo } from '../../../src/hub/repo.ts';
+import { isRepoName, parseRepo } from '../../../src/hub/repo.ts';
 import { failureOfCall } from '../../support/failures.ts';
 
 it.each([
@@ -28,3 +28,21 @@ it.each(['*.safetensors', 'model-0000[12].bin', 'a/b/config.json', '.gitattribut
     expect([code, hint]).toEqual(['E_USAGE', expect.stringContaining('--include')]);
   },
 );
+
+it.each([
+  ['org/_x', true],
+  ['_org/x_', true],
+  ['gpt2', true],
+  ['x'.repeat(96), true],
+  ['x'.repeat(97), false],
+  ['org/x-', false],
+  ['org-/x', false],
+  ['org/x.', false],
+  ['org/-x', false],
+  ['org/.x', false],
+  ['org/a--b', false],
+  ['org/x.git', false],
+  ['org/é', false],
+])('the name of a repo is what huggingface_hub takes for one: %s is %s', (text, isName) => {
+  expect(isRepoName(text)).toBe(isName);
+});

@@ -48,6 +48,8 @@ export type PartEffect =
 export interface Opcode {
   argument: OpcodeArgument;
   effect: OpcodeEffect;
+  /** What the effect comes to where no values are told apart but texts; undefined when it is more than that. */
+  plain: { pops: number; pushes: number } | undefined;
 }
 
 const none: OpcodeArgument = { kind: 'fixed', bytes: 0 };
@@ -56,7 +58,11 @@ const line: OpcodeArgument = { kind: 'lines', count: 1 };
 const lines: OpcodeArgument = { kind: 'lines', count: 2 };
 const counted = (lengthBytes: 1 | 4 | 8, signed = false): OpcodeArgument => ({ kind: 'counted', lengthBytes, signed });
 
-const plain = (pops: number, pushes: number): OpcodeEffect => ({ kind: 'plain', pops, pushes });
+const plain = (pops: number, pushes: number): Extract<OpcodeEffect, { kind: 'plain' }> => ({
+  kind: 'plain',
+  pops,
+  pushes,
+});
 const toMark = (pushes: number): OpcodeEffect => ({ kind: 'to-mark', pushes });
 const text = (escapes: 'none' | 'string' | 'unicode' = 'none'): OpcodeEffect => ({ kind: 'text', escapes });
 const push = plain(0, 1);
@@ -136,8 +142,17 @@ const table: readonly (readonly [code: string, argument: OpcodeArgument, effect:
   ['\u0098', none, plain(1, 1)],
 ];
 
+function plainOf(effect: OpcodeEffect): Opcode['plain'] {
+  if (effect.kind === 'plain') return effect;
+  if (effect.kind === 'integer' || effect.kind === 'constant' || effect.kind === 'dict') return push;
+  if (effect.kind === 'call' || effect.kind === 'new') return { pops: 2, pushes: 1 };
+  if (effect.kind === 'build') return { pops: 1, pushes: 0 };
+  if (effect.kind === 'tuple' && effect.of !== 'marked') return { pops: effect.of, pushes: 1 };
+  return effect.kind === 'set-items' && effect.of === 1 ? { pops: 2, pushes: 0 } : undefined;
+}
+
 /** By the opcode's byte; undefined where there is no such opcode. */
 export const opcodes: readonly (Opcode | undefined)[] = Array.from({ length: 256 }, (_, byte) => {
   const row = table.find(([code]) => code.charCodeAt(0) === byte);
-  return row && { argument: row[1], effect: row[2] };
+  return row && { argument: row[1], effect: row[2], plain: plainOf(row[2]) };
 });

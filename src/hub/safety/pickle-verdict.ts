@@ -44,6 +44,9 @@ const allowed = new Map<string, Set<string>>(
     numpy: words('dtype ndarray'),
     'numpy.core.multiarray': arrayParts,
     'numpy._core.multiarray': arrayParts,
+    // Of protocol 5.
+    'numpy.core.numeric': words('_frombuffer'),
+    'numpy._core.numeric': words('_frombuffer'),
     torch: words(`Size Tensor device dtype
     float16 half float32 float float64 double bfloat16 complex32 complex64 cfloat complex128 cdouble
     uint8 uint16 uint32 uint64 int8 int16 short int32 int int64 long bool quint8 qint8 qint32 quint4x2

@@ -145,17 +145,17 @@ class Walk {
     this.#imports.set(hidden, { module: null, name: null });
   }
 
-  #doFixed({ argument, effect }: Opcode): PickleWalk['end'] | undefined {
+  #doFixed({ argument, effect, plain }: Opcode): PickleWalk['end'] | undefined {
     const bytes = argument.kind === 'fixed' ? argument.bytes : 0;
     if (this.#cursor.ahead < bytes) return 'truncated';
     if (effect.kind === 'frame') {
       this.#beginFrame();
       return undefined;
     }
-    if (effect.kind === 'plain') {
+    if (plain !== undefined && (effect.kind === 'plain' || !this.#stack.hasParts)) {
       this.#cursor.skip(bytes);
-      for (let count = effect.pops; count > 0; count -= 1) this.#stack.pop();
-      for (let count = effect.pushes; count > 0; count -= 1) this.#stack.push(null);
+      for (let count = plain.pops; count > 0; count -= 1) this.#stack.pop();
+      for (let count = plain.pushes; count > 0; count -= 1) this.#stack.push(null);
       return undefined;
     }
     return this.#apply(effect, bytes === 0 || bytes === 8 ? 0 : this.#cursor.unsigned(bytes));

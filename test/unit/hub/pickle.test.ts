@@ -130,6 +130,8 @@ describe('imports', () => {
     ['torch', 'BFloat16Storage', 'allowed'],
     ['torch._utils', '_rebuild_parameter', 'allowed'],
     ['numpy._core.multiarray', '_reconstruct', 'allowed'],
+    ['numpy._core.numeric', '_frombuffer', 'allowed'],
+    ['numpy.core.multiarray', 'scalar', 'allowed'],
     ['__builtin__', 'set', 'allowed'],
     ['builtins', 'object', 'suspicious'],
     ['builtins', 'print', 'dangerous'],

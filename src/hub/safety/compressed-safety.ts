@@ -29,7 +29,7 @@ export async function inspectCompressed(
   const inflate = isGzip ? createGunzip() : createInflate();
   const budget = { ...pickleBudget(), inflated: mostInflated };
   let isDamaged = false;
-  const stream = inflated(bytes, budget, inflate, () => {
+  const stream = inflated(isDistant ? await held(bytes) : bytes, budget, inflate, () => {
     isDamaged = true;
   });
   try {
@@ -48,4 +48,10 @@ export async function inspectCompressed(
   else if (inflate.bytesWritten < bytes.size)
     found.add('danger', 'archive-not-read', 'has bytes behind what is compressed');
   return true;
+}
+
+/** Inflating asks for many pieces, one after the other. */
+async function held(bytes: ByteRanges): Promise<ByteRanges> {
+  const all = await bytes.read(0, bytes.size);
+  return { size: all.length, read: (offset, length) => Promise.resolve(all.subarray(offset, offset + length)) };
 }

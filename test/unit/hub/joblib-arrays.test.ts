@@ -136,6 +136,19 @@ describe('a compressed file under a name that loaders unpickle', () => {
     expect(codes(await look(large, 'model.joblib'))).toEqual([]);
   });
 
+  it('is asked for as a whole, and not piece by piece, when it is far away', async () => {
+    const bytes = Buffer.from(deflateSync(pickle(op.bytes(Buffer.alloc(2 * 1024 * 1024)), evilPickle()), { level: 0 }));
+    const sizes: number[] = [];
+    const read = (offset: number, length: number): Promise<Buffer> => {
+      sizes.push(length);
+      return Promise.resolve(bytes.subarray(offset, offset + length));
+    };
+    const found = await inspectFile('model.joblib', { size: bytes.length, read }, 'few-ranges');
+    expect(imports(found)).toEqual(['os.system dangerous']);
+    expect(sizes.filter((size) => size > 65_536)).toEqual([bytes.length]);
+    expect(sizes.length).toBeLessThan(6);
+  });
+
   it('that inflates to ever more is not read to its end', async () => {
     const bytes = gzipSync(pickle(file(none), Buffer.alloc(1e6)));
     const found = new FileFindings();

@@ -49,7 +49,11 @@ export interface BundleOptions extends SigningOptions {
   baseKeys?: readonly string[] | undefined;
 }
 
-/** The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes last: without it a directory is no bundle. */
+/**
+ * The store as a sealed bundle in `OUT/NAME`, and in each further directory what makes that medium complete. SHA256SUMS comes
+ * last: without it a directory is no bundle.
+ * @throws E_USAGE, E_NOT_FOUND, E_CORRUPT and E_MISSING before anything is written; E_NO_SPACE, E_REFUSED, E_SIGNATURE
+ */
 export async function bundle(options: BundleOptions, context: Context): Promise<Report> {
   if (options.base === undefined && (options.baseKeys ?? []).length > 0)
     throw new MirrorError('E_USAGE', '`--base-key` says who signed a base, and there is none', {

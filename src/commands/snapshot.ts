@@ -35,7 +35,10 @@ export interface SnapshotOptions {
   deny?: readonly DenyRule[] | undefined;
 }
 
-/** Hugging Face repos into the store's cache. */
+/**
+ * Hugging Face repos into the store's cache. What cannot be fetched is a failed item.
+ * @throws E_USAGE, E_REFUSED while another process works in the store, E_NO_SPACE
+ */
 export async function snapshot(options: SnapshotOptions, context: Context): Promise<Report> {
   const requests = requestsOf(options);
   const store = context.path(options.store);

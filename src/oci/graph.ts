@@ -116,7 +116,7 @@ export class GraphReader {
     return node;
   }
 
-  /** A manifest alone. */
+  /** A manifest alone. @throws E_CORRUPT for what is none */
   async manifest(descriptor: Descriptor, depth: number): Promise<ReadManifest> {
     const manifest = await this.#known(descriptor, depth);
     if (manifest) return manifest;

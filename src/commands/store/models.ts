@@ -57,6 +57,7 @@ function modelName({ repo, revision }: RepoRequest): string {
  * Pins repos and, where it is wanted, their companions. What fails becomes an item, gated repos that stay shut included:
  * all gates are tried at once, before anything is fetched.
  * @param before the store so far, from which small files are read instead of from the hub, and where companions take nothing away
+ * @throws E_CORRUPT for companions of companions without end
  */
 export async function planModels(
   requests: readonly ModelRequest[],

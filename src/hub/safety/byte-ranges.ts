@@ -9,7 +9,7 @@ export interface ByteRanges {
   read(offset: number, length: number): Promise<Buffer>;
 }
 
-/** Pieces of a content, each by an opening of its own that asks for no more. */
+/** Pieces of a content, each by an opening of its own that asks for no more. Reading throws E_SIZE_MISMATCH for one that ends early. */
 export function rangesOf(content: Content, signal?: AbortSignal): ByteRanges {
   return {
     size: content.size,

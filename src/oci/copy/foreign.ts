@@ -79,7 +79,7 @@ function contentAt(url: URL, { digest, size }: Descriptor, http: HttpClient): Co
   };
 }
 
-/** Says of a manifest with addresses of layers what some registries have against it, which they call a fault of their own. */
+/** Says of a manifest with addresses of layers what some registries have against it, which they call a fault of their own. @throws E_REFUSED, and what `work` throws */
 export async function refusedForAddresses(node: GraphNode, work: () => Promise<void>): Promise<void> {
   try {
     await work();

@@ -13,7 +13,7 @@ export async function healing(force: () => Promise<void>, work: () => Promise<vo
   }
 }
 
-/** Most registries take an index only with all of its children. */
+/** Most registries take an index only with all of its children. @throws E_REFUSED, and what `work` throws */
 export async function refusedForHoles({ descriptor }: GraphNode, work: () => Promise<void>): Promise<void> {
   try {
     await work();

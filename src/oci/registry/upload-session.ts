@@ -40,7 +40,7 @@ export class UploadSession {
     return this.#url !== undefined;
   }
 
-  /** @param mountFrom the repository to take the blob from; the answer may be that this is done, or an open upload */
+  /** @param mountFrom the repository to take the blob from; the answer may be that this is done, or an open upload @throws E_PROTOCOL for one without a place to go on */
   async open(mountFrom?: string): Promise<HttpResponse> {
     this.forget();
     this.#reader.restart();

@@ -31,14 +31,14 @@ export async function runVerify(
     refuse(flags, other, images === undefined ? `\`${place}\`` : '`--registry`');
     if (place !== undefined && !bucket)
       throw new MirrorError('E_USAGE', `\`${place}\` is no bucket, and \`--registry\` is checked with one only`, {
-        hint: 'name it as `s3://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
+        hint: 'name it as `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file:///DIR`, or check the bundle by a command of its own',
       });
     const { verifyZone } = await import('../commands/verify/zone.ts');
     return verifyZone({ models: place, images, receipts: list(flags['receipt']), ...trust(flags) }, context);
   }
   if (place === undefined)
     throw new MirrorError('E_USAGE', 'nothing to verify was named', {
-      hint: 'name a bundle, `--store DIR`, `s3://BUCKET/PREFIX` or `--registry HOST/PREFIX`',
+      hint: 'name a bundle, `--store DIR`, `s3://BUCKET/PREFIX` (`gs:`, `file:`) or `--registry HOST/PREFIX`',
     });
   refuse(flags, ['receipt'], `the bundle \`${place}\``);
   const { verify } = await import('../commands/verify.ts');
@@ -62,7 +62,7 @@ export function refuseOutputsInside([place]: readonly string[], flags: Record<st
 }
 
 function isBucket(place: string): boolean {
-  return /^(?:s3|file):/.test(place);
+  return /^(?:s3|gs|file):/.test(place);
 }
 
 /** What a verdict is about, as it was named. */

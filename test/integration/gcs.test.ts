@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { runVerify } from '../../src/cli/verify-place.ts';
 import { importLocal } from '../../src/commands/import/local.ts';
 import { sha256 } from '../../src/core/digest.ts';
 import type { Report } from '../../src/core/report.ts';
@@ -57,6 +58,19 @@ describe('gs:// as a target of models', () => {
     expect([written > 0, writes()]).toEqual([true, 0]);
     const asked = gcs.server.requests.filter(({ path }) => !path.includes('/o?') && !path.includes('receipt.json'));
     expect(asked).toEqual([]);
+  });
+
+  it('is read again by verify, which tells what was changed there', async () => {
+    await bring('gs://models/sie/models');
+
+    const settings = { CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE: gcs.url };
+    const { context } = await testContext({ cwd: place.path, env: settings, retries: 1 });
+    expect((await runVerify('gs://models/sie/models', {}, context)).ok).toBe(true);
+
+    const [weights] = [...gcs.objects].filter(([key]) => key.endsWith('/m.gguf')).map(([, object]) => object);
+    weights?.body.write('W');
+    expect((await runVerify('gs://models/sie/models', {}, context)).ok).toBe(false);
+    await context.close();
   });
 
   it('is tried again when it fails for a while', async () => {

@@ -14,7 +14,7 @@ import { receivedByPlace } from './received-images.ts';
 import { carriedReceipts, type KnownReceipt, storedReceipts } from './zone-receipts.ts';
 
 export interface VerifyZoneOptions extends TrustOptions {
-  /** `s3://BUCKET/PREFIX` or `file://DIR`. */
+  /** `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `file://DIR`. */
   models?: string | undefined;
   /** `HOST[:PORT][/PREFIX]` */
   images?: string | undefined;

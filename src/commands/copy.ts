@@ -12,7 +12,7 @@ import { copyOne, type Wanted } from './copy/image.ts';
 import { checkTarget, type ListOptions, type Order, readOrders } from './copy/list.ts';
 import { asMeant } from './copy/meant.ts';
 import { CopyPlaces } from './copy/places.ts';
-import type { SourceEndpoint } from './places/endpoint.ts';
+import { type SourceEndpoint, viewTarget } from './places/endpoint.ts';
 import type { OpenPlaces } from './places/local-source.ts';
 import type { TrustOptions } from './records/sealed.ts';
 
@@ -78,6 +78,17 @@ async function copySingle(
   return withAdvice(async () => asMeant(names, places, context, work), names);
 }
 
+/** One image of a list, before it goes over. */
+interface Opened {
+  from: SourceEndpoint;
+  target: string;
+  /** What it will be called there. */
+  name: string;
+  order: Order;
+  /** Of its line in the list. */
+  place: number;
+}
+
 /** Images side by side; requests and large bodies of all of them share the same slots. */
 async function copyEach(
   orders: readonly Order[],
@@ -86,18 +97,18 @@ async function copyEach(
   context: Context,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = orders.map(() => ({ items: [], lines: [] }));
-  const opened: { from: SourceEndpoint; target: string; order: Order; place: number }[] = [];
+  const opened: Opened[] = [];
   for (const [place, order] of orders.entries()) {
     const open = async (): Promise<void> => {
       const from = await places.source(order.source);
       const target = order.target(from);
       checkTarget(target);
-      opened.push({ from, target, order, place });
+      const { name } = await viewTarget(context, target, from);
+      opened.push({ from, target, name, order, place });
     };
     await attemptOne(outcomes[place]?.items ?? [], { source: order.source }, places, context, open);
   }
-  refuseCollisions(opened);
-  await forEachLimited(opened, context.slots, async ({ from, target, order, place }) => {
+  await forEachLimited(eachOnce(opened), context.slots, async ({ from, target, order, place }) => {
     context.signal.throwIfAborted();
     const outcome: Outcome = { items: [], lines: [] };
     await attemptOne(outcome.items, { source: order.source, target }, places, context, async () => {
@@ -128,18 +139,20 @@ async function attemptOne(
   });
 }
 
-/** @throws E_USAGE when two images would get one name */
-function refuseCollisions(opened: readonly { from: SourceEndpoint; target: string; order: Order }[]): void {
-  const taken = new Map<string, string>();
-  for (const { from, target, order } of opened) {
-    const name = target.startsWith('oci:') ? `${target} ${from.name}` : `${target} ${from.tag ?? from.wanted}`;
-    const other = taken.get(name);
-    if (other !== undefined && other !== from.name)
-      throw new MirrorError('E_USAGE', `\`${other}\` and \`${order.source}\` would both go to \`${target}\``, {
-        hint: 'name another target for one of them in the second column of the list',
-      });
-    taken.set(name, from.name);
+/** What is named several times goes once. @throws E_USAGE when two images would get one name */
+function eachOnce(opened: readonly Opened[]): Opened[] {
+  const taken = new Map<string, Opened>();
+  for (const each of opened) {
+    const other = taken.get(each.name) ?? each;
+    if (other.from.shown !== each.from.shown)
+      throw new MirrorError(
+        'E_USAGE',
+        `\`${other.from.shown}\` and \`${each.from.shown}\` would both go to \`${each.name}\``,
+        { hint: 'name another target for one of them in the second column of the list' },
+      );
+    taken.set(each.name, other);
   }
+  return [...taken.values()];
 }
 
 function stageOf({ dryRun, target, source }: CopyCommandOptions, orders: readonly Order[]): string {

@@ -247,6 +247,21 @@ describe('a list of images', () => {
     });
   });
 
+  it.each(['ZONE/m', 'oci:layout'])('copies once to %s what several of its lines name', async (target) => {
+    await withCopyWorld({}, async ({ source, directory, run }) => {
+      for (const tag of ['v1', 'latest']) source.put(repository, image(tag), tag);
+      const lines = ['', ':latest', ':v1', ''].map((tag) => `${source.host}/${repository}${tag}`);
+      await writeFile(join(directory, 'list'), lines.join('\n'));
+
+      const report = await run({ fromFile: 'list', target });
+
+      expect(report.items.map(({ state, digest }) => [state, digest])).toEqual(
+        ['latest', 'v1'].map((tag) => ['done', image(tag).digest]),
+      );
+      expect(report.totals['images']).toBe(2);
+    });
+  });
+
   it('shares a blob whose first copy fails: the next image brings it', async () => {
     await withCopyWorld({}, async ({ source, zone, run }) => {
       const shared = image('shared');
@@ -271,6 +286,14 @@ describe('a list of images', () => {
     ['no line at all', '# nothing\n\n', 'ZONE/m', /names no image/],
     ['no target', 'a.example/x:v1 path', undefined, /line 1.*target/],
     ['two images for one name', 'a.example/x:v1 same:v1\nb.example/x:v1 same:v1', 'ZONE/m', /both/],
+    ['two tags for one name', 'a.example/x:v1 same:v1\na.example/x:v2 same:v1', 'ZONE/m', /both/],
+    [
+      'two images for one name on Docker Hub',
+      'a.example/x hub.example/y\nb.example/x hub.example/y:latest',
+      undefined,
+      /both/,
+    ],
+    ['two images for one name in a layout', 'a.example/x:v1 same\nb.example/x:v2 same', 'oci:layout', /both/],
     ['a target that is an address', 'a.example/x:v1', 'https://ZONE/m', /not an image reference/],
     ['a second column that is no path', 'a.example/x:v1 good\nb.example/x:v1 Upper/x', 'ZONE/m', /line 2.*repository/],
     ['a second column that is read only', 'a.example/x:v1 docker-archive:x.tar', undefined, /line 1.*read only/],

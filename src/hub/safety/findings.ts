@@ -73,12 +73,15 @@ export class FileFindings {
       this.add(
         item.verdict === 'dangerous' ? 'danger' : 'warning',
         'import',
-        `${where}imports \`${nameOfImport(item)}\``,
+        `${where}${found.isHiding && nameOfImport(item) === '?.?' ? hidingText : `imports \`${nameOfImport(item)}\``}`,
       );
     if (found.reason !== undefined) this.add('danger', 'pickle-not-read', `${where}${found.reason}`);
     else if (found.isBroken) this.add('warning', 'pickle-not-read', `${where}is a pickle that no reader would finish`);
   }
 }
+
+const hidingText =
+  'may import what cannot be seen here: a frame ends where none does, or an array of joblib where that cannot be told, as one of objects';
 
 /** Findings name so many imports of a file; its list of imports has all. */
 const maxNamed = 50;

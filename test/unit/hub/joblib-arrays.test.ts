@@ -98,7 +98,9 @@ describe('of an array that joblib does not write so it is said that its pickle h
     ['no settings', array({ settings: [] })],
     ['a frame that goes on', pickle(op.frame(5000), array())],
   ])('%s', async (_, bytes) => {
-    expect(imports(await look(file(bytes)))).toContain('?.? dangerous');
+    const found = await look(file(bytes));
+    expect(imports(found)).toContain('?.? dangerous');
+    expect(found.findings.map(({ message }) => message)).toContainEqual(expect.stringMatching(/^may import what/));
     expect(imports(await look(file(bytes, swallowing(evil.length), evil)))).toContain('?.? dangerous');
   }); // prettier-ignore
 });

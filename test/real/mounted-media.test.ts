@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliResult, projectRoot, runCli } from '../support/cli.ts';
@@ -7,9 +7,13 @@ import { modelId, startWorld } from '../support/world.ts';
 import { findCommand, runCommand, tryCommand } from './command.ts';
 import { installPackages } from './debian.ts';
 
-/** Discs as images, mounted by the kernel where it knows ISO 9660, else by fuseiso. Mounting needs root. */
+/** Discs and drives as images, mounted by the kernel where it knows their file system, else in user space. Mounting needs root. */
 
 const discs = ['disc1', 'disc2'];
+const drives: [string, string[], string[], (image: string, on: string, flags: string) => Promise<unknown>][] = [
+  ['exfat', ['exfatprogs', 'exfat-fuse'], ['mkfs.exfat'], mountExfat],
+  ['ntfs', ['ntfs-3g'], ['mkfs.ntfs', '-F', '-q'], mountNtfs],
+];
 let place: Awaited<ReturnType<typeof temporaryDirectory>>;
 const at = (name: string): string => join(place.path, name);
 const run = (args: readonly string[]): Promise<CliResult> => runCli(args, { cwd: place.path });
@@ -18,6 +22,19 @@ async function mount(image: string, on: string): Promise<void> {
   await mkdir(on);
   const kernel = await tryCommand('mount', ['-t', 'iso9660', '-o', 'loop,ro', image, on]);
   if (kernel.code !== 0) await runCommand('fuseiso', [image, on]);
+}
+
+async function mountExfat(image: string, on: string, flags: string): Promise<void> {
+  const kernel = await tryCommand('mount', ['-t', 'exfat', '-o', `loop,${flags}`, image, on]);
+  if (kernel.code === 0) return;
+  const device = (await runCommand('losetup', ['-f', '--show', image])).trim();
+  await runCommand('mount.exfat-fuse', ['-o', flags, device, on]);
+  // The device goes when it is unmounted.
+  await runCommand('losetup', ['-d', device]);
+}
+
+function mountNtfs(image: string, on: string, flags: string): Promise<unknown> {
+  return runCommand('ntfs-3g', ['-o', flags, image, on]);
 }
 
 beforeAll(async () => {
@@ -71,3 +88,47 @@ it('a bundle on the images of two discs is verified and imported from them, with
   const imported = await run(['import', ...both, '--models', 'file:zone', '--receipt', 'r.json']);
   expect(imported, imported.stderr).toMatchObject({ code: 0 });
 });
+
+it.each(drives)(
+  'a drive with %s that is too small is filled when there is room, and imported from read-only',
+  async (system, packages, make, mountDrive) => {
+    if ((await findCommand(make[0] ?? '')) === undefined) await installPackages(packages);
+    const [image, drive] = [at(`${system}.img`), at(system)];
+    await runCommand('truncate', ['-s', '24M', image]);
+    await runCommand(make[0] ?? '', [...make.slice(1), image]);
+    await mkdir(drive);
+    const bundle = [
+      'bundle',
+      '--out',
+      drive,
+      '--store',
+      'store',
+      '--name',
+      'b',
+      '--volume-size',
+      '1MiB',
+      '--sign',
+      'sie-mirror.key.pem',
+    ];
+    const key = ['--key', 'sie-mirror.pub.pem'];
+    try {
+      await mountDrive(image, drive, 'rw');
+      const { bavail, bsize } = await statfs(drive);
+      await writeFile(join(drive, 'filler'), Buffer.alloc(bavail * bsize - 6 * 1024 * 1024));
+      const full = await run(bundle);
+      expect(full, full.stderr).toMatchObject({ code: 8 });
+      await rm(join(drive, 'filler'));
+      const made = await run(bundle);
+      expect(made, made.stderr).toMatchObject({ code: 0 });
+      await runCommand('umount', [drive]);
+
+      await mountDrive(image, drive, 'ro');
+      const verdict = await run(['verify', join(drive, 'b'), ...key]);
+      expect(verdict, verdict.stderr + verdict.stdout).toMatchObject({ code: 0 });
+      const target = ['--models', `file:zone-${system}`, '--receipt', `${system}.json`];
+      expect(await run(['import', join(drive, 'b'), ...key, ...target])).toMatchObject({ code: 0 });
+    } finally {
+      await tryCommand('umount', [drive]);
+    }
+  },
+);

@@ -1,6 +1,6 @@
 import type { CommandRow } from './command-row.ts';
 import { MirrorError } from '../core/errors.ts';
-import { collect, fromFlag, junitFlag, keyFlags, list, passphraseFlag, text, trust } from './flags.ts';
+import { collect, fromFlag, junitFlag, keyFlags, list, signCommandFlags, signing, text, trust } from './flags.ts';
 import { refuseOutputsInside, runVerify, verifiedPlace } from './verify-place.ts';
 
 /** What is asked of a bundle on either side of the gap, and of what came of it in the zone. */
@@ -44,8 +44,8 @@ export const checkingCommands: readonly CommandRow[] = [
     usage: 'approve <bundle>',
     text: 'add the signature of a second person to a bundle that its maker has signed',
     flags: [
-      { flags: '--key <key>', text: 'private key of who approves', required: true },
-      passphraseFlag,
+      { flags: '--key <key>', text: 'private key of who approves' },
+      ...signCommandFlags('the statement'),
       fromFlag,
       { flags: '--maker <pub.pem>', text: "the maker's public key: their signature is checked first", required: true },
       { flags: '--role <role>', text: 'in what capacity', fallback: 'approver' },
@@ -54,6 +54,7 @@ export const checkingCommands: readonly CommandRow[] = [
     examples: [
       'sie-mirror approve /media/usb/site-a --key officer.key.pem --maker maker.pub.pem',
       'sie-mirror approve /media/usb/site-a --key officer.key.pem --maker maker.pub.pem --role security-officer --comment CAB-4711',
+      "sie-mirror approve /media/usb/site-a --sign-cmd './sign-with-card.sh' --sign-pub officer.pub.pem --maker maker.pub.pem",
     ],
     run: async ([bundle = ''], flags, context) => {
       const { approve } = await import('../commands/approve.ts');
@@ -61,8 +62,7 @@ export const checkingCommands: readonly CommandRow[] = [
         {
           bundle,
           from: list(flags['from']),
-          key: String(flags['key']),
-          passphraseFile: text(flags['passphraseFile']),
+          ...signing({ ...flags, sign: flags['key'] }),
           maker: String(flags['maker']),
           role: String(flags['role']),
           comment: text(flags['comment']),

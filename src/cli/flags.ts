@@ -29,7 +29,7 @@ export const fromFlag: Flag = {
   parse: collect,
 };
 
-export const passphraseFlag: Flag = {
+const passphraseFlag: Flag = {
   flags: '--passphrase-file <file>',
   text: 'passphrase of an encrypted private key (or SIE_MIRROR_PASSPHRASE, COSIGN_PASSWORD)',
 };
@@ -38,6 +38,12 @@ export const passphraseFlag: Flag = {
 export function signFlags(what: string): readonly Flag[] {
   return [
     { flags: '--sign <key>', text: 'private key to sign with, from `sie-mirror keygen`, openssl or cosign' },
+    ...signCommandFlags(what),
+  ];
+}
+
+export function signCommandFlags(what: string): readonly Flag[] {
+  return [
     passphraseFlag,
     { flags: '--sign-cmd <command>', text: `sign with a command: ${what} on its input, the signature on its output` },
     { flags: '--sign-pub <pub.pem>', text: 'public key of what `--sign-cmd` signs with' },

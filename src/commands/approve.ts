@@ -1,9 +1,8 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { approvalFiles, mostApprovals, signApproval } from '../bundle/proof/approval.ts';
+import { approvalFiles, approvalStatement, mostApprovals } from '../bundle/proof/approval.ts';
 import { bundleFiles } from '../bundle/records/inventory.ts';
 import { checkFileSet, readInventory } from '../bundle/reader.ts';
-import { fingerprint } from '../bundle/proof/seal.ts';
 import { approvalStatements } from '../bundle/proof/signers.ts';
 import { refuseFindings } from '../bundle/proof/verify.ts';
 import { sha256 } from '../core/digest.ts';
@@ -12,15 +11,13 @@ import { makeReport, type Report } from '../core/report.ts';
 import { writeFileAtomic } from '../fs/atomic.ts';
 import type { Context } from './context.ts';
 import { openBundle } from './records/sealed.ts';
-import { readSigningKey } from './records/signing.ts';
+import { openSigning, type SigningOptions } from './records/signing.ts';
 
-export interface ApproveOptions {
+/** With what who approves signs, and: */
+export interface ApproveOptions extends SigningOptions {
   bundle: string;
   /** Its other directories, when it lies on several media: each gets the approval. */
   from?: readonly string[] | undefined;
-  /** Path of the private key of who approves. */
-  key: string;
-  passphraseFile?: string | undefined;
   role: string;
   comment?: string | undefined;
   /** Path of the maker's public key. */
@@ -32,9 +29,13 @@ export interface ApproveOptions {
  * @throws E_USAGE, E_SIGNATURE, E_MISSING, E_CORRUPT, E_DIGEST_MISMATCH, E_REFUSED for the maker's own key
  */
 export async function approve(options: ApproveOptions, context: Context): Promise<Report> {
-  const key = await readSigningKey(options.key, options.passphraseFile, context);
+  const key = await openSigning(options, context, '--key');
+  if (!key)
+    throw new MirrorError('E_USAGE', 'no key was named to approve with', {
+      hint: 'add `--key KEY`, or `--sign-cmd COMMAND` with `--sign-pub PUB.pem`',
+    });
   const bundle = await openBundle(options.bundle, { keys: [options.maker], from: options.from }, context);
-  const print = fingerprint(key);
+  const print = key.fingerprint;
   const files = approvalFiles(print);
   // What a broken run has left of this very approval is about to be written again.
   const own: string[] = Object.values(files);
@@ -43,7 +44,7 @@ export async function approve(options: ApproveOptions, context: Context): Promis
   if (bundle.signers.some((signer) => signer.fingerprint === print))
     throw new MirrorError('E_REFUSED', `the key \`${print}\` is the maker's: nobody approves what they made`, {
       hint: 'approve with a key of another person, from `sie-mirror keygen`',
-      at: { item: options.key },
+      at: { item: options.sign ?? options.signPublic ?? '' },
     });
   const others = approvalStatements(bundle.places).filter((name) => name !== files.statement);
   if (others.length >= mostApprovals)
@@ -56,12 +57,13 @@ export async function approve(options: ApproveOptions, context: Context): Promis
   if (sha256(sums) !== bundle.sumsDigest)
     throw new MirrorError('E_CORRUPT', `\`${bundleFiles.sums}\` changes while it is read`);
   const { role, comment } = options;
-  const signed = signApproval(sums, key, { role, comment, at: new Date().toISOString() });
+  const statement = approvalStatement(sums, print, { role, comment, at: new Date().toISOString() });
+  const { plain: signature } = await key.sign(Buffer.from(statement));
   const directories = [options.bundle, ...(options.from ?? [])].map((directory) => context.path(directory));
   // An earlier statement goes first, everywhere, and the new one comes last: it never stands beside a signature of another.
   for (const directory of directories) await rm(join(directory, files.statement), { force: true });
-  for (const directory of directories) await writeFileAtomic(join(directory, files.signature), signed.signature);
-  for (const directory of directories) await writeFileAtomic(join(directory, files.statement), signed.statement);
+  for (const directory of directories) await writeFileAtomic(join(directory, files.signature), signature);
+  for (const directory of directories) await writeFileAtomic(join(directory, files.statement), statement);
   const from = (options.from ?? []).map((directory) => ` --from ${directory}`).join('');
   return makeReport(
     'approve',

@@ -121,6 +121,21 @@ describe('a command', () => {
     expect(await run(['verify', `usb/cmd-${form}`, '--key', key])).toMatchObject({ code: 0 });
   });
 
+  it('signs for a second person, whose key never leaves the card', async () => {
+    expect(await bundle('two', ['--sign', 'own/sie-mirror.key.pem', '--passphrase-file', 'passphrase'])).toMatchObject({
+      code: 0,
+    });
+    const maker = 'own/sie-mirror.pub.pem';
+    const approve = ['approve', 'usb/two', '--maker', maker];
+
+    expect(await run([...approve, ...flags(`${node} hsm/sign.cjs`)])).toMatchObject({ code: 0 });
+
+    const both = ['--require', '2', '--key', maker, '--key', join(keys, 'openssl.pub.pem')];
+    expect(await run(['verify', 'usb/two', ...both])).toMatchObject({ code: 0 });
+    expect(await run(approve)).toMatchObject({ code: 2 });
+    expect(await run([...approve, '--key', 'own/sie-mirror.key.pem', ...flags('true')])).toMatchObject({ code: 2 });
+  });
+
   it('can open what it is to sign by the name /dev/stdin, as pkcs11-tool does', async () => {
     const command = `cat /dev/stdin >seen && ${node} hsm/sign.cjs </dev/stdin`;
     expect(await bundle('by-name', flags(command))).toMatchObject({ code: 0 });

@@ -107,7 +107,7 @@ beforeAll(async () => {
   for (const name of ['single', 'several']) {
     await cp(at(`usb/${name}`), at(`approved-${name}`), { recursive: true });
     const [key, maker] = ['officer/sie-mirror.key.pem', 'maker/sie-mirror.pub.pem'];
-    await command((context) => approve({ bundle: `approved-${name}`, key, maker, role: 'officer' }, context));
+    await command((context) => approve({ bundle: `approved-${name}`, sign: key, maker, role: 'officer' }, context));
   }
   hub.addRepo({ id: 'org/one', files: { ...files, 'config.json': '{"new":true}' } });
   await command((context) => snapshot({ repos: ['org/one'], store: 'store' }, context));

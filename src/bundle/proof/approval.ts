@@ -1,4 +1,4 @@
-import { type KeyObject, sign, verify } from 'node:crypto';
+import { type KeyObject, verify } from 'node:crypto';
 import { type Digest, sha256 } from '../../core/digest.ts';
 import { MirrorError } from '../../core/errors.ts';
 import { printable } from '../../core/text.ts';
@@ -55,20 +55,20 @@ export function approvalFiles(print: string): { statement: string; signature: st
 }
 
 /**
- * The two files of an approval: JSON, and base64 of the DER signature over it, as of SHA256SUMS itself.
+ * What an approval says, as JSON: these very bytes are signed, as SHA256SUMS itself is.
+ * @param key fingerprint of the key that will sign it
  * @throws E_USAGE for a role or comment that no reader would take
  */
-export function signApproval(
+export function approvalStatement(
   sums: Uint8Array,
-  key: KeyObject,
+  key: string,
   about: Pick<Approval, 'role' | 'comment' | 'at'>,
-): { statement: string; signature: string } {
+): string {
   refuseUnprintable('role', about.role);
   refuseUnprintable('comment', (about.comment ?? '').replaceAll('\n', ' '));
-  const given: Approval = { schema: approvalSchemaId, sums: sha256(sums), key: fingerprint(key), ...about };
+  const given: Approval = { schema: approvalSchemaId, sums: sha256(sums), key, ...about };
   const approval = validate(approvalSchema, given, 'the approval', 'E_USAGE');
-  const statement = `${JSON.stringify(approval, undefined, 1)}\n`;
-  return { statement, signature: `${sign('sha256', Buffer.from(statement), key).toString('base64')}\n` };
+  return `${JSON.stringify(approval, undefined, 1)}\n`;
 }
 
 /** Other tools than ours print a statement as it stands. */

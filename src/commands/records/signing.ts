@@ -22,11 +22,11 @@ import { printable } from '../../core/text.ts';
 import type { Context } from '../context.ts';
 import { readSmallFile } from './small-file.ts';
 
-/** How a bundle is signed: with a key in a file, or by a command that has the key. */
+/** How something is signed: with a key in a file, or by a command that has the key. */
 export interface SigningOptions {
   /** Path of a private key: PKCS#8 PEM, encrypted or not, or cosign's own form. */
   sign?: string | undefined;
-  /** Reads SHA256SUMS from standard input and writes the signature to standard output. */
+  /** Reads what is to be signed from standard input and writes the signature to standard output. */
   signCommand?: string | undefined;
   /** Path of the public key that belongs to `signCommand`. */
   signPublic?: string | undefined;
@@ -36,18 +36,25 @@ export interface SigningOptions {
 /** What signs: its fingerprint is known before anything is made. */
 export interface SigningKey {
   fingerprint: string;
-  sign(sums: Uint8Array): Promise<Signatures>;
+  sign(bytes: Uint8Array): Promise<Signatures>;
 }
 
-/** @throws E_USAGE, E_NOT_FOUND */
-export async function openSigning(options: SigningOptions, context: Context): Promise<SigningKey | undefined> {
+/**
+ * @param keyFlag what the key in a file is given with
+ * @throws E_USAGE, E_NOT_FOUND
+ */
+export async function openSigning(
+  options: SigningOptions,
+  context: Context,
+  keyFlag = '--sign',
+): Promise<SigningKey | undefined> {
   if (options.sign !== undefined && options.signCommand !== undefined)
-    throw new MirrorError('E_USAGE', '`--sign` and `--sign-cmd` cannot be given together');
+    throw new MirrorError('E_USAGE', `\`${keyFlag}\` and \`--sign-cmd\` cannot be given together`);
   // Whoever gives one of these wants a signature, and would get none.
   const lost = options.signPublic !== undefined ? '--sign-pub' : options.passphraseFile && '--passphrase-file';
   if (lost !== undefined && options.sign === undefined && options.signCommand === undefined)
     throw new MirrorError('E_USAGE', `\`${lost}\` says with what to sign, and nothing is to be signed`, {
-      hint: 'add `--sign KEY` or `--sign-cmd COMMAND`',
+      hint: `add \`${keyFlag} KEY\` or \`--sign-cmd COMMAND\``,
     });
   if (options.sign !== undefined) {
     const key = await readSigningKey(options.sign, options.passphraseFile, context);
@@ -156,7 +163,7 @@ async function run(command: string, input: Uint8Array, signal: AbortSignal): Pro
     const [output, code] = await Promise.all([readAll(child.stdout, 64 * 1024, 'the signature'), ended]);
     if (code === 0) return output;
     throw new MirrorError('E_SIGNATURE', `\`--sign-cmd\` ended with exit code ${code}`, {
-      hint: 'what it printed stands above; nothing was sealed. Run the same command again when it works: what is written stays',
+      hint: 'what it printed stands above; nothing was signed. Run the same command again when it works: what is written stays',
     });
   } finally {
     child.kill();

@@ -1,8 +1,9 @@
 import { sign } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { approvalFiles, isApprovalFile, readApproval, signApproval } from '../../../src/bundle/proof/approval.ts';
+import { approvalFiles, isApprovalFile, readApproval } from '../../../src/bundle/proof/approval.ts';
 import { fingerprint, makeKeyPair, readPrivateKey, readPublicKey } from '../../../src/bundle/proof/seal.ts';
 import { sha256 } from '../../../src/core/digest.ts';
+import { signApproval } from '../../support/approvals.ts';
 import { codeOfCall } from '../../support/failures.ts';
 
 const pair = makeKeyPair();

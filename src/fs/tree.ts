@@ -38,8 +38,8 @@ export async function listTree(root: string, isPartial?: (path: string) => boole
 }
 
 /**
- * The same in no order, one by one: there may be very many. So one is asked about by blocking, which takes a hundredth of
- * the time; what a directory holds is read in the background, and there others get their turn.
+ * The same in no order, one by one: there may be very many. So one is asked about by blocking, which is far quicker; what a
+ * directory holds is read in the background, and there others get their turn.
  * @throws E_PATH for sockets, devices and the like
  */
 export async function* walkTree(root: string, isPartial = mayBePartial, below = ''): AsyncGenerator<TreeEntry> {

@@ -125,7 +125,7 @@ export function aboutReferrers(
   return new MirrorError(
     code,
     `${before}${plural(names.length, 'referrer')} of it cannot be ${verb} (${named.join(', ')}${more}): ${message}`,
-    { ...(hint === undefined ? {} : { hint }), at, cause },
+    { hint, at, cause },
   );
 }
 

@@ -48,7 +48,7 @@ export class StoredFiles {
   }
 }
 
-/** Of a regular file. Of very many files one is asked about by blocking, which takes a hundredth of the time. */
+/** Of a regular file. Of very many files one is asked about by blocking, which is far quicker. */
 function sizeOf(path: string): number | undefined {
   try {
     const found = statSync(path);
